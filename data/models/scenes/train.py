@@ -1,0 +1,231 @@
+"""Train the bundled backbone `scenes`: `python data/models/scenes/train.py --out RUN_FOLDER`.
+
+Three label-free terms on images of `ultra_kit.synthetic.scene` and their captions (never a mask):
+
+1. masked-token self-distillation (iBOT style): the student sees a masked image and names, for each
+   masked patch, the prototype to which a slowly moving teacher, who sees all, assigns that patch;
+   the teacher's assignments are balanced by Sinkhorn-Knopp;
+2. phrase-to-patch contrast: each noun phrase of a caption is compared with every patch, pooled over
+   the patches, and must tell the images that it describes from the others of the batch (sigmoid);
+3. caption-to-image contrast (InfoNCE) on the class token.
+
+There is no norm after the last block: a token is as long as it is sure, so that ||z||, which the
+maps explain, means something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from joblib import Parallel, delayed
+from torch import nn
+
+from ultra_kit.models.scenes import TextTower, Vocabulary, build_vision
+from ultra_kit.synthetic import scene
+
+
+def make_pool(n: int, first_seed: int, jobs: int) -> dict:
+    """Scenes first_seed .. first_seed + n - 1 as arrays and phrases."""
+
+    def some(seeds: range) -> list:
+        return [(s.image, s.instances.astype(np.uint8), [*s.phrases, s.background], s.caption)
+                for s in map(scene, seeds)]
+
+    step = 250
+    parts = Parallel(n_jobs=jobs)(
+        delayed(some)(range(s, min(s + step, first_seed + n)))
+        for s in range(first_seed, first_seed + n, step)
+    )
+    rows = [r for p in parts for r in p]
+    images, instances, phrases, captions = zip(*rows, strict=True)
+    return {"images": np.stack(images), "instances": np.stack(instances), "phrases": phrases, "captions": captions}
+
+
+def to_input(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (B, H, W, 3) to the model's input (B, 3, H, W)."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def random_masks(n: int, grid: int, rng: np.random.Generator, share: float, top: float) -> torch.Tensor:
+    """Blocks of masked patches, (n, grid * grid) bool; `share` of the rows has any."""
+    out = np.zeros((n, grid, grid), bool)
+    for m in out[: int(n * share)]:
+        want = rng.uniform(0.15, top) * grid * grid
+        while m.sum() < want:
+            h, w = rng.integers(2, 6, 2)
+            y, x = rng.integers(0, grid - h + 1), rng.integers(0, grid - w + 1)
+            m[y : y + h, x : x + w] = True
+    return torch.from_numpy(out.reshape(n, -1)[rng.permutation(n)])
+
+
+class Student(nn.Module):
+    """The vision model with a mask token, prototypes and the text tower."""
+
+    def __init__(self, vision: nn.Module, text: nn.Module, n_prototypes: int) -> None:
+        super().__init__()
+        self.vision, self.text = vision, text
+        d = vision.embed_dim
+        self.mask_token = nn.Parameter(torch.zeros(d))
+        self.prototypes = nn.Parameter(torch.randn(n_prototypes, d))
+        self.scale = nn.Parameter(torch.tensor([1.0]))
+        self.bias = nn.Parameter(torch.tensor([-6.0]))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        v = self.vision
+        t = v.patch_embed(x)
+        if mask is not None:
+            t = torch.where(mask[..., None], self.mask_token, t)
+        t = v._pos_embed(t)
+        t = v.blocks(v.norm_pre(t))
+        return v.norm(t)
+
+
+@torch.no_grad()
+def sinkhorn(logits: torch.Tensor, rounds: int = 3) -> torch.Tensor:
+    """Balanced soft assignments of the rows to the columns; the rows sum to 1."""
+    q = torch.exp(logits - logits.max())
+    for _ in range(rounds):
+        q = q / q.sum(0, keepdim=True).clamp_min(1e-12)
+        q = q / q.sum(1, keepdim=True).clamp_min(1e-12)
+    return q
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--out", required=True)
+    p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--pool", type=int, default=20000)
+    p.add_argument("--width", type=int, default=128)
+    p.add_argument("--depth", type=int, default=6)
+    p.add_argument("--heads", type=int, default=4)
+    p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--ibot", type=float, default=1.0)
+    p.add_argument("--phrase", type=float, default=1.0)
+    p.add_argument("--caption", type=float, default=0.3)
+    p.add_argument("--pool-temperature", type=float, default=1.0)
+    p.add_argument("--mask-share", type=float, default=0.6)
+    p.add_argument("--mask-top", type=float, default=0.6)
+    p.add_argument("--final-norm", action="store_true")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--resume", action="store_true")
+    p.add_argument("--compile", action="store_true")
+    p.add_argument("--cache", default=None, help="where to keep the rendered scenes between runs")
+    a = p.parse_args()
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(a.seed)
+    torch.set_num_threads(a.threads)
+    rng = np.random.default_rng(a.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    cache = Path(a.cache) if a.cache else out / "pool.pt"
+    if cache.exists():
+        pool = torch.load(cache, weights_only=False)  # written by this script, two lines below
+    else:
+        pool = make_pool(a.pool, 1_000_000, a.threads)
+        torch.save(pool, cache)
+    images = torch.from_numpy(pool["images"])
+    vocabulary = Vocabulary()
+    table: dict[str, int] = {}
+    phrase_ids = [[table.setdefault(t, len(table)) for t in row] for row in pool["phrases"]]
+    tokens = vocabulary.encode(list(table))
+    caption_tokens = vocabulary.encode(list(pool["captions"]))
+
+    model = Student(build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm), TextTower(len(vocabulary), a.width), 256)
+    model.to(device)
+    teacher = build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm).to(device)
+    teacher.load_state_dict(model.vision.state_dict())
+    teacher.requires_grad_(False)
+    teacher_proto = model.prototypes.detach().clone()
+    decay = [q for q in model.parameters() if q.ndim > 1]
+    plain = [q for q in model.parameters() if q.ndim <= 1]
+    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.04}, {"params": plain, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98))
+    step0 = 0
+    if a.resume and (out / "state.pt").exists():
+        state = torch.load(out / "state.pt", weights_only=True)
+        model.load_state_dict(state["model"])
+        teacher.load_state_dict(state["teacher"])
+        teacher_proto = state["proto"]
+        opt.load_state_dict(state["opt"])
+        step0 = state["step"]
+    run = torch.compile(model) if a.compile else model
+    (out / "args.json").write_text(json.dumps(vars(a), indent=1))
+    log = (out / "log.jsonl").open("a")
+    grid = 12
+    start = time.time()
+    sums: dict[str, float] = {}
+    for step in range(step0, a.steps):
+        lr = a.lr * min(1.0, (step + 1) / 300) * (0.5 + 0.5 * np.cos(np.pi * max(0, step - 300) / max(1, a.steps - 300)) * 0.98 + 0.0)
+        for g in opt.param_groups:
+            g["lr"] = max(lr, a.lr * 0.01)
+        pick = rng.integers(0, len(images), a.batch)
+        x = images[pick]
+        if rng.random() < 0.5:
+            x = x.flip(2)
+        x = torch.rot90(x, int(rng.integers(4)), (1, 2))
+        x = to_input(x).to(device)
+        mask = random_masks(a.batch, grid, rng, a.mask_share, a.mask_top).to(device)
+
+        z = run(x, mask)
+        n_prefix = z.shape[1] - grid * grid
+        patches = z[:, n_prefix:]
+        losses = {}
+        if a.ibot:
+            with torch.no_grad():
+                w = F.normalize(teacher_proto, dim=-1)
+                t = teacher.forward_features(x)[:, n_prefix:][mask]
+                target = sinkhorn(F.normalize(t, dim=-1) @ w.T / 0.06)
+            logits = patches[mask] @ F.normalize(model.prototypes, dim=-1).T
+            losses["ibot"] = a.ibot * -(target * F.log_softmax(logits, -1)).sum(-1).mean()
+        if a.phrase:
+            used = sorted({k for i in pick for k in phrase_ids[i]})
+            column = {k: j for j, k in enumerate(used)}
+            y = torch.zeros(a.batch, len(used))
+            for b, i in enumerate(pick):
+                y[b, [column[k] for k in phrase_ids[i]]] = 1
+            y = y.to(device)
+            words = model.text(tokens[used].to(device))
+            s = torch.einsum("bnd,ud->bun", patches, words)
+            pooled = (torch.softmax(s / a.pool_temperature, -1) * s).sum(-1)
+            logit = model.scale * pooled + model.bias
+            losses["phrase"] = a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
+        if a.caption:
+            c = model.text(caption_tokens[pick].to(device))
+            sim = F.normalize(z[:, 0], dim=-1) @ c.T * 10
+            here = torch.arange(a.batch, device=device)
+            losses["caption"] = a.caption * 0.5 * (F.cross_entropy(sim, here) + F.cross_entropy(sim.T, here))
+        loss = sum(losses.values())
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 3.0)
+        opt.step()
+        with torch.no_grad():
+            m = 1 - (1 - 0.99) * (0.5 + 0.5 * np.cos(np.pi * step / a.steps)) - 1e-3
+            for q, k in zip(teacher.parameters(), model.vision.parameters(), strict=True):
+                q.lerp_(k, 1 - m)
+            teacher_proto.lerp_(model.prototypes, 1 - m)
+        for k, v in losses.items():
+            sums[k] = sums.get(k, 0) + float(v)
+        if (step + 1) % 50 == 0:
+            row = {"step": step + 1, "s": round(time.time() - start), **{k: round(v / 50, 4) for k, v in sums.items()},
+                   "norm": round(float(patches.detach().norm(dim=-1).mean()), 2)}
+            sums = {}
+            print(row, flush=True)
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+        if (step + 1) % 250 == 0 or step + 1 == a.steps:
+            torch.save({"model": model.state_dict(), "teacher": teacher.state_dict(), "proto": teacher_proto,
+                        "opt": opt.state_dict(), "step": step + 1}, out / "state.tmp")
+            (out / "state.tmp").replace(out / "state.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The architecture of the bundled model `scenes`: a timm VisionTransformer and a small text tower."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from ..synthetic import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+
+
+class Vocabulary:
+    """The words of the captions; anything else is one unknown word.
+
+    Examples
+    --------
+    >>> Vocabulary().encode(["a red star"]).shape
+    torch.Size([1, 3])
+    """
+
+    def __init__(self) -> None:
+        glue = ("a", "an", "and", "on", "ground")
+        self.words = ("<pad>", "<unk>", *glue, *COLOURS, *TEXTURES, *SHAPES, *BACKGROUNDS)
+        self._index = {w: i for i, w in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        """Word ids, padded with 0: int64 of shape (len(texts), longest)."""
+        rows = [[self._index.get(w, 1) for w in re.findall(r"\w+", t.lower())] or [1] for t in texts]
+        out = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        for i, r in enumerate(rows):
+            out[i, : len(r)] = torch.tensor(r)
+        return out
+
+
+class TextTower(nn.Module):
+    """Words to one unit vector in the space of the patches' latents."""
+
+    def __init__(self, n_words: int, width: int, depth: int = 2, heads: int = 4, longest: int = 48) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(n_words, width, padding_idx=0)
+        self.position = nn.Parameter(torch.randn(longest, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """(B, W) word ids to (B, D) unit vectors."""
+        ids = ids[:, : len(self.position)]
+        pad = ids == 0
+        t = self.blocks(self.embed(ids) + self.position[: ids.shape[1]], src_key_padding_mask=pad)
+        t = t.masked_fill(pad[..., None], 0).sum(1) / (~pad).sum(1, keepdim=True)
+        return F.normalize(self.out(t), dim=-1)
+
+
+def build_vision(width: int = 128, depth: int = 6, heads: int = 4, *, final_norm: bool = False) -> VisionTransformer:
+    """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers."""
+    return VisionTransformer(
+        img_size=96, patch_size=8, embed_dim=width, depth=depth, num_heads=heads, num_classes=0,
+        reg_tokens=3, global_pool="token", final_norm=final_norm,
+    )
