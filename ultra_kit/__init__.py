@@ -4,3 +4,38 @@ Five verbs, the same for images and text: `load` a model, `capture` one forward 
 latent tokens, `segment` the maps, and look. Letters used in shapes: N token positions (P of them
 prefix tokens), T explained tokens, D width, H heads or image height, L blocks.
 """
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in. Loaded on first use, so that `import ultra_kit` costs nothing.
+_EXPORTS = {
+    "UltraError": "types",
+    "Layout": "types",
+    "Capture": "types",
+    "ExplanationMaps": "types",
+    "save": "export",
+    "open": "export",
+    "verify": "export",
+    "export_html": "export",
+}
+_MODULES = ("synthetic",)
+
+__all__ = ["__version__", *_EXPORTS, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

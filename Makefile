@@ -1,0 +1,60 @@
+# Two commands: `make run` executes the notebooks, `make test` runs every check.
+# Needs Python 3.11 or newer and the package index, nothing else.
+#   make PYTHON=python3.12 run                       another interpreter
+#   make PIP_FLAGS="-c requirements-lock.txt" run    exactly the tested versions
+
+PYTHON    ?= python3
+VENV      ?= .venv
+PIP_FLAGS ?=
+NOTEBOOKS ?=
+PYTEST_FLAGS ?=
+
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+PIP     := $(PY) -m pip --disable-pip-version-check --retries 10 --timeout 120
+READY   := $(VENV)/.ready
+TESTING := $(VENV)/.ready-test
+
+.DEFAULT_GOAL := help
+.PHONY: help run notebooks lab test bench format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | tr '#' '\t' | expand -t 18
+
+run: $(READY)  ## execute every notebook; executed copies and one HTML file each go to build/
+	@$(PY) notebooks/run.py --out build $(NOTEBOOKS)
+	@echo "To work in them:  make lab    (or: $(BIN)/jupyter lab notebooks)"
+
+notebooks: $(READY)  ## the same, and store the outputs in notebooks/
+	@$(PY) notebooks/run.py --out build --store $(NOTEBOOKS)
+
+lab: $(READY)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+test: $(TESTING)  ## ruff, mypy, then unit, notebook and browser tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PY) -m pytest --durations=15 $(PYTEST_FLAGS)
+
+bench: $(READY)  ## what the figures of the README come from: runs each file of benchmarks/
+	@for f in benchmarks/*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
+
+format: $(TESTING)  ## sort imports and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove build/ and the environment
+	rm -rf build $(VENV)
+
+# One pip call, so that torch and torchvision are resolved together; once more if the network hiccups.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=python3.12 ..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing requirements.txt into $(VENV) (about 5 GB with CUDA; a few minutes the first time)"
+	@$(PIP) install $(PIP_FLAGS) -r requirements.txt -e . || (sleep 5; $(PIP) install $(PIP_FLAGS) -r requirements.txt -e .)
+	@touch $@
+
+$(TESTING): $(READY) requirements-test.txt
+	@$(PIP) install $(PIP_FLAGS) -r requirements-test.txt || (sleep 5; $(PIP) install $(PIP_FLAGS) -r requirements-test.txt)
+	@touch $@
