@@ -126,6 +126,34 @@ class Backbone(Protocol):
         """Where the model comes from: name, class, weights hash, library versions; JSON-able."""
         ...
 
+    def run_from(
+        self, inputs: dict[str, torch.Tensor], embeddings: torch.Tensor, layer: int
+    ) -> torch.Tensor:
+        """Run the blocks again from other layer-0 tokens, with gradients; optional.
+
+        The baselines that need gradients with respect to the embedding use it (gradient x input,
+        integrated gradients).
+
+        Parameters
+        ----------
+        inputs : dict of str to torch.Tensor
+            What `prepare` gave, a batch of one: sizes, masks and positions are taken from it.
+        embeddings : torch.Tensor of shape (B, N, D)
+            Takes the place of the first block's input.
+        layer : int
+            1..L.
+
+        Returns
+        -------
+        torch.Tensor of shape (B, N, D)
+            The raw output of block `layer`, in the autograd graph of `embeddings`; the gradient
+            mode of the caller holds, and the model is left as it was.
+        """
+        raise UltraError(
+            f"{type(self).__name__} cannot run its blocks from other embeddings: it has no run_from(); "
+            "use a baseline that needs none (raw_attention, rollout, cosine)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class AttentionStep:
