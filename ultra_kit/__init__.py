@@ -18,12 +18,19 @@ _EXPORTS = {
     "Layout": "types",
     "Capture": "types",
     "ExplanationMaps": "types",
+    "explain": "relevance",
+    "plan": "relevance",
+    "Plan": "relevance",
+    "Interrupted": "relevance",
+    "ConstantNormWarning": "relevance",
+    "segment": "segmentation",
+    "Segmentation": "segmentation",
     "save": "export",
     "open": "export",
     "verify": "export",
     "export_html": "export",
 }
-_MODULES = ("synthetic",)
+_MODULES = ("baselines", "synthetic", "metrics", "plots")
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 
