@@ -25,9 +25,12 @@ _EXPORTS = {
     "ConstantNormWarning": "relevance",
     "segment": "segmentation",
     "Segmentation": "segmentation",
-    "save": "export",
-    "open": "export",
-    "verify": "export",
+    "save": "storage",
+    "open": "storage",
+    "verify": "verification",
+    "Verification": "verification",
+    "to_rle": "rle",
+    "from_rle": "rle",
     "export_html": "export",
 }
 _MODULES = ("baselines", "synthetic", "metrics", "plots")
