@@ -215,27 +215,27 @@ def scene(
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6)) if n_objects is None else n_objects
 
-    palette = rng.choice(len(COLOURS), 4, replace=False)
+    palette = rng.choice(len(COLOURS), 5, replace=False)
     names = [list(COLOURS)[i] for i in palette]
-    jitter = rng.normal(0, 10, (4, 3))
+    jitter = rng.normal(0, 10, (5, 3))
     rgb = np.array([COLOURS[c] for c in names], np.float32) + jitter.astype(np.float32)
 
     kind = str(rng.choice(BACKGROUNDS))
-    ground = rng.permutation(4)[:3]
+    ground = rng.permutation(5)[:3]
     image = _ground(kind, size, rgb[ground], rng)
     instances = np.zeros(size, np.int32)
     y, x = np.mgrid[:h, :w].astype(np.float32)
 
     made: list[SceneObject] = []
     for _ in range(n):
-        twin = made[int(rng.integers(len(made)))] if made and rng.random() < 0.45 else None
+        twin = made[int(rng.integers(len(made)))] if made and rng.random() < 0.4 else None
         shape = str(rng.choice(SHAPES))
         texture = twin.texture if twin else str(rng.choice(TEXTURES))
-        first = names.index(twin.colour) if twin else int(rng.integers(4))
-        if twin and rng.random() < 0.4:
+        first = names.index(twin.colour) if twin else int(rng.integers(5))
+        if twin and rng.random() < 0.25:
             shape = twin.shape  # the same words again: only the place tells the two apart
-        others = rng.permutation([k for k in range(4) if k != first])
-        radius = rng.uniform(0.15, 0.27) * min(h, w)
+        others = rng.permutation([k for k in range(5) if k != first])
+        radius = rng.uniform(0.17, 0.3) * min(h, w)
         placed = _place(instances, made, shape, radius, x, y, rng)
         if placed is None:
             continue

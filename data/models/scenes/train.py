@@ -64,6 +64,20 @@ def random_masks(n: int, grid: int, rng: np.random.Generator, share: float, top:
     return torch.from_numpy(out.reshape(n, -1)[rng.permutation(n)])
 
 
+def content_words(phrase: str) -> list[str]:
+    """The words of a phrase that say something: colours, textures, shapes, kinds of ground."""
+    return [w for w in phrase.split() if w not in ("a", "an", "ground")]
+
+
+def build_2d_sincos(width: int, grid: int) -> torch.Tensor:
+    """Sine-cosine embedding of a grid's rows and columns: (1, grid * grid, width)."""
+    f = torch.pi * 2 ** torch.linspace(0, np.log2(grid / 2), width // 4)
+    at = (torch.arange(grid) + 0.5) / grid
+    one = torch.cat([torch.sin(at[:, None] * f), torch.cos(at[:, None] * f)], 1)
+    rows = one[:, None].expand(grid, grid, -1)
+    return torch.cat([rows, rows.transpose(0, 1)], -1).reshape(1, grid * grid, width)
+
+
 class Student(nn.Module):
     """The vision model with a mask token, prototypes and the text tower."""
 
@@ -100,16 +114,17 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True)
     p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--minutes", type=float, default=None, help="end the schedule after this time, at the latest")
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--pool", type=int, default=20000)
     p.add_argument("--width", type=int, default=128)
-    p.add_argument("--depth", type=int, default=6)
+    p.add_argument("--depth", type=int, default=5)
     p.add_argument("--heads", type=int, default=4)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--ibot", type=float, default=1.0)
     p.add_argument("--phrase", type=float, default=1.0)
     p.add_argument("--caption", type=float, default=0.3)
-    p.add_argument("--pool-temperature", type=float, default=1.0)
+    p.add_argument("--pool-temperature", type=float, default=2.0)
     p.add_argument("--mask-share", type=float, default=0.6)
     p.add_argument("--mask-top", type=float, default=0.6)
     p.add_argument("--final-norm", action="store_true")
@@ -135,11 +150,16 @@ def main() -> None:
     images = torch.from_numpy(pool["images"])
     vocabulary = Vocabulary()
     table: dict[str, int] = {}
-    phrase_ids = [[table.setdefault(t, len(table)) for t in row] for row in pool["phrases"]]
+    # A caption's noun phrases, and each of their content words alone: "a red striped star", "red", ...
+    phrase_ids = [
+        sorted({table.setdefault(t, len(table)) for p in row for t in (p, *content_words(p))}) for row in pool["phrases"]
+    ]
     tokens = vocabulary.encode(list(table))
     caption_tokens = vocabulary.encode(list(pool["captions"]))
 
     model = Student(build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm), TextTower(len(vocabulary), a.width), 256)
+    with torch.no_grad():  # a start that knows the plane: rows and columns as sines and cosines
+        model.vision.pos_embed[:, -144:] = build_2d_sincos(a.width, 12) * 0.3
     model.to(device)
     teacher = build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm).to(device)
     teacher.load_state_dict(model.vision.state_dict())
@@ -160,12 +180,24 @@ def main() -> None:
     (out / "args.json").write_text(json.dumps(vars(a), indent=1))
     log = (out / "log.jsonl").open("a")
     grid = 12
+
+    def keep(step: int) -> None:
+        torch.save({"model": model.state_dict(), "teacher": teacher.state_dict(), "proto": teacher_proto,
+                    "opt": opt.state_dict(), "step": step}, out / "state.tmp")
+        (out / "state.tmp").replace(out / "state.pt")
+
+    step = step0 - 1
     start = time.time()
     sums: dict[str, float] = {}
     for step in range(step0, a.steps):
-        lr = a.lr * min(1.0, (step + 1) / 300) * (0.5 + 0.5 * np.cos(np.pi * max(0, step - 300) / max(1, a.steps - 300)) * 0.98 + 0.0)
+        done = step / a.steps
+        if a.minutes:
+            done = max(done, (time.time() - start) / 60 / a.minutes)
+            if done >= 1:
+                break
+        lr = a.lr * min(1.0, (step + 1) / 300) * max(0.01, 0.5 + 0.5 * np.cos(np.pi * done))
         for g in opt.param_groups:
-            g["lr"] = max(lr, a.lr * 0.01)
+            g["lr"] = float(lr)
         pick = rng.integers(0, len(images), a.batch)
         x = images[pick]
         if rng.random() < 0.5:
@@ -181,7 +213,8 @@ def main() -> None:
         if a.ibot:
             with torch.no_grad():
                 w = F.normalize(teacher_proto, dim=-1)
-                t = teacher.forward_features(x)[:, n_prefix:][mask]
+                some = mask.any(1)
+                t = teacher.forward_features(x[some])[:, n_prefix:][mask[some]]
                 target = sinkhorn(F.normalize(t, dim=-1) @ w.T / 0.06)
             logits = patches[mask] @ F.normalize(model.prototypes, dim=-1).T
             losses["ibot"] = a.ibot * -(target * F.log_softmax(logits, -1)).sum(-1).mean()
@@ -208,7 +241,7 @@ def main() -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 3.0)
         opt.step()
         with torch.no_grad():
-            m = 1 - (1 - 0.99) * (0.5 + 0.5 * np.cos(np.pi * step / a.steps)) - 1e-3
+            m = 1 - (1 - 0.99) * (0.5 + 0.5 * np.cos(np.pi * done)) - 1e-3
             for q, k in zip(teacher.parameters(), model.vision.parameters(), strict=True):
                 q.lerp_(k, 1 - m)
             teacher_proto.lerp_(model.prototypes, 1 - m)
@@ -221,10 +254,9 @@ def main() -> None:
             print(row, flush=True)
             log.write(json.dumps(row) + "\n")
             log.flush()
-        if (step + 1) % 250 == 0 or step + 1 == a.steps:
-            torch.save({"model": model.state_dict(), "teacher": teacher.state_dict(), "proto": teacher_proto,
-                        "opt": opt.state_dict(), "step": step + 1}, out / "state.tmp")
-            (out / "state.tmp").replace(out / "state.pt")
+        if (step + 1) % 250 == 0:
+            keep(step + 1)
+    keep(step + 1)
 
 
 if __name__ == "__main__":
