@@ -1,0 +1,20 @@
+"""Matplotlib figures of maps, segments, scenes and scores.
+
+Every function returns the `matplotlib.figure.Figure` and shows or saves nothing: in a notebook the
+figure appears once, as the value of the last line of a cell. Sizes are meant for a projector.
+"""
+
+from .maps import compare_methods, layer_strip, show_map, token_grid
+from .scores import score_table
+from .segments import show_dendrogram, show_scene, show_segments
+
+__all__ = [
+    "compare_methods",
+    "layer_strip",
+    "score_table",
+    "show_dendrogram",
+    "show_map",
+    "show_scene",
+    "show_segments",
+    "token_grid",
+]
