@@ -14,7 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import ultra_kit as uk
-from ultra_kit.relevance import ConstantNormWarning, Interrupted, make_score, relevance_rows
+from ultra_kit.relevance import ConstantNormWarning, Interrupted, relevance_rows
+from ultra_kit.scores import make_score
 from ultra_kit.types import AttentionStep, Capture, Layout, UltraError
 
 FAMILIES = {
@@ -69,7 +70,9 @@ def make_capture(latents, attentions, prefix=0, grid=None, head=None, steps=None
         steps = [AttentionStep(a, b, name=f"block {b}") for b, a in enumerate(attentions, 1)]
     grid = grid or (1, n - prefix)
     layout = Layout("image", prefix, grid=grid, size=(grid[0] * 8, grid[1] * 8))
-    return Capture(Stub(head), layout, np.zeros((*layout.size, 3), np.uint8), tuple(latents), tuple(steps), {})
+    return Capture(
+        Stub(head), layout, np.zeros((*layout.size, 3), np.uint8), tuple(latents), tuple(steps), {}
+    )
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -80,7 +83,9 @@ def case(request):
     return cap, oracle.forward(model, image)
 
 
-def rows(cap, layer=-1, tokens=None, score="norm", rule="positive", chunk_size=1, towards=None, transform=None):
+def rows(
+    cap, layer=-1, tokens=None, score="norm", rule="positive", chunk_size=1, towards=None, transform=None
+):
     """The engine's rows in the capture's dtype."""
     layer, index = cap.layer_index(layer), cap.token_indices(tokens)
     seeds = make_score(cap, len(index), score, towards, transform).seeds(cap.latents[layer][index])

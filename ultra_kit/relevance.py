@@ -12,7 +12,6 @@ of a token come from one backward pass.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 import warnings
@@ -24,10 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from .scores import Score, check_rule, fingerprint, keep_sign, make_score
 from .types import AttentionStep, Capture, ExplanationMaps, Progress, UltraError
 
-SCORES = ("norm", "sum", "energy", "head", "towards")
-RULES = ("positive", "negative", "absolute")
 _GPU_CHUNK = 32  # more seeds at once than this bring a GPU little and cost memory
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -91,30 +89,6 @@ class Plan:
             f"about {_bytes_in_words(self.peak_bytes)} on top of the capture, "
             f"about {_seconds_in_words(self.seconds)}"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """A scalar f of a latent token.
-
-    Attributes
-    ----------
-    name : str
-        One of `SCORES`.
-    function : callable
-        (latents (M, D), rows (M,)) to (M,): the scores, differentiable; ``rows`` says which of the
-        explained tokens each latent stands for.
-    """
-
-    name: str
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-    def seeds(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return df/dz of the explained tokens' latents: (T, D) to (T, D)."""
-        with torch.enable_grad():
-            z = latents.detach().clone().requires_grad_()
-            f = self.function(z, torch.arange(len(z), device=z.device))
-            return torch.autograd.grad(f.sum(), z)[0]
 
 
 def explain(
@@ -193,31 +167,24 @@ def explain(
     job = _job(cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory)
     if job.score.name == "norm" and transform is None:
         _warn_if_constant(cap.latents[job.layer], job.layer)
-    card = {
-        "method": "ultra",
-        "layer": job.layer,
-        "score": job.score.name,
-        "rule": rule,
-        "towards": _fingerprint(towards),
-        "transform": _fingerprint(getattr(transform, "matrix", transform)),
-    }
     done: list[np.ndarray] = []
 
     def result() -> ExplanationMaps:
-        rows = np.concatenate(done) if done else np.zeros((0, cap.layout.n_tokens), np.float32)
-        return ExplanationMaps(
-            values=rows,
-            tokens=job.tokens[: len(rows)],
-            layer=job.layer,
-            layout=cap.layout,
+        values = np.concatenate(done) if done else np.zeros((0, cap.layout.n_tokens), np.float32)
+        options = {"towards": towards, "transform": getattr(transform, "matrix", transform)}
+        return make_maps(
+            cap,
+            values,
+            job.tokens[: len(values)],
+            job.layer,
+            method="ultra",
             score=job.score.name,
             rule=rule,
-            input=cap.input,
-            card={**cap.card, "explanation": card},
+            **{name: fingerprint(array) for name, array in options.items()},
         )
 
     try:
-        with _reporting(progress, len(job.tokens)) as report:
+        with reporting(progress, len(job.tokens)) as report:
             for rows in _row_chunks(cap, job.layer, job.tokens, job.seeds, rule, job.chunk_size):
                 done.append(rows.float().cpu().numpy())
                 report(len(rows))
@@ -319,74 +286,47 @@ def relevance_rows(
     return torch.cat(list(_row_chunks(cap, layer, tokens, seeds, rule, chunk_size)))
 
 
-def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform: Any) -> Score:
-    """Make the score that the arguments of `explain` name.
+def make_maps(
+    cap: Capture,
+    values: np.ndarray,
+    tokens: np.ndarray,
+    layer: int,
+    *,
+    method: str,
+    score: str = "none",
+    rule: str = "none",
+    **options: Any,
+) -> ExplanationMaps:
+    """Put rows over the positions of a capture into `ExplanationMaps`, provenance included.
 
     Parameters
     ----------
     cap : Capture
-    n_tokens : int
-        T, for a `towards` with one row a token.
-    score, towards, transform
-        As for `explain`.
+    values : array of shape (T, N)
+    tokens : ndarray of shape (T,)
+    layer : int
+        0..L.
+    method, score, rule : str
+        "none" for a method that reads no score, or keeps no sign.
+    **options
+        Whatever else the maps depend on, JSON-able; goes into the card.
 
     Returns
     -------
-    Score
-
-    Raises
-    ------
-    ValueError
-        For an unknown score, arguments that contradict each other, or a wrong shape.
-    UltraError
-        If the score is "head" and the model has none.
+    ExplanationMaps
     """
-    if score not in SCORES:
-        raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
-    if towards is not None:
-        if score not in ("norm", "towards") or transform is not None:
-            raise ValueError(
-                "towards sets the score itself, <z, towards>: leave out score and transform, "
-                f"got score={score!r}, transform={type(transform).__name__}"
-            )
-        return _towards_score(cap, n_tokens, towards)
-    if score == "towards":
-        raise ValueError("score 'towards' needs a direction: pass towards=, an array of shape (D,)")
-    if score == "head":
-        if transform is not None:
-            raise ValueError("the head reads latents as they are: leave out transform, or use another score")
-        return Score("head", _head_function(cap))
-    matrix = None if transform is None else _matrix(cap, transform)
-
-    def function(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        y = z if matrix is None else z @ matrix.T
-        if score == "norm":
-            return y.norm(dim=-1)
-        if score == "energy":
-            return 0.5 * (y * y).sum(-1)
-        tiny = torch.finfo(y.dtype).tiny  # a latent of zeros has the seed of a very short one, not NaN
-        return y.sum(-1) / y.detach().norm(dim=-1).clamp_min(tiny)
-
-    return Score(score, function)
-
-
-def check_rule(rule: str) -> None:
-    """Refuse what is not one of `RULES`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown rule.
-    """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
-
-
-def keep_sign(x: torch.Tensor, rule: str) -> torch.Tensor:
-    """Return the part of `x` that a rule counts: relu(x), relu(-x) or |x|."""
-    if rule == "absolute":
-        return x.abs()
-    return (x if rule == "positive" else -x).clamp_min(0)
+    made = {"method": method, "layer": layer, "score": score, "rule": rule, **options}
+    return ExplanationMaps(
+        values=np.ascontiguousarray(values, dtype=np.float32),
+        tokens=tokens,
+        layer=layer,
+        layout=cap.layout,
+        method=method,
+        score=score,
+        rule=rule,
+        input=cap.input,
+        card={**cap.card, "explanation": made},
+    )
 
 
 # --- the engine ----------------------------------------------------------------------------------
@@ -415,30 +355,49 @@ def _row_chunks(
         yield r
 
 
+def seed_gradients(
+    z: torch.Tensor, inputs: Sequence[torch.Tensor], index: torch.Tensor, seeds: torch.Tensor
+) -> list[torch.Tensor | None]:
+    """Send C seeds back through the graph in one backward pass.
+
+    Parameters
+    ----------
+    z : torch.Tensor of shape (N, D)
+        Latents of a layer, in a graph; it is kept.
+    inputs : sequence of torch.Tensor
+        What to differentiate by.
+    index : torch.Tensor of shape (C,)
+        The positions of the seeds.
+    seeds : torch.Tensor of shape (C, D)
+
+    Returns
+    -------
+    list of torch.Tensor or None
+        For every input of shape S the gradients (C, *S), or None where z does not depend on it.
+    """
+    start = z.new_zeros(len(index), *z.shape)
+    start[torch.arange(len(index)), index] = seeds.to(z)
+    options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
+    if len(index) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
+        found = torch.autograd.grad(z, inputs, start[0], **options)
+        return [None if g is None else g[None] for g in found]
+    return list(torch.autograd.grad(z, inputs, start, is_grads_batched=True, **options))
+
+
 def _attention_gradients(
     z: torch.Tensor, steps: list[AttentionStep], index: torch.Tensor, seeds: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Return df/dA of every step, (C, H, Nq, Nk) each, from one backward pass for C tokens."""
-    weights = [s.weights for s in steps]
-    start = z.new_zeros(len(index), *z.shape)
-    start[torch.arange(len(index)), index] = seeds.to(z)
-    if len(index) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
-        found = torch.autograd.grad(z, weights, start[0], retain_graph=True, allow_unused=True)
-        gradients = [None if g is None else g[None] for g in found]
-    else:
-        gradients = list(
-            torch.autograd.grad(
-                z, weights, start, retain_graph=True, allow_unused=True, is_grads_batched=True
-            )
-        )
-    for step, g in zip(steps, gradients, strict=True):
+    """Return df/dA of every step, (C, H, Nq, Nk) each; a missing one is an error, not zero."""
+    gradients = []
+    for step, g in zip(steps, seed_gradients(z, [s.weights for s in steps], index, seeds), strict=True):
         if g is None:
             raise UltraError(
                 f"the latents do not depend on the attention of block {step.layer} ({step.name or 'unnamed'}) "
                 "that came with them: its gradient is missing, and a missing gradient is not zero; "
                 "see ultra_kit.check(model)"
             )
-    return gradients  # type: ignore[return-value]
+        gradients.append(g)
+    return gradients
 
 
 def _carry(r: torch.Tensor, steps: list[AttentionStep], gradients: list[torch.Tensor], rule: str) -> None:
@@ -563,50 +522,6 @@ def _bytes_a_seed(cap: Capture, layer: int) -> int:
     return entries * z.element_size()
 
 
-# --- scores --------------------------------------------------------------------------------------
-
-
-def _towards_score(cap: Capture, n_tokens: int, towards: Any) -> Score:
-    z = cap.latents[-1]
-    v = torch.as_tensor(towards).detach().to(z)
-    if tuple(v.shape) not in {(z.shape[1],), (n_tokens, z.shape[1])}:
-        raise ValueError(
-            f"towards must have the shape ({z.shape[1]},), the width of a latent, or "
-            f"({n_tokens}, {z.shape[1]}), a row for each token; got {tuple(v.shape)}"
-        )
-    if not torch.isfinite(v).all():
-        raise ValueError("towards must be finite, got NaN or infinity in it")
-    return Score("towards", lambda y, rows: (y * (v if v.ndim == 1 else v[rows])).sum(-1))
-
-
-def _head_function(cap: Capture) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    with torch.no_grad():
-        if cap.model.head(cap.latents[-1][:1].detach()) is None:
-            raise UltraError(
-                f"score 'head' needs a model with a head, and {cap.model.name!r} has none; "
-                "use another score, or towards="
-            )
-
-    def function(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        out = cap.model.head(z)
-        if out is None:
-            raise UltraError(f"the head of {cap.model.name!r} gave nothing; use another score")
-        return out.max(dim=-1).values
-
-    return function
-
-
-def _matrix(cap: Capture, transform: Any) -> torch.Tensor:
-    z = cap.latents[-1]
-    w = torch.as_tensor(getattr(transform, "matrix", transform)).detach().to(z)
-    d = z.shape[1]
-    if tuple(w.shape) != (d, d):
-        raise ValueError(f"transform must be a matrix of shape ({d}, {d}), got {tuple(w.shape)}")
-    if not torch.isfinite(w).all():
-        raise ValueError("transform must be finite, got NaN or infinity in it")
-    return w
-
-
 def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
     """Warn where ||z|| cannot say much; this project's test, the method names the effect only."""
     node = z.grad_fn
@@ -627,8 +542,8 @@ def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
 
 
 @contextmanager
-def _reporting(progress: bool | Progress | None, total: int) -> Iterator[Callable[[int], Any]]:
-    """Give a function to call with the number of tokens just finished."""
+def reporting(progress: bool | Progress | None, total: int) -> Iterator[Callable[[int], Any]]:
+    """Yield a function to call with the number of tokens just finished."""
     if callable(progress):
         done = 0
 
@@ -649,14 +564,6 @@ def _reporting(progress: bool | Progress | None, total: int) -> Iterator[Callabl
         raise TypeError(
             f"progress must be True, False, None or a callable of (done, total), got {progress!r}"
         )
-
-
-def _fingerprint(array: Any) -> str | None:
-    """Return a short hash that tells whether two runs used the same array."""
-    if array is None:
-        return None
-    values = np.ascontiguousarray(torch.as_tensor(array).detach().double().cpu().numpy())
-    return hashlib.sha256(values.tobytes()).hexdigest()[:16]
 
 
 def _bytes_in_words(n: float) -> str:
