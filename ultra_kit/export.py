@@ -1,0 +1,200 @@
+"""Results, figures and notebooks as one HTML file each: no network, no kernel, still interactive.
+
+`export_html` picks the *fragment* (HTML of one result) and puts `ultra_kit.pages.page` round it. A new
+result needs a function that returns a fragment, and a line in `_FRAGMENTS`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .pages import page, plotly_div, png_bytes, view
+from .segmentation import Segmentation
+from .types import ExplanationMaps, UltraError
+
+MAX_VALUES = 16_000_000
+"""Numbers (float32) up to which a page carries all maps; above it the first ones that fit."""
+
+
+def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+    """Write a result, a figure or a notebook as one HTML file that needs neither network nor kernel.
+
+    Parameters
+    ----------
+    obj : ExplanationMaps, Segmentation, matplotlib or Plotly figure, or path of a notebook
+        A notebook is shown with its stored outputs: formulae become MathML, Plotly figures stay
+        interactive (their library is put into the file once), widget state is left out.
+    path : str or path-like
+        The file to write; folders are made.
+    title : str, optional
+        Heading and window title.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it lies.
+
+    Raises
+    ------
+    TypeError
+        If there is no page for such an object.
+    UltraError
+        If the notebook cannot be read or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import ultra_kit as uk
+    >>> layout = uk.Layout("text", n_prefix=0, tokens=("a", "<b>"))
+    >>> maps = uk.ExplanationMaps(np.eye(2, dtype="float32"), np.arange(2), 0, layout, input="a<b>")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     "&lt;b&gt;" in uk.export_html(maps, f"{folder}/maps.html").read_text("utf-8")
+    True
+    """
+    if isinstance(obj, (str, os.PathLike)):
+        from .notebook_html import notebook_html
+
+        text = notebook_html(obj, title=title)
+    else:
+        make = next((make for known, make in _FRAGMENTS.items() if _is(obj, known)), None)
+        if make is None:
+            raise TypeError(
+                f"export_html takes {', '.join(name.rpartition('.')[2] for name in _FRAGMENTS)} or the path of a "
+                f"notebook, got {type(obj).__name__}"
+            )
+        text = page(make(obj), title=title or repr(obj).splitlines()[0][:200])
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8")
+    except OSError as error:
+        raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
+    return target
+
+
+def _is(obj: Any, name: str) -> bool:
+    """Whether an object's class, or one above it, has a name; spares importing the plot libraries."""
+    return any(f"{base.__module__}.{base.__qualname__}" == name for base in type(obj).__mro__)
+
+
+def _lut(name: str = "magma") -> np.ndarray:
+    """A colour map as 256 colours: uint8 of shape (256, 3)."""
+    import matplotlib
+
+    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+
+
+def _img(image: np.ndarray, alt: str) -> str:
+    data = base64.b64encode(png_bytes(image)).decode()
+    return f'<img class="uk-still" alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def _facts(rows: Mapping[str, Any]) -> str:
+    cells = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _card(card: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(card), indent=1, default=str, ensure_ascii=False)
+    return f"<details><summary>Provenance</summary><pre>{html.escape(text)}</pre></details>" if card else ""
+
+
+def _maps_fragment(maps: ExplanationMaps) -> str:
+    facts = {"Method": maps.method, "Score": maps.score, "Rule": maps.rule, "Layer": maps.layer}
+    body = _text_maps(maps) if maps.layout.grid is None else _image_maps(maps)
+    return _facts(facts) + body + _card(maps.card)
+
+
+def _image_maps(maps: ExplanationMaps) -> str:
+    h, w = maps.layout.grid or (0, 0)
+    height, width = maps.layout.size or (h, w)
+    rows = np.flatnonzero(maps.tokens >= maps.layout.n_prefix)[: max(1, MAX_VALUES // (h * w))]
+    if not len(rows):
+        return "<p>Only prefix tokens are explained here; they lie nowhere on the image.</p>"
+    values = np.ascontiguousarray(maps.without_own[rows], "<f4")
+    image = maps.input if maps.input is not None else np.full((height, width, 3), 128, np.uint8)
+    patches = (maps.tokens[rows] - maps.layout.n_prefix).tolist()
+    first = len(rows) // 2
+    levels = np.round(255 * values[first] / max(values[first].max(), 1e-30)).astype(int).reshape(h, w)
+    heat = np.asarray(Image.fromarray(_lut()[levels]).resize((width, height), Image.Resampling.NEAREST))
+    still = _img(np.concatenate([image, heat], axis=1), f"The input, and the map of patch {patches[first]}")
+    left_out = len(maps) - len(rows)
+    note = f" {left_out} further maps are not in this file." if left_out else ""
+    state = {
+        "image": png_bytes(image),
+        "values": values.tobytes(),
+        "lut": _lut().tobytes(),
+        "tokens": patches,
+        "grid": [h, w],
+        "aspect": width / height,
+        "pinned": first,
+    }
+    return (
+        "<p>Point at a patch of the input: the other picture shows what its latent token was made from. "
+        "Click, or use the arrow keys, to keep one. Each map has its own scale; a token's own position takes "
+        f"its largest other value.{note}</p>" + view("maps.js", state, still=still)
+    )
+
+
+def _text_maps(maps: ExplanationMaps) -> str:
+    """Each token's text, shaded by its map."""
+    lut, names = _lut("Oranges"), (maps.layout.tokens or ())[maps.layout.n_prefix :]
+    lines = []
+    for token, row in zip(maps.tokens, maps.without_own, strict=True):
+        levels = np.round(150 * row / max(row.max(), 1e-30)).astype(
+            int
+        )  # up to 150: black text stays readable
+        spans = (
+            f'<span style="background:rgb({",".join(map(str, lut[level]))})">{html.escape(name)}</span>'
+            for name, level in zip(names, levels, strict=True)
+        )
+        own = (maps.layout.tokens or ())[token]
+        lines.append(f'<h2>Token {token}: {html.escape(own)}</h2><p class="uk-text">{" ".join(spans)}</p>')
+    return "".join(lines)
+
+
+def _segments_fragment(seg: Segmentation) -> str:
+    import matplotlib
+
+    colours = (np.array(matplotlib.colormaps["tab20"].colors) * 255).astype(np.uint8)
+    picture = colours[seg.labels % len(colours)]
+    image = seg.input if seg.input is not None else np.full((*seg.labels.shape, 3), 128, np.uint8)
+    mixed = (0.5 * image + 0.5 * picture).astype(np.uint8)
+    rows = "".join(
+        f'<tr><td><span class="uk-swatch" style="background:rgb({",".join(map(str, colours[k % len(colours)]))})">'
+        f"</span> {k}</td><td>{share:.1%}</td><td>{int((seg.clusters == k).sum())}</td></tr>"
+        for k, share in enumerate(seg.shares)
+    )
+    cut = "by number" if seg.threshold is None else f"at cosine distance {seg.threshold:g}"
+    return (
+        _facts({"Segments": seg.n_segments, "Cut": cut, "Tokens": len(seg.tokens)})
+        + f"<p>{_img(np.concatenate([image, mixed], axis=1), 'The input, and its segments')}</p>"
+        + f"<table><tr><th>Segment</th><th>Area</th><th>Tokens</th></tr>{rows}</table>"
+        + _card(seg.card)
+    )
+
+
+def _matplotlib_fragment(figure: Any) -> str:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="uk-still" alt="Figure" src="data:image/png;base64,{data}">'
+
+
+_FRAGMENTS: dict[str, Callable[[Any], str]] = {
+    f"{__package__}.types.ExplanationMaps": _maps_fragment,
+    f"{__package__}.segmentation.Segmentation": _segments_fragment,
+    "matplotlib.figure.Figure": _matplotlib_fragment,
+    "plotly.basedatatypes.BaseFigure": plotly_div,
+}
