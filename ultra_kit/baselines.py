@@ -182,7 +182,7 @@ def gradient_x_input(
     ValueError, TypeError
         As for `ultra_kit.explain`.
     UltraError
-        If the model cannot run its blocks from given embeddings, or a gradient is not finite.
+        If the capture's graph does not reach back to layer 0, or a gradient is not finite.
 
     Examples
     --------
@@ -195,19 +195,24 @@ def gradient_x_input(
     check_rule(rule)
     check_chunk_size(chunk_size)
     reading = make_score(cap, len(index), score, towards, transform)
-    with torch.enable_grad():
-        x = cap.latents[0].detach()[None].requires_grad_()
-        z = _rerun(cap, x, number)[0]
+    x, z = cap.latents[0], cap.latents[number]
     where = torch.as_tensor(index, device=z.device)
     seeds = reading.seeds(z[where])
     chunk, rows = int(chunk_size or 1), []
+    if not (x.requires_grad and z.requires_grad):
+        raise UltraError(
+            "the capture holds no autograd graph from latents[0] on; make it with ultra_kit.capture"
+        )
     with reporting(progress, len(index)) as report:
         for start in range(0, len(index), chunk):
             part = slice(start, start + chunk)
             (g,) = seed_gradients(z, [x], where[part], seeds[part])
             if g is None:
-                raise UltraError("the latents do not depend on the embedding: run_from() must keep the graph")
-            rows.append((g[:, 0] * x.detach()).sum(-1))
+                raise UltraError(
+                    f"the latents of layer {number} do not depend on latents[0] in the capture's graph; "
+                    "make the capture with ultra_kit.capture"
+                )
+            rows.append((g * x.detach()).sum(-1))
             report(len(rows[-1]))
     return _signed_maps(
         cap, torch.cat(rows), index, number, "gradient_x_input", reading.name, rule, towards, transform

@@ -190,7 +190,8 @@ class Capture:
     input : ndarray of shape (H, W, 3), uint8, or str
         The original input.
     latents : tuple of torch.Tensor
-        L + 1 tensors of shape (N, D): layer 0 is the embedding, layer k the raw output of block k.
+        L + 1 tensors of shape (N, D): layer 0 is the embedding, layer k the raw output of block k,
+        all on the path of one graph (the gradient of layer k by layer 0 can be taken).
     steps : tuple of AttentionStep
         In the order in which the forward pass made them.
     inputs : mapping of str to torch.Tensor
