@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (205, 45, 45),
@@ -124,7 +125,7 @@ def _object_pattern(
     texture: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Where the second colour shows; (u, v) are pixels in the object's own frame."""
-    period = rng.uniform(5.0, 7.0)
+    period = rng.uniform(4.5, 6.0)
     if texture == "striped":
         return (u / period) % 1 > 0.58
     if texture == "checked":
@@ -177,7 +178,11 @@ def _ground(
 
 
 def scene(
-    seed: int, *, size: tuple[int, int] = (96, 96), n_objects: int | None = None
+    seed: int,
+    *,
+    size: tuple[int, int] = (96, 96),
+    n_objects: int | None = None,
+    radius: tuple[float, float] = (0.17, 0.3),
 ) -> Scene:
     """Compose one scene; the same seed gives the same scene.
 
@@ -185,9 +190,11 @@ def scene(
     ----------
     seed : int
     size : tuple of int, default (96, 96)
-        (height, width) in pixels, each at least 64.
+        (height, width) in pixels, each at least 48.
     n_objects : int, optional
         1 to 5; drawn from the seed by default.
+    radius : tuple of float, default (0.17, 0.3)
+        Smallest and largest radius of an object, as a share of the shorter side; within 0.1..0.5.
 
     Returns
     -------
@@ -198,7 +205,7 @@ def scene(
     Raises
     ------
     ValueError
-        If a side is below 64 pixels or `n_objects` is not in 1..5.
+        If a side is below 48 pixels, `n_objects` is not in 1..5 or `radius` is out of range.
 
     Examples
     --------
@@ -208,10 +215,12 @@ def scene(
     ((96, 96, 3), True)
     """
     h, w = size
-    if min(h, w) < 64:
-        raise ValueError(f"size must be at least 64 x 64 pixels, got {h} x {w}; choose a larger size")
+    if min(h, w) < 48:
+        raise ValueError(f"size must be at least 48 x 48 pixels, got {h} x {w}; choose a larger size")
     if n_objects is not None and not 1 <= n_objects <= 5:
         raise ValueError(f"n_objects must be in 1..5, got {n_objects}; choose one of these")
+    if not 0.1 <= radius[0] <= radius[1] <= 0.5:
+        raise ValueError(f"radius must be (smallest, largest) within 0.1..0.5, got {radius}")
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6)) if n_objects is None else n_objects
 
@@ -235,20 +244,21 @@ def scene(
         if twin and rng.random() < 0.25:
             shape = twin.shape  # the same words again: only the place tells the two apart
         others = rng.permutation([k for k in range(5) if k != first])
-        radius = rng.uniform(0.17, 0.3) * min(h, w)
-        placed = _place(instances, made, shape, radius, x, y, rng)
+        r = rng.uniform(*radius) * min(h, w)
+        placed = _place(instances, made, shape, r, x, y, rng)
         if placed is None:
             continue
         mask, u, v, centre = placed
-        pattern = _object_pattern(texture, u * radius, v * radius, rng)
+        pattern = _object_pattern(texture, u * r, v * r, rng)
         # Two parts with different second colours: an object is not one colour, not even in the mean.
         angle = rng.uniform(0, 2 * np.pi)
         part = np.cos(angle) * u + np.sin(angle) * v > rng.uniform(-0.2, 0.2)
         which = np.where(pattern, np.where(part, others[0], others[1]), first)[mask]
         shade = 1 + 0.22 * (np.sin(angle) * u - np.cos(angle) * v)[mask]
+        shade[~binary_erosion(mask, iterations=2)[mask]] *= 0.3  # a dark outline, as drawn by hand
         image[mask] = rgb[which] * shade[:, None]
         instances[mask] = len(made) + 1
-        made.append(SceneObject(shape, texture, names[first], centre, float(radius), 0))
+        made.append(SceneObject(shape, texture, names[first], centre, float(r), 0))
 
     image += 6 * rng.standard_normal(image.shape, np.float32)
     objects = tuple(

@@ -30,12 +30,12 @@ from ultra_kit.models.scenes import TextTower, Vocabulary, build_vision
 from ultra_kit.synthetic import scene
 
 
-def make_pool(n: int, first_seed: int, jobs: int) -> dict:
+def make_pool(n: int, first_seed: int, jobs: int, **options: object) -> dict:
     """Scenes first_seed .. first_seed + n - 1 as arrays and phrases."""
 
     def some(seeds: range) -> list:
-        return [(s.image, s.instances.astype(np.uint8), [*s.phrases, s.background], s.caption)
-                for s in map(scene, seeds)]
+        made = [scene(s, **options) for s in seeds]
+        return [(s.image, [*s.phrases, s.background], s.caption) for s in made]
 
     step = 250
     parts = Parallel(n_jobs=jobs)(
@@ -43,8 +43,8 @@ def make_pool(n: int, first_seed: int, jobs: int) -> dict:
         for s in range(first_seed, first_seed + n, step)
     )
     rows = [r for p in parts for r in p]
-    images, instances, phrases, captions = zip(*rows, strict=True)
-    return {"images": np.stack(images), "instances": np.stack(instances), "phrases": phrases, "captions": captions}
+    images, phrases, captions = zip(*rows, strict=True)
+    return {"images": np.stack(images), "phrases": phrases, "captions": captions}
 
 
 def to_input(images: torch.Tensor) -> torch.Tensor:
@@ -76,6 +76,25 @@ def build_2d_sincos(width: int, grid: int) -> torch.Tensor:
     one = torch.cat([torch.sin(at[:, None] * f), torch.cos(at[:, None] * f)], 1)
     rows = one[:, None].expand(grid, grid, -1)
     return torch.cat([rows, rows.transpose(0, 1)], -1).reshape(1, grid * grid, width)
+
+
+class Kind:
+    """One pool of images with the numbers of their phrases in the common table."""
+
+    def __init__(self, pool: dict, table: dict[str, int], vocabulary: Vocabulary) -> None:
+        self.images = torch.from_numpy(pool["images"])
+        # A caption's noun phrases, and each of their content words alone: "a red striped star", "red", ...
+        self.phrases = [
+            sorted({table.setdefault(t, len(table)) for p in row for t in (p, *content_words(p))}) for row in pool["phrases"]
+        ]
+        self.captions = vocabulary.encode(list(pool["captions"]))
+
+
+def turned(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """The batch turned by a multiple of 90 degrees, mirrored half of the time; no word changes by it."""
+    if rng.random() < 0.5:
+        images = images.flip(2)
+    return torch.rot90(images, int(rng.integers(4)), (1, 2))
 
 
 class Student(nn.Module):
@@ -123,6 +142,7 @@ def main() -> None:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--ibot", type=float, default=1.0)
     p.add_argument("--phrase", type=float, default=1.0)
+    p.add_argument("--mosaic", type=float, default=0.6, help="share of the steps that take mosaics")
     p.add_argument("--caption", type=float, default=0.3)
     p.add_argument("--pool-temperature", type=float, default=2.0)
     p.add_argument("--mask-share", type=float, default=0.6)
@@ -145,17 +165,15 @@ def main() -> None:
     if cache.exists():
         pool = torch.load(cache, weights_only=False)  # written by this script, two lines below
     else:
-        pool = make_pool(a.pool, 1_000_000, a.threads)
+        pool = {
+            "whole": make_pool(a.pool, 1_000_000, a.threads),
+            "small": make_pool(a.pool, 1_500_000, a.threads, size=(48, 48), n_objects=1, radius=(0.28, 0.5)),
+        }
         torch.save(pool, cache)
-    images = torch.from_numpy(pool["images"])
     vocabulary = Vocabulary()
     table: dict[str, int] = {}
-    # A caption's noun phrases, and each of their content words alone: "a red striped star", "red", ...
-    phrase_ids = [
-        sorted({table.setdefault(t, len(table)) for p in row for t in (p, *content_words(p))}) for row in pool["phrases"]
-    ]
+    kinds = {name: Kind(part, table, vocabulary) for name, part in pool.items()}
     tokens = vocabulary.encode(list(table))
-    caption_tokens = vocabulary.encode(list(pool["captions"]))
 
     model = Student(build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm), TextTower(len(vocabulary), a.width), 256)
     with torch.no_grad():  # a start that knows the plane: rows and columns as sines and cosines
@@ -198,40 +216,45 @@ def main() -> None:
         lr = a.lr * min(1.0, (step + 1) / 300) * max(0.01, 0.5 + 0.5 * np.cos(np.pi * done))
         for g in opt.param_groups:
             g["lr"] = float(lr)
-        pick = rng.integers(0, len(images), a.batch)
-        x = images[pick]
-        if rng.random() < 0.5:
-            x = x.flip(2)
-        x = torch.rot90(x, int(rng.integers(4)), (1, 2))
+        # Whole scenes, or mosaics of four small ones: a mosaic's captions belong to its quarters, so
+        # that a patch has to speak for the place where it is.
+        kind, parts = (kinds["small"], 4) if rng.random() < a.mosaic else (kinds["whole"], 1)
+        pick = rng.integers(0, len(kind.images), a.batch * parts)
+        x = turned(kind.images[pick], rng)
+        if parts == 4:
+            x = x.unflatten(0, (-1, 2, 2)).permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2, 3)
         x = to_input(x).to(device)
         mask = random_masks(a.batch, grid, rng, a.mask_share, a.mask_top).to(device)
 
         z = run(x, mask)
         n_prefix = z.shape[1] - grid * grid
         patches = z[:, n_prefix:]
+        regions = patches
+        if parts == 4:
+            half = grid // 2
+            regions = patches.unflatten(1, (2, half, 2, half)).transpose(2, 3).reshape(-1, half * half, patches.shape[-1])
         losses = {}
         if a.ibot:
             with torch.no_grad():
                 w = F.normalize(teacher_proto, dim=-1)
-                some = mask.any(1)
-                t = teacher.forward_features(x[some])[:, n_prefix:][mask[some]]
-                target = sinkhorn(F.normalize(t, dim=-1) @ w.T / 0.06)
+                seen = teacher.forward_features(x)[:, n_prefix:]
+                target = sinkhorn(F.normalize(seen[mask], dim=-1) @ w.T / 0.06)
             logits = patches[mask] @ F.normalize(model.prototypes, dim=-1).T
             losses["ibot"] = a.ibot * -(target * F.log_softmax(logits, -1)).sum(-1).mean()
         if a.phrase:
-            used = sorted({k for i in pick for k in phrase_ids[i]})
+            used = sorted({k for i in pick for k in kind.phrases[i]})
             column = {k: j for j, k in enumerate(used)}
-            y = torch.zeros(a.batch, len(used))
+            y = torch.zeros(len(pick), len(used))
             for b, i in enumerate(pick):
-                y[b, [column[k] for k in phrase_ids[i]]] = 1
+                y[b, [column[k] for k in kind.phrases[i]]] = 1
             y = y.to(device)
             words = model.text(tokens[used].to(device))
-            s = torch.einsum("bnd,ud->bun", patches, words)
+            s = torch.einsum("bnd,ud->bun", regions, words)
             pooled = (torch.softmax(s / a.pool_temperature, -1) * s).sum(-1)
             logit = model.scale * pooled + model.bias
             losses["phrase"] = a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
-        if a.caption:
-            c = model.text(caption_tokens[pick].to(device))
+        if a.caption and parts == 1:
+            c = model.text(kind.captions[pick].to(device))
             sim = F.normalize(z[:, 0], dim=-1) @ c.T * 10
             here = torch.arange(a.batch, device=device)
             losses["caption"] = a.caption * 0.5 * (F.cross_entropy(sim, here) + F.cross_entropy(sim.T, here))
