@@ -11,13 +11,26 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from ..types import Layout
 
-MAP_COLOURS = "inferno"
-"""Perceptually even, and rises in lightness, so it also reads in grey and by colour-blind eyes."""
+GROUND = "#303030"
+"""Behind colour bars of maps: about what a darkened image is."""
+
+
+def map_colours(over_image: bool) -> ListedColormap:
+    """Return the colours of a map: even steps of lightness, so they read in grey and by colour-blind eyes.
+
+    Over an image the low end is nearly clear, so that the darkened image shows where the map is low.
+    """
+    table = mpl.colormaps["inferno"](np.linspace(0, 1, 256))
+    if over_image:
+        table[:, 3] = np.linspace(0.1, 0.97, 256) ** 0.6
+    return ListedColormap(table)
+
 
 SEGMENT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6A3D9A")
 """Okabe and Ito's palette for colour-blind eyes; further segments repeat it, told apart by number."""
@@ -88,32 +101,46 @@ def extent(layout: Layout) -> tuple[float, float, float, float]:
     return 0, width, height, 0
 
 
-def draw_input(ax: Axes, image: Any, layout: Layout, *, grey: bool = False) -> None:
-    """Put the original image on an axes without ticks; nothing if the image was not kept."""
+def panel_size(layout: Layout, width: float) -> tuple[float, float]:
+    """Width and height in inches of a panel for an image, with room for a title."""
+    _, across, down, _ = extent(layout)
+    return width, width * min(max(down / across, 0.3), 2.0) + 0.4
+
+
+def draw_input(ax: Axes, image: Any, layout: Layout, *, tone: str = "colour") -> None:
+    """Put the original image on an axes without ticks; nothing but the frame if it was not kept.
+
+    `tone` is "colour", or "dark" or "pale" for the greys that what is laid over it can be seen on.
+    """
     ax.set_xticks([])
     ax.set_yticks([])
+    left, right, bottom, top = extent(layout)
+    ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     if image is None:
         return
     shown = np.asarray(image)
-    if grey and shown.ndim == 3:
-        shown = np.repeat((shown[..., :3] @ np.array([0.299, 0.587, 0.114]))[..., None], 3, axis=2).astype(
-            np.uint8
-        )
+    if tone != "colour":
+        grey = (20 if tone == "dark" else 100) + 0.45 * (shown[..., :3] @ np.array([0.299, 0.587, 0.114]))
+        shown = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
     ax.imshow(shown, extent=extent(layout))
 
 
-def mark_patch(ax: Axes, layout: Layout, token: int) -> None:
-    """Outline the cell of a patch token, black on white so that it shows on any ground."""
+def mark_patch(ax: Axes, layout: Layout, token: int, *, image: Any = None) -> None:
+    """Outline the cell of a patch token, white on black so that it shows on any ground.
+
+    With `image`, the cell shows the patch itself: whatever colour a map has there is meaningless.
+    """
     if layout.grid is None or layout.size is None or token < layout.n_prefix:
         return
     (h, w), (height, width) = layout.grid, layout.size
     row, column = divmod(token - layout.n_prefix, w)
     corner, cell = (column * width / w, row * height / h), (width / w, height / h)
-    for colour, line in (("black", 5.0), ("white", 2.5)):
-        box = Rectangle(
-            corner, *cell, fill=False, edgecolor=colour, linewidth=line, label=f"token {token}", zorder=3
-        )
+    for colour, line in (("black", 4.5), ("white", 2.0)):
+        box = Rectangle(corner, *cell, fill=False, edgecolor=colour, linewidth=line, zorder=3, clip_on=False)
+        box.set_label(f"token {token}")
         ax.add_patch(box)
+    if image is not None:
+        ax.imshow(np.asarray(image), extent=extent(layout), zorder=2).set_clip_path(box)
 
 
 def place(layout: Layout, token: int) -> str:

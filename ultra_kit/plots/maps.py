@@ -11,7 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ..types import Capture, ExplanationMaps
-from ._style import MAP_COLOURS, draw_input, extent, figure_of, mark_patch, panels, place, styled
+from ._style import (
+    GROUND,
+    draw_input,
+    extent,
+    figure_of,
+    map_colours,
+    mark_patch,
+    panel_size,
+    panels,
+    place,
+    styled,
+)
 
 Scale = Literal["own", "shared"]
 
@@ -25,13 +36,15 @@ def show_map(
     smooth: bool = False,
     highest: float | None = None,
 ) -> Figure:
-    """Draw one token's map over the image, its own patch outlined, with a colour bar.
+    """Draw one token's map over the image, with a colour bar; its own patch is outlined.
+
+    The outlined cell shows the patch itself, in place of the spike that is always there
+    (`ExplanationMaps.without_own`).
 
     Parameters
     ----------
     maps : ExplanationMaps
-        Of an image. The own position is drawn at the map's largest other value
-        (`ExplanationMaps.without_own`): the spike that is always there says nothing.
+        Of an image.
     token : int, optional
         One of ``maps.tokens``; the first by default.
     ax : matplotlib.axes.Axes, optional
@@ -62,7 +75,7 @@ def show_map(
     """
     token = int(maps.tokens[0]) if token is None else token
     if ax is None:
-        with panels(1, 1, panel=(6.4, 5.6)) as (figure, axes):
+        with panels(1, 1, panel=panel_size(maps.layout, 6.4)) as (figure, axes):
             _map_with_bar(axes[0, 0], maps, token, smooth, highest)
         return figure
     _map_with_bar(ax, maps, token, smooth, highest)
@@ -219,7 +232,7 @@ def token_grid(
     columns = min(columns, len(tokens))
     rows = -(-len(tokens) // columns)
     highest = _highest([maps] * len(tokens), tokens, scale, smooth)
-    with panels(rows, columns, panel=(3.2, 3.3)) as (figure, axes):
+    with panels(rows, columns, panel=panel_size(maps.layout, 3.2)) as (figure, axes):
         for ax, token, top in zip(axes.flat, tokens, highest, strict=False):
             image = _draw_map(ax, maps, token, smooth, top)
             ax.set_title(place(maps.layout, token))
@@ -236,13 +249,12 @@ def _strip(
     """Draw the image and then one panel a map, in rows of at most five."""
     if not maps:
         raise ValueError("maps must hold at least one entry, got none")
-    columns = min(len(maps) + 1, 5)
-    rows = -(-(len(maps) + 1) // columns)
+    rows = -(-(len(maps) + 1) // 5)
+    columns = -(-(len(maps) + 1) // rows)
     highest = _highest(maps, [token] * len(maps), scale, smooth)
-    with panels(rows, columns, panel=(3.2, 3.3)) as (figure, axes):
+    with panels(rows, columns, panel=panel_size(maps[0].layout, 3.2)) as (figure, axes):
         flat = list(axes.flat)
         draw_input(flat[0], maps[0].input, maps[0].layout)
-        _frame(flat[0], maps[0])
         mark_patch(flat[0], maps[0].layout, token)
         flat[0].set_title(place(maps[0].layout, token))
         for ax, entry, title, top in zip(flat[1:], maps, titles, highest, strict=False):
@@ -260,24 +272,23 @@ def _map_with_bar(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, hig
     top = _highest([maps], [token], "own", smooth)[0] if highest is None else highest
     image = _draw_map(ax, maps, token, smooth, top)
     ax.set_title(f"{place(maps.layout, token)}, layer {maps.layer}")
-    bar = figure_of(ax).colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    bar = figure_of(ax).colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
+    bar.ax.set_facecolor(GROUND)
     bar.set_label(f"{maps.method} ({maps.rule}), {'own' if own else 'given'} scale")
 
 
 def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float) -> AxesImage:
     """Lay one map over the image, in grey, on an axes."""
-    draw_input(ax, maps.input, maps.layout, grey=True)
-    _frame(ax, maps)
+    draw_input(ax, maps.input, maps.layout, tone="dark")
     image = ax.imshow(
         _image(maps, token, smooth),
-        cmap=MAP_COLOURS,
+        cmap=map_colours(maps.input is not None),
         vmin=0,
         vmax=highest if highest > 0 else 1,
-        alpha=0.72 if maps.input is not None else 1.0,
         extent=extent(maps.layout),
         interpolation="nearest",
     )
-    mark_patch(ax, maps.layout, token)
+    mark_patch(ax, maps.layout, token, image=maps.input)
     return image
 
 
@@ -303,20 +314,14 @@ def _highest(
     return [max(tops)] * len(tops) if scale == "shared" else tops
 
 
-def _frame(ax: Axes, maps: ExplanationMaps) -> None:
-    left, right, bottom, top = extent(maps.layout)
-    ax.set_xlim(left, right)
-    ax.set_ylim(bottom, top)
-    ax.set_aspect("equal")
-
-
 def _scale_text(scale: Scale) -> str:
     return "each panel on its own scale" if scale == "own" else "one scale for all panels"
 
 
 def _bar(figure: Figure, image: AxesImage, axes: np.ndarray, scale: Scale) -> None:
     """Add one colour bar for all panels: in values if they share a scale, else in shares of each."""
-    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, aspect=25, shrink=0.9)
+    bar.ax.set_facecolor(GROUND)
     if scale == "own":
         low, high = image.get_clim()
         bar.set_ticks([low, high], labels=["0", "largest"])

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ._style import FOCUS, PLAIN, REFERENCE, figure_of, panels, styled
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
 
 
 @styled
@@ -100,7 +103,7 @@ def _bars(
     top = float(np.nanmax([*values, chance or 0, 0]))
     for y, value in enumerate(values):
         text = "none" if np.isnan(value) else f"{value:.2f}"
-        ax.text(max(np.nan_to_num(value), 0) + 0.02 * (top or 1), y, text, va="center")
+        ax.text(max(np.nan_to_num(value), 0) + 0.02 * (top or 1), y, text, va="center", zorder=3, bbox=_PAPER)
     if chance is not None:
         ax.axvline(
             chance, color=REFERENCE, linestyle="--", linewidth=2.5, label=f"{chance_label} {chance:.2f}"
@@ -109,5 +112,6 @@ def _bars(
     ax.set_yticks(np.arange(len(values)), list(table))
     ax.invert_yaxis()
     ax.set_xlim(min(0.0, float(np.nanmin([*values, 0]))), (top or 1) * 1.22)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.set_title(measure)
     ax.spines[["top", "right"]].set_visible(False)

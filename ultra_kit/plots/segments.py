@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from ..segmentation import Segmentation
 from ..synthetic import Scene
 from ..types import Layout
-from ._style import REFERENCE, SEGMENT_COLOURS, draw_input, extent, figure_of, panels, styled
+from ._style import REFERENCE, SEGMENT_COLOURS, draw_input, extent, figure_of, panel_size, panels, styled
 
 _LEGEND_ROWS = 10
 _LEAVES = 60
@@ -61,7 +61,7 @@ def show_segments(seg: Segmentation, *, ax: Axes | None = None, tree: bool = Fal
     if ax is not None:
         _draw_segments(ax, seg)
         return figure_of(ax)
-    with panels(1, 2 if tree else 1, panel=(7.0, 5.6)) as (figure, axes):
+    with panels(1, 2 if tree else 1, panel=(7.0, 5.4)) as (figure, axes):
         _draw_segments(axes[0, 0], seg)
         if tree:
             _draw_tree(axes[0, 1], seg)
@@ -124,10 +124,10 @@ def show_scene(scene: Scene) -> Figure:
     """
     height, width = scene.instances.shape
     layout = Layout("image", n_prefix=0, grid=(height, width), size=(height, width))
-    with panels(1, 2, panel=(5.6, 5.4)) as (figure, axes):
+    with panels(1, 2, panel=panel_size(layout, 5.6)) as (figure, axes):
         draw_input(axes[0, 0], scene.image, layout)
         axes[0, 0].set_title("image")
-        draw_input(axes[0, 1], scene.image, layout, grey=True)
+        draw_input(axes[0, 1], scene.image, layout, tone="pale")
         names = {k + 1: phrase for k, phrase in enumerate(scene.phrases)}
         _draw_regions(axes[0, 1], scene.instances, layout, list(names))
         axes[0, 1].set_title("truth")
@@ -144,7 +144,7 @@ def show_scene(scene: Scene) -> Figure:
 
 
 def _draw_segments(ax: Axes, seg: Segmentation) -> None:
-    draw_input(ax, seg.input, seg.layout, grey=True)
+    draw_input(ax, seg.input, seg.layout, tone="pale")
     _draw_regions(ax, seg.labels, seg.layout, list(range(seg.n_segments)))
     shares = seg.shares
     listed = np.argsort(-shares, kind="stable")[:_LEGEND_ROWS]
@@ -208,12 +208,23 @@ def _draw_tree(ax: Axes, seg: Segmentation) -> None:
     # Leaves stand at 5, 15, 25, ...; each segment's number goes below the middle of its leaves.
     leaves = owner[np.array(drawn["leaves"])]
     found = [k for k in range(seg.n_segments) if (leaves == k).any()]
-    ax.set_xticks([10 * np.flatnonzero(leaves == k).mean() + 5 for k in found], [str(k) for k in found])
+    middle = {k: 10 * float(np.flatnonzero(leaves == k).mean()) + 5 for k in found}
+    ticks = _apart(middle, 0.04 * 10 * len(leaves))
+    ax.set_xticks([middle[k] for k in ticks], [str(k) for k in ticks])
     ax.set_xlabel("segment")
     ax.set_ylim(0, max(1.05 * seg.linkage[:, 2].max(), 1.2 * cut, 1e-6))
     for line in ax.collections:
         line.set_linewidth(2)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _apart(middle: dict[int, float], gap: float) -> list[int]:
+    """Segments whose numbers fit beside each other, from the left."""
+    kept: list[int] = []
+    for k in sorted(middle, key=middle.__getitem__):
+        if not kept or middle[k] - middle[kept[-1]] >= gap:
+            kept.append(k)
+    return kept
 
 
 def _owners(seg: Segmentation) -> np.ndarray:
