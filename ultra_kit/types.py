@@ -105,10 +105,14 @@ class Backbone(Protocol):
         L.
     """
 
-    name: str
-    modality: str
-    module: torch.nn.Module
-    n_blocks: int
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+    @property
+    def module(self) -> torch.nn.Module: ...  # noqa: D102
+    @property
+    def n_blocks(self) -> int: ...  # noqa: D102
 
     def prepare(self, x: Any) -> tuple[dict[str, torch.Tensor], Layout, Any]:
         """Model inputs (batch of one), the layout, and the original input as kept for showing."""

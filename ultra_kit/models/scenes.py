@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from ..synthetic import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
+from ..types import UltraError
+from .vision import TextImageBackbone, WholeImage
 
 
 class Vocabulary:
@@ -45,7 +50,9 @@ class TextTower(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(n_words, width, padding_idx=0)
         self.position = nn.Parameter(torch.randn(longest, width) * 0.02)
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
         self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.out = nn.Linear(width, width)
 
@@ -58,9 +65,80 @@ class TextTower(nn.Module):
         return F.normalize(self.out(t), dim=-1)
 
 
-def build_vision(width: int = 128, depth: int = 6, heads: int = 4, *, final_norm: bool = False) -> VisionTransformer:
+def build_vision(
+    width: int = 128, depth: int = 6, heads: int = 4, *, final_norm: bool = False
+) -> VisionTransformer:
     """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers."""
     return VisionTransformer(
-        img_size=96, patch_size=8, embed_dim=width, depth=depth, num_heads=heads, num_classes=0,
-        reg_tokens=3, global_pool="token", final_norm=final_norm,
+        img_size=96,
+        patch_size=8,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        num_classes=0,
+        reg_tokens=3,
+        global_pool="token",
+        final_norm=final_norm,
     )
+
+
+def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
+    """The bundled model: vision tower, text tower and, where the weights hold them, prototypes.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``config.json`` (width, depth, heads, final_norm) and ``model.safetensors``, whose names start
+        with ``vision.``, ``text.`` or are ``prototypes``.
+    pretrained : bool
+        False leaves the weights random: the control of every claim about the trained ones.
+
+    Raises
+    ------
+    UltraError
+        If the weights are missing or don't fit.
+    """
+    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
+    width, depth, heads = (config.get(k, d) for k, d in (("width", 128), ("depth", 6), ("heads", 4)))
+    vision = build_vision(width, depth, heads, final_norm=config.get("final_norm", False))
+    vocabulary = Vocabulary()
+    text = TextTower(len(vocabulary), width)
+    prototypes = None
+    if pretrained:
+        prototypes = _load(folder / "model.safetensors", vision, text)
+    module = nn.ModuleDict({"vision": vision, "text": text})
+    if prototypes is not None:
+        module.register_buffer("prototypes", F.normalize(prototypes.float(), dim=-1))
+    module.eval()
+
+    def encode(texts: list[str]) -> torch.Tensor:
+        return text(vocabulary.encode(texts).to(text.position.device))
+
+    return TextImageBackbone(
+        name="scenes",
+        module=module,
+        transform=WholeImage((96, 96)),
+        grid=vision.patch_embed.dynamic_feat_size,
+        n_prefix=vision.num_prefix_tokens,
+        forward=vision.forward_features,
+        reader=None if prototypes is None else lambda z: vision.norm(z) @ module.prototypes.T,
+        facts=config | {"pretrained": pretrained},
+        libraries=("timm",),
+        text_encoder=encode,
+        projection=vision.norm,
+    )
+
+
+def _load(path: Path, vision: nn.Module, text: nn.Module) -> torch.Tensor | None:
+    """Fill the towers from a file; the prototypes, if it has any."""
+    if not path.is_file():
+        raise UltraError(
+            f"the bundled weights {path.name} are not in {path.parent}; reinstall ultra-kit, or pass pretrained=False"
+        )
+    state = load_file(path)
+    try:
+        for name, tower in (("vision.", vision), ("text.", text)):
+            tower.load_state_dict({k[len(name) :]: t for k, t in state.items() if k.startswith(name)})
+    except RuntimeError as e:
+        raise UltraError(f"the weights in {path} don't fit config.json beside them: {e}") from e
+    return state.get("prototypes")

@@ -1,0 +1,47 @@
+"""Weights from the Hugging Face Hub without long waits, and one plain line where they can't be had."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ..types import UltraError
+
+
+@contextlib.contextmanager
+def hub(name: str) -> Iterator[None]:
+    """Around a download: one short look whether the hub answers, and only the local cache if it does not.
+
+    Raises
+    ------
+    UltraError
+        If the weights are neither in the cache nor to be downloaded; names the bundled alternative.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    before = constants.HF_HUB_OFFLINE
+    try:
+        # Without this the library repeats each request for the better part of a minute.
+        constants.HF_HUB_OFFLINE = before or not _hub_answers()
+        yield
+    except (HfHubHTTPError, OSError, RuntimeError) as e:
+        if isinstance(e, UltraError):
+            raise
+        reason = "no network" if constants.HF_HUB_OFFLINE else str(e).strip().splitlines()[0][:160]
+        raise UltraError(
+            f'the weights of {name!r} can\'t be downloaded ({reason}): load the bundled model with load("scenes"), or '
+            "pass pretrained=False for random weights"
+        ) from e
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _hub_answers() -> bool:
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=4)
+    except Exception:  # whatever the client in use calls it: the hub did not answer
+        return False
+    return True

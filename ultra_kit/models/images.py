@@ -1,0 +1,145 @@
+"""Opening images: any path, PIL image or array becomes (H, W, 3) uint8, or a clear error."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..types import UltraError
+
+MAX_PIXELS = 40_000_000
+"""The largest image that is opened, in pixels: a larger one is refused before it is decoded."""
+
+
+def open_image(x: Any) -> np.ndarray:
+    """Read an image as the workbench keeps it.
+
+    The orientation noted by a camera (EXIF) is applied, transparency is laid over white, 16-bit values
+    are scaled to 8 bits, and CMYK, greyscale and palette images become RGB.
+
+    Parameters
+    ----------
+    x : str, Path, PIL.Image.Image or ndarray
+        A file, a PIL image, or an array of dtype uint8 and shape (H, W), (H, W, 1), (H, W, 3) or
+        (H, W, 4), the last with transparency.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+        RGB in [0, 255], row 0 at the top. Always a copy.
+
+    Raises
+    ------
+    ValueError
+        For a missing, empty, truncated or foreign file, and an array of the wrong shape, dtype or values.
+    TypeError
+        If `x` is none of the above.
+    UltraError
+        For an image of more than 40 megapixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> open_image(np.zeros((4, 6), np.uint8)).shape
+    (4, 6, 3)
+    """
+    if isinstance(x, np.ndarray):
+        return _from_array(x)
+    if isinstance(x, Image.Image):
+        return _decode(x, "the PIL image")
+    if isinstance(x, (str, os.PathLike)):
+        return _from_file(x)
+    raise TypeError(
+        f"an image must be a path, a PIL image or an (H, W, 3) uint8 array, got {type(x).__name__}"
+        + ("; turn a tensor into an array with .numpy()" if hasattr(x, "numpy") else "")
+    )
+
+
+def _from_file(x: str | os.PathLike) -> np.ndarray:
+    if str(x).startswith(("http://", "https://")):
+        raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
+    path = Path(x)
+    if not path.is_file():
+        raise ValueError(
+            f"no image file at {str(path)!r}: {'a folder' if path.is_dir() else 'nothing there'}"
+        )
+    if path.stat().st_size == 0:
+        raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            with Image.open(path) as image:
+                return _decode(image, repr(str(path)))
+    except Image.DecompressionBombError:
+        raise _too_large(repr(str(path)), "far more") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{str(path)!r} is no image that Pillow can read, whatever its name says") from None
+    except OSError as e:
+        raise ValueError(f"{str(path)!r} can't be read: {e}") from e
+
+
+def _too_large(what: str, size: str) -> UltraError:
+    return UltraError(
+        f"{what} must have at most {MAX_PIXELS // 10**6} megapixels, got {size}; make it smaller first"
+    )
+
+
+def _decode(image: Image.Image, what: str) -> np.ndarray:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(what, f"{width} x {height}")
+    if width * height == 0:
+        raise ValueError(f"{what} must have at least one pixel, got {width} x {height}")
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as e:  # Pillow reports broken PNG chunks as SyntaxError
+        raise ValueError(f"{what} is damaged or truncated: {e}") from e
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return _from_sixteen_bits(np.asarray(image), what)
+    if image.mode == "F":
+        raise ValueError(
+            f"{what} holds floats, whose range is not known; scale it to 0..255 and make it uint8"
+        )
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _over_white(image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _from_sixteen_bits(values: np.ndarray, what: str) -> np.ndarray:
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"{what} must hold 8 or 16 bits a pixel, got values in {values.min()}..{values.max()}"
+        )
+    grey = np.round(values / 257.0).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _over_white(image: Image.Image) -> np.ndarray:
+    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return np.array(Image.alpha_composite(ground, image).convert("RGB"))
+
+
+def _from_array(x: np.ndarray) -> np.ndarray:
+    if x.dtype != np.uint8:
+        hint = ""
+        if np.issubdtype(x.dtype, np.floating):
+            bad = " with NaN or infinite values" if not np.isfinite(x).all() else ""
+            hint = f"{bad}; bring floats to 0..255 and use .astype(numpy.uint8)"
+        raise ValueError(f"an image array must have dtype uint8, got {x.dtype}{hint}")
+    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)) or 0 in x.shape:
+        raise ValueError(
+            f"an image array must have shape (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), got {x.shape}"
+        )
+    if x.shape[0] * x.shape[1] > MAX_PIXELS:
+        raise _too_large("an image array", f"{x.shape[1]} x {x.shape[0]}")
+    if x.ndim == 3 and x.shape[2] == 4:
+        return _over_white(Image.fromarray(np.ascontiguousarray(x), "RGBA"))
+    if x.ndim == 2:
+        x = x[..., None]
+    return np.array(np.broadcast_to(x, (*x.shape[:2], 3)))

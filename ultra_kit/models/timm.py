@@ -1,0 +1,174 @@
+"""Models of the timm library: the only room, with the bundled ones, that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..types import UltraError
+from .download import hub
+from .vision import ImageBackbone, Size, WholeImage, fixed_grid, size_pair
+
+
+def load_timm(
+    name: str, *, pretrained: bool = True, checkpoint: Any = None, size: Any = None, options: dict[str, Any]
+) -> nn.Module:
+    """Build a timm model, in eval mode.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (says the nearest known ones) or options the model does not take.
+    UltraError
+        If weights can't be had or don't fit.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        known = timm.list_models(f"*{name.split('.')[0]}*") or timm.list_models(f"{name.split('_')[0]}*")
+        near = f"; near it: {', '.join(known[:5])}" if known else ""
+        raise ValueError(f"timm has no model {name!r}{near}; timm.list_models('*vit*') lists more")
+    pair = size_pair(size)
+    if pair is not None and "img_size" not in options:
+        options = {**options, "img_size": pair}
+    want = pretrained and checkpoint is None
+    try:
+        if want:
+            with hub(f"timm:{name}"):
+                module = timm.create_model(name, pretrained=True, **options)
+        else:
+            module = timm.create_model(name, pretrained=False, **options)
+    except TypeError as e:
+        raise ValueError(f"timm's {name!r} does not take these options: {e}") from e
+    if checkpoint is not None:
+        _load_weights(module, name, checkpoint)
+    return module.eval()
+
+
+def _load_weights(module: nn.Module, name: str, checkpoint: Any) -> None:
+    from timm.models import load_checkpoint
+
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {str(path)!r}")
+    try:
+        load_checkpoint(module, str(path), weights_only=True)
+    except RuntimeError as e:
+        first = str(e).strip().splitlines()
+        raise UltraError(
+            f"the weights in {path.name!r} don't fit timm's {name!r}: {' '.join(s.strip() for s in first[1:3])[:300]}"
+        ) from e
+    except Exception as e:  # what a broken or hostile file raises depends on its format
+        raise UltraError(
+            f"{path.name!r} is no safetensors file and no file of plain tensors (torch.save of a state_dict): "
+            f"{type(e).__name__}; pickled code is not loaded"
+        ) from e
+
+
+def wrap_timm(
+    module: nn.Module,
+    *,
+    name: str | None = None,
+    transform: Callable | None = None,
+    grid: Any = None,
+    n_prefix: int | None = None,
+    size: Any = None,
+) -> ImageBackbone:
+    """A timm model as a backbone.
+
+    Parameters
+    ----------
+    module : nn.Module
+        VisionTransformer, Eva, BEiT, NaFlexVit and their relatives.
+    name : str, optional
+        The class name by default.
+    transform, grid, n_prefix, size
+        As for `ultra_kit.load`; read from the model by default.
+    """
+    from timm.data import resolve_model_data_config
+
+    data = resolve_model_data_config(module)
+    if transform is None:
+        interpolation = (
+            data["interpolation"]
+            if data["interpolation"] in ("bilinear", "nearest", "lanczos")
+            else "bicubic"
+        )
+        transform = WholeImage(
+            size_pair(size) or _input_size(module, data), data["mean"], data["std"], interpolation
+        )
+    if n_prefix is None:
+        n_prefix = int(getattr(module, "num_prefix_tokens", _encoder(module, "num_prefix_tokens", 0)))
+    name = name or type(module).__name__
+    facts = {
+        "input": list(getattr(transform, "size", ())),
+        "mean": list(data["mean"]),
+        "std": list(data["std"]),
+    }
+    tag = getattr(module, "pretrained_cfg", None) or {}
+    facts["architecture"] = tag.get("architecture", name)
+    return ImageBackbone(
+        name=name,
+        module=module,
+        transform=transform,
+        grid=fixed_grid(grid) if grid is not None else lambda s: _grid(module, s),
+        n_prefix=n_prefix,
+        reader=_reader(module),
+        facts=facts,
+        libraries=("timm",),
+    )
+
+
+def _encoder(module: nn.Module, attribute: str, default: Any) -> Any:
+    """An attribute of the encoder inside timm's wrappers that add a classifier to one."""
+    return getattr(getattr(module, "encoder", None), attribute, default)
+
+
+def _embedding(module: nn.Module) -> Any:
+    for owner in (module, getattr(module, "encoder", None)):
+        for attribute in ("patch_embed", "embeds"):
+            found = getattr(owner, attribute, None)
+            if hasattr(found, "dynamic_feat_size"):
+                return found
+    return None
+
+
+def _input_size(module: nn.Module, data: dict[str, Any]) -> Size:
+    """What the patch embedding was built for, which may differ from the size of the pretrained weights."""
+    size = getattr(_embedding(module), "img_size", None)
+    return (size[0], size[1]) if size is not None else tuple(data["input_size"][-2:])  # type: ignore[return-value]
+
+
+def _grid(module: nn.Module, size: Size) -> Size:
+    # grid_size is stale in models with dynamic input sizes, dynamic_feat_size is not.
+    embed = _embedding(module)
+    if embed is None:
+        raise UltraError(
+            f"{type(module).__name__} does not say how its patches lie; pass grid=(h, w) to load"
+        )
+    h, w = embed.dynamic_feat_size(size)
+    return int(h), int(w)
+
+
+def _reader(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """The classifier applied to single tokens, after the norms it stands behind; None where tokens are pooled by attention."""
+    found = [getattr(module, n, None) for n in ("head", "head_dist")]
+    heads = [h for h in found if isinstance(h, nn.Linear)]
+    if not heads or not getattr(module, "num_classes", 0) or getattr(module, "attn_pool", None) is not None:
+        return None
+    norms = [
+        n
+        for n in (getattr(module, "norm", None), getattr(module, "fc_norm", None))
+        if isinstance(n, nn.Module)
+    ]
+
+    def read(latents: Tensor) -> Tensor:
+        for norm in norms:
+            latents = norm(latents)
+        return torch.stack([h(latents) for h in heads]).mean(0)
+
+    return read
