@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .pages import page, plotly_div, png_bytes, view
+from .plots import show_map, show_segments
 from .segmentation import Segmentation
 from .types import ExplanationMaps, UltraError
 
@@ -95,11 +95,6 @@ def _lut(name: str = "magma") -> np.ndarray:
     return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
-def _img(image: np.ndarray, alt: str) -> str:
-    data = base64.b64encode(png_bytes(image)).decode()
-    return f'<img class="uk-still" alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
-
-
 def _facts(rows: Mapping[str, Any]) -> str:
     cells = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
     return f"<table>{''.join(cells)}</table>"
@@ -126,9 +121,7 @@ def _image_maps(maps: ExplanationMaps) -> str:
     image = maps.input if maps.input is not None else np.full((height, width, 3), 128, np.uint8)
     patches = (maps.tokens[rows] - maps.layout.n_prefix).tolist()
     first = len(rows) // 2
-    levels = np.round(255 * values[first] / max(values[first].max(), 1e-30)).astype(int).reshape(h, w)
-    heat = np.asarray(Image.fromarray(_lut()[levels]).resize((width, height), Image.Resampling.NEAREST))
-    still = _img(np.concatenate([image, heat], axis=1), f"The input, and the map of patch {patches[first]}")
+    still = _matplotlib_fragment(show_map(maps, int(maps.tokens[rows[first]])))
     left_out = len(maps) - len(rows)
     note = f" {left_out} further maps are not in this file." if left_out else ""
     state = {
@@ -165,21 +158,14 @@ def _text_maps(maps: ExplanationMaps) -> str:
 
 
 def _segments_fragment(seg: Segmentation) -> str:
-    import matplotlib
-
-    colours = (np.array(matplotlib.colormaps["tab20"].colors) * 255).astype(np.uint8)
-    picture = colours[seg.labels % len(colours)]
-    image = seg.input if seg.input is not None else np.full((*seg.labels.shape, 3), 128, np.uint8)
-    mixed = (0.5 * image + 0.5 * picture).astype(np.uint8)
     rows = "".join(
-        f'<tr><td><span class="uk-swatch" style="background:rgb({",".join(map(str, colours[k % len(colours)]))})">'
-        f"</span> {k}</td><td>{share:.1%}</td><td>{int((seg.clusters == k).sum())}</td></tr>"
+        f"<tr><td>{k}</td><td>{share:.1%}</td><td>{int((seg.clusters == k).sum())}</td></tr>"
         for k, share in enumerate(seg.shares)
     )
     cut = "by number" if seg.threshold is None else f"at cosine distance {seg.threshold:g}"
     return (
         _facts({"Segments": seg.n_segments, "Cut": cut, "Tokens": len(seg.tokens)})
-        + f"<p>{_img(np.concatenate([image, mixed], axis=1), 'The input, and its segments')}</p>"
+        + _matplotlib_fragment(show_segments(seg, tree=True))
         + f"<table><tr><th>Segment</th><th>Area</th><th>Tokens</th></tr>{rows}</table>"
         + _card(seg.card)
     )

@@ -118,7 +118,7 @@ def _model_of(stored: Any, path: Any) -> Backbone:
 def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[str]:
     """What differs between the making and now, in words."""
     then, now = stored.card.get("model", {}), model.card()
-    notes = [f"the model's {key} differ" for key in ("weights",) if key in then and then[key] != now.get(key)]
+    notes = [f"the model's {k} is another" for k in ("class", "weights_sha256") if then.get(k) != now.get(k)]
     made_with = document.get("made_with", {})
     return notes + [
         f"{k} was {made_with[k]}, is {v}" for k, v in storage.versions().items() if made_with.get(k, v) != v
