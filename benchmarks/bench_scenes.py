@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,193 +24,81 @@ from tqdm.auto import tqdm
 import ultra_kit as uk
 from ultra_kit import baselines, metrics
 from ultra_kit.relevance import make_maps
-from ultra_kit.synthetic import Scene, scene
+from ultra_kit.synthetic import scene
 from ultra_kit.types import Capture, ExplanationMaps
+from ultra_kit.validation import Maker, score_maps, score_segments
 
 CHOOSE, TEST = 2_000_000, 3_000_000  # first seeds; training uses 1_000_000 and on
 SLOW = ("gradient x input", "integrated gradients")
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to make maps, ``make(capture, layer=, tokens=)``, on the trained or a random model."""
-
-    name: str
-    make: Callable[..., ExplanationMaps]
-    layers: tuple[int, ...]
-    random: bool = False
-
-
-def colour_similarity(cap: Capture, *, layer: int, tokens: np.ndarray) -> ExplanationMaps:
+def colour_similarity(cap: Capture, *, tokens: np.ndarray) -> ExplanationMaps:
     """Nearness of mean patch colours: what knows no model."""
     image = torch.from_numpy(cap.input).permute(2, 0, 1).float()
     cells = F.adaptive_avg_pool2d(image, cap.layout.grid).flatten(1).T.numpy()
     distance = np.linalg.norm(cells[tokens - cap.layout.n_prefix][:, None] - cells[None], axis=-1)
     near = np.zeros((len(tokens), cap.layout.n_tokens), np.float32)
     near[:, cap.layout.n_prefix :] = 1 - distance / 442
-    return make_maps(cap, near, tokens, layer, method="colour_similarity")
+    return make_maps(cap, near, tokens, 0, method="colour_similarity")
 
 
-def with_options(make: Callable[..., ExplanationMaps], **options: Any) -> Callable[..., ExplanationMaps]:
-    """The method with its options fixed."""
-    return lambda cap, layer, tokens: make(cap, layer=layer, tokens=tokens, **options)
-
-
-def ways(n_layers: int) -> list[Method]:
-    """Every method with every choice it leaves open."""
-    every, last, out = tuple(range(1, n_layers + 1)), (n_layers,), []
-    quiet: dict[str, Any] = {"progress": False}
-    for rule in ("positive", "negative", "absolute"):
-        for score, layers in (("norm", every), ("sum", every), ("head", last)):
-            out.append(
-                Method(
-                    f"ULTra, {score}, {rule}",
-                    with_options(uk.explain, score=score, rule=rule, **quiet),
-                    layers,
-                )
-            )
-        out.append(
-            Method(
-                f"ULTra on random weights, norm, {rule}",
-                with_options(uk.explain, rule=rule, **quiet),
-                every,
-                True,
-            )
-        )
+def ways(n_layers: int) -> dict[str, dict[str, Maker]]:
+    """Family -> choice -> method: every method with every choice that it leaves open."""
+    out: dict[str, dict[str, Maker]] = {}
+    for layer in range(1, n_layers + 1):
+        at = f"layer {layer}"
+        for rule in ("positive", "negative", "absolute"):
+            for score in ("norm", "sum", *(["head"] if layer == n_layers else [])):
+                make = partial(uk.explain, layer=layer, score=score, rule=rule, progress=False)
+                out.setdefault(f"ULTra ({rule} rule)", {})[f"{score}, {at}"] = make
+        for name, make in (
+            ("raw attention", baselines.raw_attention),
+            ("attention rollout", baselines.rollout),
+            ("latent cosine", baselines.cosine),
+        ):
+            out.setdefault(name, {})[at] = partial(make, layer=layer)
     for rule in ("positive", "absolute"):
-        product = with_options(baselines.gradient_x_input, rule=rule, **quiet)
-        integrated = with_options(baselines.integrated_gradients, rule=rule, n_steps=8, **quiet)
-        out += [
-            Method(f"gradient x input, {rule}", product, last),
-            Method(f"integrated gradients, {rule}", integrated, last),
-        ]
-    return [
-        *out,
-        Method("raw attention", baselines.raw_attention, every),
-        Method("attention rollout", baselines.rollout, every),
-        Method("latent cosine", baselines.cosine, every),
-        Method("colour similarity", colour_similarity, last),
-        Method("random map", baselines.random_map, last),
-    ]
+        product = partial(baselines.gradient_x_input, rule=rule, progress=False)
+        integrated = partial(baselines.integrated_gradients, rule=rule, n_steps=8, progress=False)
+        for name, make in zip(SLOW, (product, integrated), strict=True):
+            out.setdefault(name, {})[f"norm, {rule}, layer {n_layers}"] = make
+    out["colour similarity"] = {"mean colours of the patches": colour_similarity}
+    out["random map"] = {"uniform noise": baselines.random_map}
+    return out
 
 
-def family(name: str) -> str:
-    """The name without its choices: rows of one family compete for one place in the table."""
-    parts = name.split(", ")
-    return f"ULTra ({parts[-1]} rule)" if parts[0] == "ULTra" else parts[0]
-
-
-def object_tokens(s: Scene, grid: tuple[int, int], per_object: int) -> tuple[np.ndarray, np.ndarray]:
-    """Content indices of tokens of objects of four patches and more, and the label of each patch."""
-    label = metrics.patch_labels(s.instances, grid).ravel()
-    rng = np.random.default_rng(s.seed)
-    picked = [np.zeros(0, int)]
-    for k in range(1, len(s.objects) + 1):
-        cells = np.flatnonzero(label == k)
-        if len(cells) >= 4:
-            picked.append(rng.choice(cells, min(per_object, len(cells)), replace=False))
-    return np.sort(np.concatenate(picked)), label
-
-
-def captures(
-    model: Any, twin: Any, first: int, n: int, words: str
-) -> Iterator[tuple[Scene, Capture, Capture]]:
-    """Scenes with their captures by the trained and by the random model."""
-    for seed in tqdm(range(first, first + n), desc=words):
-        s = scene(seed)
-        yield s, uk.capture(model, s.image), uk.capture(twin, s.image)
-
-
-def score_maps(maps: ExplanationMaps, own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(T, 3): average precision, pointing game, energy."""
-    measures = (metrics.average_precision, metrics.pointing_game, metrics.energy_inside)
-    return np.stack([measure(maps.content, own, truth) for measure in measures], 1)
-
-
-def choose(model: Any, twin: Any, n: int, per_object: int) -> dict[str, tuple[Method, int]]:
-    """The best choices of each family by average precision, on scenes set aside for it."""
-    found: dict[tuple[str, int], list[np.ndarray]] = {}
-    methods = {m.name: m for m in ways(model.n_blocks)}
-    for s, cap, random_cap in captures(model, twin, CHOOSE, n, "choosing"):
-        own, label = object_tokens(s, cap.layout.grid, per_object)
-        truth = label[own][:, None] == label[None]
-        for m in methods.values() if len(own) else ():
-            for layer in m.layers:
-                maps = m.make(random_cap if m.random else cap, layer=layer, tokens=own + cap.layout.n_prefix)
-                found.setdefault((m.name, layer), []).append(score_maps(maps, own, truth)[:, 0])
-    mean = {k: float(np.nanmean(np.concatenate(v))) for k, v in found.items()}
-    best: dict[str, tuple[Method, int]] = {}
-    for (name, layer), ap in sorted(mean.items(), key=lambda kv: -kv[1]):
-        best.setdefault(family(name), (methods[name], layer))
-        print(f"  {ap:.3f}  {name}, layer {layer}")
+def choose(model: Any, families: dict[str, dict[str, Maker]], seeds: range) -> dict[str, tuple[str, Maker]]:
+    """The choice of each family with the best average precision."""
+    flat = {(f, c): make for f, choices in families.items() for c, make in choices.items()}
+    scores = score_maps(model, flat, seeds, per_object=2)  # type: ignore[arg-type]
+    best: dict[str, tuple[str, Maker]] = {}
+    for (f, c), make in sorted(flat.items(), key=lambda kv: -scores[kv[0]]["AP"]):  # type: ignore[index]
+        print(f"  {scores[f, c]['AP']:.3f}  {f}: {c}")  # type: ignore[index]
+        best.setdefault(f, (c, make))
     return best
 
 
-def test_maps(model: Any, twin: Any, best: dict, n: int, per_object: int) -> dict[str, dict[str, Any]]:
-    """Scores of each family's choice on held-out scenes."""
-    rows: dict[str, list[np.ndarray]] = {}
-    chance = []
-    for s, cap, random_cap in captures(model, twin, TEST, n, "testing maps"):
-        own, label = object_tokens(s, cap.layout.grid, per_object)
-        if not len(own):
-            continue
-        truth = label[own][:, None] == label[None]
-        chance.append(metrics.prevalence(own, truth))
-        for name, (m, layer) in best.items():
-            maps = m.make(random_cap if m.random else cap, layer=layer, tokens=own + cap.layout.n_prefix)
-            rows.setdefault(name, []).append(score_maps(maps, own, truth))
-    out: dict[str, dict[str, Any]] = {}
-    for name, parts in rows.items():
-        ap, pointing, energy = np.nanmean(np.concatenate(parts), axis=0).tolist()
-        choice = f"{best[name][0].name}, layer {best[name][1]}"
-        out[name] = {"AP": ap, "pointing": pointing, "energy": energy, "choice": choice}
-    level = float(np.nanmean(np.concatenate(chance)))
-    out["chance"] = {
-        "AP": level,
-        "pointing": level,
-        "energy": level,
-        "choice": "the object's share of the other patches",
-    }
-    return out
-
-
-def simple_segments(s: Scene, cap: Capture, layer: int, k: int) -> dict[str, np.ndarray]:
-    """Label maps of methods that need no maps, by k-means from a seeded k-means++ start."""
-    (h, w), grid = s.instances.shape, cap.layout.grid
-    y, x = np.mgrid[:h, :w]
-    colour = s.image.reshape(-1, 3) / 255.0
-    place = np.stack([y.ravel() / h, x.ravel() / w], 1)
-    latents = F.normalize(torch.from_numpy(cap.tokens(layer)[cap.layout.n_prefix :]), dim=-1).double().numpy()
-    out = {"one segment": np.zeros((h, w), int)}
-    for name, data in (("colour", colour), ("colour and place", np.hstack([colour, place]))):
-        out[f"k-means on pixels ({name})"] = kmeans2(data, k, minit="++", seed=s.seed)[1].reshape(h, w)
-    labels = kmeans2(latents, k, minit="++", seed=s.seed)[1].reshape(grid)
-    out["k-means on latents"] = np.kron(labels, np.ones((h // grid[0], w // grid[1]), int))
-    return out
-
-
-def test_segments(model: Any, twin: Any, best: dict, n: int, n_slow: int) -> dict[str, dict[str, Any]]:
-    """Mean IoU with the true number of segments; the slow methods on the first `n_slow` scenes."""
+def simple_segments(seeds: range, model: Any, layer: int) -> dict[str, float]:
+    """Mean IoU of segments that need no maps: k-means from a seeded k-means++ start, true k."""
     rows: dict[str, list[float]] = {}
-    for done, (s, cap, random_cap) in enumerate(captures(model, twin, TEST, n, "testing segments")):
-        k = len(np.unique(s.instances))
-        found = simple_segments(s, cap, best["latent cosine"][1], k)
-        for name, (m, layer) in best.items():
-            if name not in SLOW or done < n_slow:
-                maps = m.make(random_cap if m.random else cap, layer=layer, tokens=cap.layout.content)
-                found[name] = uk.segment(maps, n_segments=k).labels
-        rows.setdefault("token grid's ceiling", []).append(metrics.grid_ceiling(s.instances, cap.layout.grid))
+    for s in map(scene, tqdm(seeds, desc="k-means")):
+        cap, k = uk.capture(model, s.image), len(np.unique(s.instances))
+        (h, w), grid = s.instances.shape, cap.layout.grid
+        y, x = np.mgrid[:h, :w]
+        colour, place = s.image.reshape(-1, 3) / 255.0, np.stack([y.ravel() / h, x.ravel() / w], 1)
+        latents = F.normalize(torch.from_numpy(cap.tokens(layer)[cap.layout.n_prefix :]), dim=-1).double().numpy()
+        cells = kmeans2(latents, k, minit="++", seed=s.seed)[1].reshape(grid)
+        found = {
+            "one segment": np.zeros((h, w), int),
+            "k-means on pixels (colour)": kmeans2(colour, k, minit="++", seed=s.seed)[1].reshape(h, w),
+            "k-means on pixels (colour and place)": kmeans2(
+                np.hstack([colour, place]), k, minit="++", seed=s.seed
+            )[1].reshape(h, w),
+            "k-means on latents": np.kron(cells, np.ones((h // grid[0], w // grid[1]), int)),
+        }
         for name, labels in found.items():
             rows.setdefault(name, []).append(metrics.hungarian_miou(labels, s.instances))
-    ceiling = rows["token grid's ceiling"]
-    return {
-        name: {
-            "mIoU": float(np.mean(v)),
-            "of ceiling": float(np.mean(v) / np.mean(ceiling[: len(v)])),
-            "scenes": len(v),
-        }
-        for name, v in rows.items()
-    }
+    return {name: float(np.mean(v)) for name, v in rows.items()}
 
 
 def soft_maximum(similarity: torch.Tensor, temperature: float = 2.0) -> torch.Tensor:
@@ -220,13 +107,13 @@ def soft_maximum(similarity: torch.Tensor, temperature: float = 2.0) -> torch.Te
 
 
 @torch.no_grad()
-def test_words(model: Any, n: int, among: int) -> dict[str, float]:
+def score_words(model: Any, seeds: range, among: int) -> dict[str, float]:
     """Does a phrase find its object, and an image its caption?"""
     inside, same, found = [], [], []
-    for first in range(TEST, TEST + n - among + 1, among):
+    for first in range(seeds.start, seeds.stop - among + 1, among):
         group = [scene(seed) for seed in range(first, first + among)]
         patches = []
-        for s in tqdm(group, desc="testing words"):
+        for s in tqdm(group, desc="words"):
             cap = uk.capture(model, s.image)
             z = model.project(cap.latents[-1].detach())[cap.layout.n_prefix :]
             patches.append(z)
@@ -253,33 +140,52 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--choose", type=int, default=40, help="scenes for choosing layer, score and rule")
     parser.add_argument("--per-object", type=int, default=4, help="tokens scored in each object")
-    parser.add_argument(
-        "--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines"
-    )
+    parser.add_argument("--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines")
     parser.add_argument("--json", type=Path, default=None)
     a = parser.parse_args()
     start = time.time()
     model = uk.load("scenes")
     twin = baselines.randomised(model, seed=0)
+    choosing, testing = range(CHOOSE, CHOOSE + a.choose), range(TEST, TEST + a.scenes)
+
     print("average precision on the scenes for choosing:")
-    best = choose(model, twin, a.choose, min(2, a.per_object))
-    maps = test_maps(model, twin, best, a.scenes, a.per_object)
-    segments = test_segments(model, twin, best, a.scenes, a.slow_scenes)
-    words = test_words(model, a.scenes, min(100, a.scenes))
+    families = ways(model.n_blocks)
+    best = choose(model, families, choosing)
+    random_families = {
+        "ULTra on random weights": {
+            f"{c}, {f[7:15]}": m for f in families if f.startswith("ULTra") for c, m in families[f].items() if "head" not in c
+        }
+    }
+    best_random = choose(twin, random_families, choosing)
+
+    methods = {name: make for name, (_, make) in best.items()}
+    random_methods = {name: make for name, (_, make) in best_random.items()}
+    maps = score_maps(model, methods, testing, per_object=a.per_object)
+    maps |= {k: v for k, v in score_maps(twin, random_methods, testing, per_object=a.per_object).items() if k != "chance"}
+    choices = {name: c for name, (c, _) in (best | best_random).items()}
+
+    quick = {name: make for name, make in methods.items() if name not in SLOW}
+    slow = {name: methods[name] for name in SLOW}
+    segments = score_segments(model, quick, testing)
+    segments |= {k: v for k, v in score_segments(twin, random_methods, testing).items() if k != "ceiling"}
+    segments |= simple_segments(testing, model, int(best["latent cosine"][0].split()[-1]))
+    few = score_segments(model, slow, testing[: a.slow_scenes])
+    segments |= {f"{name} (first {a.slow_scenes} scenes)": few[name] for name in SLOW}
+    words = score_words(model, testing, min(100, a.scenes))
+
     print(f"\nmaps of object tokens, {a.scenes} held-out scenes, own position left out")
     for name, r in sorted(maps.items(), key=lambda kv: -kv[1]["AP"]):
-        print(
-            f"  {name:26s} AP {r['AP']:.3f}  pointing {r['pointing']:.3f}  energy {r['energy']:.3f}   {r['choice']}"
-        )
+        figures = "  ".join(f"{measure} {value:.3f}" for measure, value in r.items())
+        print(f"  {name:26s} {figures}   {choices.get(name, '')}")
     print("\nsegments, with the true number of segments: mean IoU, matched one to one in each image")
-    for name, r in sorted(segments.items(), key=lambda kv: -kv[1]["mIoU"]):
-        print(f"  {name:38s} {r['mIoU']:.3f}  {r['of ceiling']:.2f} of the ceiling  ({r['scenes']} scenes)")
+    for name, value in sorted(segments.items(), key=lambda kv: -kv[1]):
+        print(f"  {name:42s} {value:.3f}  {value / segments['ceiling']:.2f} of the ceiling")
     print("\nwords")
     for name, value in words.items():
         print(f"  {name:58s} {value:.3f}")
     print(f"\n{time.time() - start:.0f} s")
     if a.json:
-        a.json.write_text(json.dumps({"maps": maps, "segments": segments, "words": words}, indent=1))
+        a.json.write_text(json.dumps({"maps": maps, "choices": choices, "segments": segments, "words": words}, indent=1))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ _EXPORTS = {
     "from_rle": "rle",
     "export_html": "export",
 }
-_MODULES = ("baselines", "synthetic", "metrics", "plots")
+_MODULES = ("validation", "baselines", "synthetic", "metrics", "plots")
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 

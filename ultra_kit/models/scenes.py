@@ -65,21 +65,22 @@ class TextTower(nn.Module):
         return F.normalize(self.out(t), dim=-1)
 
 
-def build_vision(
-    width: int = 128, depth: int = 6, heads: int = 4, *, final_norm: bool = False
-) -> VisionTransformer:
-    """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers."""
-    return VisionTransformer(
-        img_size=96,
-        patch_size=8,
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        num_classes=0,
-        reg_tokens=3,
-        global_pool="token",
-        final_norm=final_norm,
+def build_vision(width: int = 128, depth: int = 5, heads: int = 4, *, final_norm: bool = False) -> VisionTransformer:
+    """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers.
+
+    timm's VisionTransformer, but that three small convolutions of stride 2 embed the patches (Xiao et
+    al., "Early Convolutions Help Transformers See Better", 2021): on little data they learn textures
+    many times faster than one linear map does. A token's pixels reach 7 beyond its patch's border.
+    """
+    vision = VisionTransformer(
+        img_size=96, patch_size=8, embed_dim=width, depth=depth, num_heads=heads, num_classes=0,
+        reg_tokens=3, global_pool="token", final_norm=final_norm,
     )
+    layers: list[nn.Module] = []
+    for before, after in ((3, 24), (24, 48), (48, 96)):
+        layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
+    vision.patch_embed.proj = nn.Sequential(*layers, nn.Conv2d(96, width, 1))
+    return vision
 
 
 def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:

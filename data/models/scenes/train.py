@@ -181,7 +181,7 @@ def main() -> None:
     model.to(device)
     teacher = build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm).to(device)
     teacher.load_state_dict(model.vision.state_dict())
-    teacher.requires_grad_(False)
+    teacher.requires_grad_(False).eval()
     teacher_proto = model.prototypes.detach().clone()
     decay = [q for q in model.parameters() if q.ndim > 1]
     plain = [q for q in model.parameters() if q.ndim <= 1]
@@ -267,6 +267,8 @@ def main() -> None:
             m = 1 - (1 - 0.99) * (0.5 + 0.5 * np.cos(np.pi * done)) - 1e-3
             for q, k in zip(teacher.parameters(), model.vision.parameters(), strict=True):
                 q.lerp_(k, 1 - m)
+            for q, k in zip(teacher.buffers(), model.vision.buffers(), strict=True):
+                q.copy_(k)
             teacher_proto.lerp_(model.prototypes, 1 - m)
         for k, v in losses.items():
             sums[k] = sums.get(k, 0) + float(v)

@@ -1,0 +1,168 @@
+"""Explanation maps against the known truth of synthetic scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from . import metrics
+from .capture import capture
+from .segmentation import segment
+from .synthetic import Scene, scene
+from .types import Capture, ExplanationMaps
+
+Maker = Callable[..., ExplanationMaps]
+"""Called as ``make(capture, tokens=indices)``: `ultra_kit.explain` and the baselines, or a `functools.partial` of one."""
+
+MEASURES = {
+    "AP": metrics.average_precision,
+    "pointing": metrics.pointing_game,
+    "energy": metrics.energy_inside,
+}
+
+
+def object_tokens(
+    s: Scene, grid: tuple[int, int], *, per_object: int | None = None, smallest: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pick tokens that lie in an object, with the truth of their maps.
+
+    Parameters
+    ----------
+    s : Scene
+    grid : tuple of int
+        (h, w) of the patches; a patch belongs to the object that most of its pixels show.
+    per_object : int, optional
+        As many tokens of each object, drawn by the scene's seed; all by default.
+    smallest : int, default 4
+        Objects of fewer patches are left out.
+
+    Returns
+    -------
+    own : ndarray of shape (T,), int64
+        Content indices (prefix tokens not counted), ascending.
+    truth : ndarray of bool, shape (T, h * w)
+        Row t: the patches of the object of token t.
+
+    Examples
+    --------
+    >>> from ultra_kit.synthetic import scene
+    >>> own, truth = object_tokens(scene(0), (12, 12), per_object=2)
+    >>> bool(truth[np.arange(len(own)), own].all())
+    True
+    """
+    label = metrics.patch_labels(s.instances, grid).ravel()
+    rng = np.random.default_rng(s.seed)
+    picked = [np.zeros(0, np.int64)]
+    for k in range(1, len(s.objects) + 1):
+        cells = np.flatnonzero(label == k)
+        if len(cells) >= smallest:
+            n = len(cells) if per_object is None else min(per_object, len(cells))
+            picked.append(rng.choice(cells, n, replace=False))
+    own = np.sort(np.concatenate(picked))
+    return own, label[own][:, None] == label[None]
+
+
+def score_maps(
+    model: Any,
+    methods: Mapping[str, Maker],
+    seeds: Iterable[int],
+    *,
+    per_object: int = 4,
+    progress: bool = True,
+) -> dict[str, dict[str, float]]:
+    """Score the maps of object tokens on scenes: do they find the rest of the token's object?
+
+    The token's own position is left out of every measure.
+
+    Parameters
+    ----------
+    model : Backbone
+    methods : mapping of str to callable
+        Each is called as ``make(capture, tokens=indices)``.
+    seeds : iterable of int
+        Of `ultra_kit.synthetic.scene`. Choose layers, scores and rules on other scenes.
+    per_object : int, default 4
+        Tokens of each object of four patches and more, the same for every method.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        ``{method: {"AP": ..., "pointing": ..., "energy": ...}}``, means over all tokens, and the
+        same for ``"chance"``: the object's share of the other patches.
+
+    Raises
+    ------
+    ValueError
+        If no scene has an object of four patches.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> scores = score_maps(uk.load("scenes"), {"ULTra": uk.explain}, [1, 2], per_object=1, progress=False)
+    >>> sorted(scores)
+    ['ULTra', 'chance']
+    """
+    rows: dict[str, list[np.ndarray]] = {}
+    for s, cap in _captures(model, seeds, progress):
+        own, truth = object_tokens(s, _grid(cap), per_object=per_object)
+        if not len(own):
+            continue
+        for name, make in methods.items():
+            content = make(cap, tokens=own + cap.layout.n_prefix).content
+            rows.setdefault(name, []).append(np.stack([f(content, own, truth) for f in MEASURES.values()], 1))
+        chance = metrics.prevalence(own, truth)
+        rows.setdefault("chance", []).append(np.repeat(chance[:, None], len(MEASURES), 1))
+    if not rows:
+        raise ValueError("seeds must give at least one scene with an object of four patches, got none")
+    means = {name: np.nanmean(np.concatenate(parts), axis=0) for name, parts in rows.items()}
+    return {name: dict(zip(MEASURES, mean.tolist(), strict=True)) for name, mean in means.items()}
+
+
+def score_segments(
+    model: Any, methods: Mapping[str, Maker], seeds: Iterable[int], *, progress: bool = True
+) -> dict[str, float]:
+    """Mean IoU of segments cut from the maps, with the true number of segments given.
+
+    Every method's maps go through the same clustering; the found segments of an image are matched
+    one to one with the true ones, the ground among them (`ultra_kit.metrics.hungarian_miou`).
+
+    Parameters
+    ----------
+    model, methods, seeds, progress
+        As in `score_maps`.
+
+    Returns
+    -------
+    dict
+        ``{method: mean IoU}``, and for ``"ceiling"`` what labels constant on each patch can reach.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> found = score_segments(uk.load("scenes"), {"cosine": uk.baselines.cosine}, [1], progress=False)
+    >>> 0 <= found["cosine"] <= 1
+    True
+    """
+    rows: dict[str, list[float]] = {}
+    for s, cap in _captures(model, seeds, progress):
+        rows.setdefault("ceiling", []).append(metrics.grid_ceiling(s.instances, _grid(cap)))
+        for name, make in methods.items():
+            seg = segment(make(cap, tokens=cap.layout.content), n_segments=len(np.unique(s.instances)))
+            rows.setdefault(name, []).append(metrics.hungarian_miou(seg.labels, s.instances))
+    return {name: float(np.mean(v)) for name, v in rows.items()}
+
+
+def _captures(model: Any, seeds: Iterable[int], progress: bool) -> Iterable[tuple[Scene, Capture]]:
+    for s in map(scene, tqdm(list(seeds), unit="scene", disable=not progress)):
+        yield s, capture(model, s.image)
+
+
+def _grid(cap: Capture) -> tuple[int, int]:
+    if cap.layout.grid is None:
+        raise ValueError(f"the model must take images, got {cap.model.name!r} for {cap.layout.modality}")
+    return cap.layout.grid
