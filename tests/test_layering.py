@@ -8,7 +8,7 @@ import pytest
 import ultra_kit
 
 ROOT = Path(ultra_kit.__file__).parent
-CORE = """types rle synthetic models capture relevance baselines segmentation scores selection language transform
+CORE = """types rle synthetic models capture scores relevance baselines segmentation selection language transform
 embedding metrics datasets evaluate storage verification""".split()
 VIEWS = "plots pages widgets notebook_html export __main__".split()
 ROOMS = CORE + VIEWS

@@ -11,6 +11,7 @@ import os
 import platform
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -87,7 +88,8 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return target
 
 
