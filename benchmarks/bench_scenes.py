@@ -86,7 +86,9 @@ def simple_segments(seeds: range, model: Any, layer: int) -> dict[str, float]:
         (h, w), grid = s.instances.shape, cap.layout.grid
         y, x = np.mgrid[:h, :w]
         colour, place = s.image.reshape(-1, 3) / 255.0, np.stack([y.ravel() / h, x.ravel() / w], 1)
-        latents = F.normalize(torch.from_numpy(cap.tokens(layer)[cap.layout.n_prefix :]), dim=-1).double().numpy()
+        latents = (
+            F.normalize(torch.from_numpy(cap.tokens(layer)[cap.layout.n_prefix :]), dim=-1).double().numpy()
+        )
         cells = kmeans2(latents, k, minit="++", seed=s.seed)[1].reshape(grid)
         found = {
             "one segment": np.zeros((h, w), int),
@@ -108,7 +110,7 @@ def soft_maximum(similarity: torch.Tensor, temperature: float = 2.0) -> torch.Te
 
 @torch.no_grad()
 def score_words(model: Any, seeds: range, among: int) -> dict[str, float]:
-    """Does a phrase find its object, and an image its caption?"""
+    """Shares of phrases that find their object and of images that find their caption."""
     inside, same, found = [], [], []
     for first in range(seeds.start, seeds.stop - among + 1, among):
         group = [scene(seed) for seed in range(first, first + among)]
@@ -140,7 +142,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--choose", type=int, default=40, help="scenes for choosing layer, score and rule")
     parser.add_argument("--per-object", type=int, default=4, help="tokens scored in each object")
-    parser.add_argument("--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines")
+    parser.add_argument(
+        "--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines"
+    )
     parser.add_argument("--json", type=Path, default=None)
     a = parser.parse_args()
     start = time.time()
@@ -153,7 +157,11 @@ def main() -> None:
     best = choose(model, families, choosing)
     random_families = {
         "ULTra on random weights": {
-            f"{c}, {f[7:15]}": m for f in families if f.startswith("ULTra") for c, m in families[f].items() if "head" not in c
+            f"{c}, {f[7:15]}": m
+            for f in families
+            if f.startswith("ULTra")
+            for c, m in families[f].items()
+            if "head" not in c
         }
     }
     best_random = choose(twin, random_families, choosing)
@@ -161,7 +169,11 @@ def main() -> None:
     methods = {name: make for name, (_, make) in best.items()}
     random_methods = {name: make for name, (_, make) in best_random.items()}
     maps = score_maps(model, methods, testing, per_object=a.per_object)
-    maps |= {k: v for k, v in score_maps(twin, random_methods, testing, per_object=a.per_object).items() if k != "chance"}
+    maps |= {
+        k: v
+        for k, v in score_maps(twin, random_methods, testing, per_object=a.per_object).items()
+        if k != "chance"
+    }
     choices = {name: c for name, (c, _) in (best | best_random).items()}
 
     quick = {name: make for name, make in methods.items() if name not in SLOW}
@@ -185,7 +197,9 @@ def main() -> None:
         print(f"  {name:58s} {value:.3f}")
     print(f"\n{time.time() - start:.0f} s")
     if a.json:
-        a.json.write_text(json.dumps({"maps": maps, "choices": choices, "segments": segments, "words": words}, indent=1))
+        a.json.write_text(
+            json.dumps({"maps": maps, "choices": choices, "segments": segments, "words": words}, indent=1)
+        )
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def score_maps(
     per_object: int = 4,
     progress: bool = True,
 ) -> dict[str, dict[str, float]]:
-    """Score the maps of object tokens on scenes: do they find the rest of the token's object?
+    """Score the maps of object tokens on scenes: how well they find the rest of the token's object.
 
     The token's own position is left out of every measure.
 

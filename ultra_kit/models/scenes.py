@@ -65,7 +65,9 @@ class TextTower(nn.Module):
         return F.normalize(self.out(t), dim=-1)
 
 
-def build_vision(width: int = 128, depth: int = 5, heads: int = 4, *, final_norm: bool = False) -> VisionTransformer:
+def build_vision(
+    width: int = 128, depth: int = 5, heads: int = 4, *, final_norm: bool = False
+) -> VisionTransformer:
     """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers.
 
     timm's VisionTransformer, but that three small convolutions of stride 2 embed the patches (Xiao et
@@ -73,8 +75,15 @@ def build_vision(width: int = 128, depth: int = 5, heads: int = 4, *, final_norm
     many times faster than one linear map does. A token's pixels reach 7 beyond its patch's border.
     """
     vision = VisionTransformer(
-        img_size=96, patch_size=8, embed_dim=width, depth=depth, num_heads=heads, num_classes=0,
-        reg_tokens=3, global_pool="token", final_norm=final_norm,
+        img_size=96,
+        patch_size=8,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        num_classes=0,
+        reg_tokens=3,
+        global_pool="token",
+        final_norm=final_norm,
     )
     layers: list[nn.Module] = []
     for before, after in ((3, 24), (24, 48), (48, 96)):

@@ -121,9 +121,7 @@ def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (u * u + v * v * 0.95 - 0.55) ** 3 + u * u * v**3 < 0  # heart
 
 
-def _object_pattern(
-    texture: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _object_pattern(texture: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Where the second colour shows; (u, v) are pixels in the object's own frame."""
     period = rng.uniform(4.5, 6.0)
     if texture == "striped":
@@ -152,9 +150,7 @@ def _smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -
     return top * (1 - fy) + bottom * fy
 
 
-def _ground(
-    kind: str, size: tuple[int, int], colours: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _ground(kind: str, size: tuple[int, int], colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A textured ground of shape (H, W, 3) made of three colours of the scene's palette."""
     h, w = size
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -303,5 +299,3 @@ def _place(
         if enough:
             return mask, u, v, (float(cx), float(cy))
     return None
-
-

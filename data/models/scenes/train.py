@@ -85,8 +85,10 @@ class Kind:
         self.images = torch.from_numpy(pool["images"])
         # A caption's noun phrases, and each of their content words alone: "a red striped star", "red", ...
         self.phrases = [
-            sorted({table.setdefault(t, len(table)) for p in row for t in (p, *content_words(p))}) for row in pool["phrases"]
+            sorted({table.setdefault(t, len(table)) for p in row for t in (p, *content_words(p))})
+            for row in pool["phrases"]
         ]
+        self.nouns = [sorted({table[p] for p in row}) for row in pool["phrases"]]
         self.captions = vocabulary.encode(list(pool["captions"]))
 
 
@@ -109,11 +111,11 @@ class Student(nn.Module):
         self.scale = nn.Parameter(torch.tensor([1.0]))
         self.bias = nn.Parameter(torch.tensor([-6.0]))
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Latents (B, N, D) of images of which the patches of `mask` (B, h * w) are hidden."""
         v = self.vision
         t = v.patch_embed(x)
-        if mask is not None:
-            t = torch.where(mask[..., None], self.mask_token, t)
+        t = torch.where(mask[..., None], self.mask_token, t)
         t = v._pos_embed(t)
         t = v.blocks(v.norm_pre(t))
         return v.norm(t)
@@ -133,7 +135,9 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True)
     p.add_argument("--steps", type=int, default=4000)
-    p.add_argument("--minutes", type=float, default=None, help="end the schedule after this time, at the latest")
+    p.add_argument(
+        "--minutes", type=float, default=None, help="end the schedule after this time, at the latest"
+    )
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--pool", type=int, default=20000)
     p.add_argument("--width", type=int, default=128)
@@ -142,6 +146,7 @@ def main() -> None:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--ibot", type=float, default=1.0)
     p.add_argument("--phrase", type=float, default=1.0)
+    p.add_argument("--named", type=float, default=1.0)
     p.add_argument("--mosaic", type=float, default=0.6, help="share of the steps that take mosaics")
     p.add_argument("--caption", type=float, default=0.3)
     p.add_argument("--pool-temperature", type=float, default=2.0)
@@ -175,7 +180,11 @@ def main() -> None:
     kinds = {name: Kind(part, table, vocabulary) for name, part in pool.items()}
     tokens = vocabulary.encode(list(table))
 
-    model = Student(build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm), TextTower(len(vocabulary), a.width), 256)
+    model = Student(
+        build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm),
+        TextTower(len(vocabulary), a.width),
+        256,
+    )
     with torch.no_grad():  # a start that knows the plane: rows and columns as sines and cosines
         model.vision.pos_embed[:, -144:] = build_2d_sincos(a.width, 12) * 0.3
     model.to(device)
@@ -185,7 +194,11 @@ def main() -> None:
     teacher_proto = model.prototypes.detach().clone()
     decay = [q for q in model.parameters() if q.ndim > 1]
     plain = [q for q in model.parameters() if q.ndim <= 1]
-    opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.04}, {"params": plain, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98))
+    opt = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.04}, {"params": plain, "weight_decay": 0.0}],
+        lr=a.lr,
+        betas=(0.9, 0.98),
+    )
     step0 = 0
     if a.resume and (out / "state.pt").exists():
         state = torch.load(out / "state.pt", weights_only=True)
@@ -195,13 +208,22 @@ def main() -> None:
         opt.load_state_dict(state["opt"])
         step0 = state["step"]
     run = torch.compile(model) if a.compile else model
+    watch = torch.compile(teacher.forward_features) if a.compile else teacher.forward_features
     (out / "args.json").write_text(json.dumps(vars(a), indent=1))
     log = (out / "log.jsonl").open("a")
     grid = 12
 
     def keep(step: int) -> None:
-        torch.save({"model": model.state_dict(), "teacher": teacher.state_dict(), "proto": teacher_proto,
-                    "opt": opt.state_dict(), "step": step}, out / "state.tmp")
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "teacher": teacher.state_dict(),
+                "proto": teacher_proto,
+                "opt": opt.state_dict(),
+                "step": step,
+            },
+            out / "state.tmp",
+        )
         (out / "state.tmp").replace(out / "state.pt")
 
     step = step0 - 1
@@ -232,12 +254,17 @@ def main() -> None:
         regions = patches
         if parts == 4:
             half = grid // 2
-            regions = patches.unflatten(1, (2, half, 2, half)).transpose(2, 3).reshape(-1, half * half, patches.shape[-1])
+            regions = (
+                patches.unflatten(1, (2, half, 2, half))
+                .transpose(2, 3)
+                .reshape(-1, half * half, patches.shape[-1])
+            )
         losses = {}
+        with torch.no_grad():
+            seen = watch(x)[:, n_prefix:]
         if a.ibot:
             with torch.no_grad():
                 w = F.normalize(teacher_proto, dim=-1)
-                seen = teacher.forward_features(x)[:, n_prefix:]
                 target = sinkhorn(F.normalize(seen[mask], dim=-1) @ w.T / 0.06)
             logits = patches[mask] @ F.normalize(model.prototypes, dim=-1).T
             losses["ibot"] = a.ibot * -(target * F.log_softmax(logits, -1)).sum(-1).mean()
@@ -252,7 +279,17 @@ def main() -> None:
             s = torch.einsum("bnd,ud->bun", regions, words)
             pooled = (torch.softmax(s / a.pool_temperature, -1) * s).sum(-1)
             logit = model.scale * pooled + model.bias
-            losses["phrase"] = a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
+            losses["phrase"] = (
+                a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
+            )
+            if a.named:
+                # Self-distillation once more, with the batch's noun phrases as prototypes: the student
+                # names what it cannot see, as the teacher does who sees it.
+                nouns = sorted({column[k] for i in pick for k in kind.nouns[i]})
+                with torch.no_grad():
+                    told = torch.softmax((seen @ words[nouns].T)[mask] / 0.7, -1)
+                said = F.log_softmax((patches @ words[nouns].T)[mask], -1)
+                losses["named"] = a.named * -(told * said).sum(-1).mean()
         if a.caption and parts == 1:
             c = model.text(kind.captions[pick].to(device))
             sim = F.normalize(z[:, 0], dim=-1) @ c.T * 10
@@ -271,10 +308,14 @@ def main() -> None:
                 q.copy_(k)
             teacher_proto.lerp_(model.prototypes, 1 - m)
         for k, v in losses.items():
-            sums[k] = sums.get(k, 0) + float(v)
+            sums[k] = sums.get(k, 0) + float(v.detach())
         if (step + 1) % 50 == 0:
-            row = {"step": step + 1, "s": round(time.time() - start), **{k: round(v / 50, 4) for k, v in sums.items()},
-                   "norm": round(float(patches.detach().norm(dim=-1).mean()), 2)}
+            row = {
+                "step": step + 1,
+                "s": round(time.time() - start),
+                **{k: round(v / 50, 4) for k, v in sums.items()},
+                "norm": round(float(patches.detach().norm(dim=-1).mean()), 2),
+            }
             sums = {}
             print(row, flush=True)
             log.write(json.dumps(row) + "\n")
