@@ -21,7 +21,8 @@ _PLOTLY = "application/vnd.plotly.v1+json"
 _CODE_OR_MATH = re.compile(
     r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)|(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`))"
     r"|\$\$(?P<display>.+?)\$\$"
-    r"|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*?[^\s$\\])?)\$(?![\w$])",
+    r"|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*?[^\s$\\])?)\$(?![\w$])"
+    r"|(?P<dollar>\\?\$)",
     re.DOTALL | re.MULTILINE,
 )
 # nbconvert's page without its loaders of RequireJS, MathJax and Mermaid, and with our policy.
@@ -80,12 +81,13 @@ def _heading(notebook: Any) -> str:
 
 
 def _make_outputs_static(notebook: Any) -> None:
-    """Drop live-widget outputs; turn Plotly's JSON into HTML, with the library before the first."""
+    """Drop live widgets and bare scripts; turn Plotly's JSON into HTML, with the library before the first."""
     has_library = False
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            data.pop("application/vnd.jupyter.widget-view+json", None)
+            for mime in ("application/vnd.jupyter.widget-view+json", "application/javascript"):
+                data.pop(mime, None)
             figure = data.pop(_PLOTLY, None)
             if figure is not None:
                 plot = {"data": figure.get("data", []), "layout": figure.get("layout", {})}
@@ -113,6 +115,8 @@ class _OfflineExporter(HTMLExporter):
         def hide(match: re.Match[str]) -> str:
             if match["code"]:
                 return match[0]
+            if match["dollar"]:
+                return "&#36;"  # else nbconvert would look for a formula of its own from here on
             block = match["display"] is not None
             formulae.append(
                 to_mathml(match["display"] or match["inline"], display="block" if block else "inline")
