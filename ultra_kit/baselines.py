@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from .relevance import check_chunk_size, make_maps, reporting, seed_gradients
-from .scores import check_rule, fingerprint, keep_sign, make_score
+from .scores import check_rule, fingerprint, keep_sign_, make_score
 from .types import Backbone, Capture, ExplanationMaps, Progress, UltraError
 
 Tokens = int | Sequence[int] | np.ndarray | None
@@ -444,7 +444,7 @@ def _signed_maps(
         )
     return make_maps(
         cap,
-        keep_sign(contributions, rule).float().cpu().numpy(),
+        keep_sign_(contributions, rule).float().cpu().numpy(),
         index,
         layer,
         method=method,

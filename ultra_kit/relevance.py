@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .scores import Score, check_rule, fingerprint, keep_sign, make_score
+from .scores import Score, check_rule, fingerprint, keep_sign_, make_score
 from .types import AttentionStep, Capture, ExplanationMaps, Progress, UltraError
 
 _GPU_CHUNK = 32  # more seeds at once than this bring a GPU little and cost memory
@@ -402,12 +402,15 @@ def _attention_gradients(
 
 def _carry(r: torch.Tensor, steps: list[AttentionStep], gradients: list[torch.Tensor], rule: str) -> None:
     """R <- r C_b in place for every step, last first; r is (C, N)."""
-    sums = []
+    sums, scratch = [], {}
     for step, g in zip(steps, gradients, strict=True):
         heads, nq, nk = step.weights.shape
-        product = step.weights.detach().to(r.dtype) * g.to(r.dtype)
+        # One buffer for all steps of a shape: fresh memory for each costs as much as the product.
+        if g.shape not in scratch:
+            scratch[g.shape] = torch.empty(g.shape, dtype=r.dtype, device=r.device)
+        product = torch.mul(step.weights.detach().to(r.dtype), g.to(r.dtype), out=scratch[g.shape])
         sums.append(product.sum())  # one number shows a NaN or an infinity anywhere in it
-        kept = keep_sign(product, rule).reshape(len(r), heads * nq, nk)
+        kept = keep_sign_(product, rule).view(len(r), heads * nq, nk)
         queries = r[:, step.query_start : step.query_start + nq].repeat(1, heads) / heads
         r[:, step.key_start : step.key_start + nk] += torch.bmm(queries[:, None], kept)[:, 0]
     finite = torch.isfinite(torch.stack(sums)).tolist()

@@ -106,11 +106,11 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
 
 
-def keep_sign(x: torch.Tensor, rule: str) -> torch.Tensor:
-    """Return the part of `x` that a rule counts: relu(x), relu(-x) or |x|."""
+def keep_sign_(x: torch.Tensor, rule: str) -> torch.Tensor:
+    """Turn `x`, in place, into the part of it that a rule counts: relu(x), relu(-x) or |x|."""
     if rule == "absolute":
-        return x.abs()
-    return (x if rule == "positive" else -x).clamp_min(0)
+        return x.abs_()
+    return (x if rule == "positive" else x.neg_()).clamp_min_(0)
 
 
 def fingerprint(array: Any) -> str | None:

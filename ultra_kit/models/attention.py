@@ -241,7 +241,7 @@ class _Recorder(TorchFunctionMode):
     def _keep(self, probabilities: Tensor) -> Tensor:
         """Note a map; what is returned must go on in the forward pass, so that gradients reach the map."""
         single = probabilities.ndim == 4 and probabilities.shape[0] == 1
-        weights = probabilities[0] if single else probabilities
+        weights = probabilities.squeeze(0) if single else probabilities
         seen = _Map(weights, tuple(probabilities.shape), weights._version)
         self.maps.append(seen)
         for run in self.open:
@@ -283,7 +283,7 @@ class _Recorder(TorchFunctionMode):
         box, key, axis = _main_input(args, kwargs)
         if axis is None:
             return None
-        x = box[key].select(axis, 0)
+        x = box[key].squeeze(axis)
         if run.sources:
             run.input = x
             box[key] = x.unsqueeze(axis)
@@ -300,7 +300,7 @@ class _Recorder(TorchFunctionMode):
             return None
         if not self.maps and not self.outer_graph:
             first = first.detach()  # still before the first attention: a stem, whose graph nobody needs
-        run.output = first.select(axis, 0)
+        run.output = first.squeeze(axis)
         run.version = run.output._version
         first = run.output.unsqueeze(axis)
         if not isinstance(out, (tuple, list)):
