@@ -1,0 +1,356 @@
+"""Written reports with a known summary, and the words of the report from which each word of it comes.
+
+A report is about one event, which one of its sentences names as its subject. Other events stand
+beside it, of another kind or called "earlier", with facts of the same kinds; numbers, days and
+places may be corrected ("not 12 but 15"). So every fact of the summary has one right source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+KINDS = tuple(
+    "flood fire storm landslide blast tornado hailstorm avalanche collapse crash leak riot quake "
+    "gale mudslide wildfire".split()
+)
+COUNTED = tuple(
+    "houses boats farms cars shops barns trees wells roofs tents fences ships carts sheds".split()
+)
+PLACES = tuple(
+    "bridge school market harbour station mill library theatre church dam road hospital museum tower "
+    "factory warehouse".split()
+)
+RESULTS = tuple(
+    "closed reopened rebuilt guarded sold searched cleared moved repaired emptied locked fenced".split()
+)
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+TIMES = ("morning", "noon", "afternoon", "evening", "night")
+SYLLABLES = tuple(c + v for c in "bdfgjklmnprstvz" for v in "aeiou")
+"""Names are made of two or three of these."""
+
+SUMMARY = "The {what} struck {where} on {when}. {who} counted {n} damaged {noun}. The {object} was {result}."
+SUBJECT = (
+    "This report is about the {what} in {where}.",
+    "The {what} in {where} is the subject of this report.",
+    "What follows describes the {what} in {where}.",
+    "The following account is of the {what} in {where}.",
+)
+SUBJECT_ALONE = (
+    "This report is about the recent {what}.",
+    "The recent {what} is the subject of this report.",
+    "What follows describes the recent {what}.",
+)
+WHEN = (
+    "The {what} came on {when}.",
+    "It was {when} when the {what} began.",
+    "On {when} the {what} began.",
+    "The {what} came not on {wrong_when} but on {when}.",
+    "The {what} came on {when}, not on {wrong_when}.",
+)
+WHEN_WHERE = (
+    "On {when} the {what} reached {where}.",
+    "{where} was hit by the {what} on {when}.",
+    "The {what} reached {where} on {when}.",
+    "The {what} on {when} reached not {wrong_where} but {where}.",
+)
+WHO = (
+    "{who} counted the losses after the {what}.",
+    "After the {what}, the losses were counted by {who}.",
+    "The losses of the {what} were counted by {who}.",
+    "To count the losses of the {what} fell to {who}.",
+)
+HOW_MANY = (
+    "The {what} damaged {n} {noun}.",
+    "In the {what}, {n} {noun} were damaged.",
+    "{n} {noun} were damaged by the {what}.",
+    "The {what} damaged not {wrong_n} but {n} {noun}.",
+    "The {what} damaged {n} {noun}, not {wrong_n}.",
+    "First accounts of the {what} gave {wrong_n} damaged {noun}, but the right number is {n}.",
+    "Corrected from {wrong_n} to {n} is the number of {noun} damaged by the {what}.",
+)
+WHO_HOW_MANY = (
+    "{who} counted {n} damaged {noun} after the {what}.",
+    "After the {what}, {n} damaged {noun} were counted by {who}, not {wrong_n}.",
+)
+OUTCOME = (
+    "Because of the {what}, the {object} was {result}.",
+    "The {object} was {result} because of the {what}.",
+    "After the {what} the {object} was {result}.",
+    "As a result of the {what}, the {object} was {result}.",
+)
+ASIDE = (
+    "{who} lives near {where} and heard of it on {when}.",
+    "A market with {n} {noun} was held in {where}.",
+    "{who} wrote these lines on {when}.",
+    "In {where} the {object} was {result} by {who} for other reasons.",
+)
+OTHER = (
+    "The earlier {what} in {where} is another matter.",
+    "Not meant here is the earlier {what} in {where}.",
+)
+_SLOT = re.compile(r"\{(\w+)\}")
+_PART = re.compile(r"\{\w+\}|\w+|[^\w\s]")
+_FACTS = tuple(_SLOT.findall(SUMMARY))
+
+
+class Facts(NamedTuple):
+    """What a report says of its subject, and its summary with it."""
+
+    who: str
+    what: str
+    where: str
+    when: str
+    how_many: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A report, its summary, and where each word of the summary comes from; made by `brief`.
+
+    Attributes
+    ----------
+    document : str
+        60 to 120 words.
+    summary : str
+    words : tuple of str
+        The words of the document; a punctuation mark is a word of its own.
+    summary_words : tuple of str
+    sources : tuple of tuple of int
+        For each summary word the document words it must come from, indices into `words`; empty for a
+        word that any summary has.
+    facts : Facts
+    sentences : tuple of tuple of int
+        (first, last + 1) word of each sentence of the document.
+    main : tuple of int
+        The sentences that speak of the subject.
+    """
+
+    document: str
+    summary: str
+    words: tuple[str, ...]
+    summary_words: tuple[str, ...]
+    sources: tuple[tuple[int, ...], ...]
+    facts: Facts
+    sentences: tuple[tuple[int, int], ...]
+    main: tuple[int, ...]
+
+
+def brief(seed: int) -> Brief:
+    """Write a report and its summary.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative; the same seed gives the same report.
+
+    Returns
+    -------
+    Brief
+
+    Raises
+    ------
+    ValueError
+        If the seed is negative.
+
+    Examples
+    --------
+    >>> b = brief(1)
+    >>> number = b.facts.how_many.split()[0]
+    >>> place = b.summary_words.index(number)
+    >>> {b.words[i] for i in b.sources[place]} == {number}
+    True
+    """
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    rng = np.random.default_rng([seed, 0x6272])
+    fresh = _values(rng)
+    slots = next(fresh)
+    main = _about_the_subject(rng, slots)
+    # (words, whether it is about the subject)
+    sentences = [(_render(t, slots, tagged=True), True) for t in main]
+    others = _about_others(rng, slots, fresh)
+    want = int(rng.integers(72, 108))
+    while _length(sentences) < want:
+        found = next(others)
+        if _length([*sentences, (found, False)]) <= 120:
+            sentences.append((found, False))
+        elif _length(sentences) >= 60:
+            break
+    first, rest = sentences[0], [sentences[i] for i in 1 + rng.permutation(len(sentences) - 1)]
+    rest.insert(0 if rng.random() < 0.6 else int(rng.integers(len(rest) + 1)), first)
+    return _assemble(rest, slots)
+
+
+def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
+    """Which facts a summary states, where the summaries of `brief` state them.
+
+    Parameters
+    ----------
+    summary : str
+        A model's; spaces do not matter. A summary of another form has every fact wrong.
+    facts : Facts
+        The truth.
+
+    Returns
+    -------
+    dict of str to bool
+        A value for each field of `Facts`.
+
+    Examples
+    --------
+    >>> b = brief(0)
+    >>> all(facts_right(b.summary, b.facts).values())
+    True
+    >>> sum(facts_right("The fire struck.", b.facts).values())
+    0
+    """
+    pattern = r"\s*".join(
+        f"(?P<{w[1:-1]}>.+?)" if _SLOT.fullmatch(w) else re.escape(w) for w in _PART.findall(SUMMARY)
+    )
+    found = re.fullmatch(rf"\s*{pattern}\s*", summary)
+    if found is None:
+        return dict.fromkeys(Facts._fields, False)
+    said = _facts({k: " ".join(v.split()) for k, v in found.groupdict().items()})
+    return {name: mine == true for name, mine, true in zip(Facts._fields, said, facts, strict=True)}
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word that a report or summary may hold, but for names and numbers, as written there.
+
+    Examples
+    --------
+    >>> {"flood", "The", "the", "."} <= set(vocabulary())
+    True
+    """
+    groups = (SUBJECT, SUBJECT_ALONE, WHEN, WHEN_WHERE, WHO, HOW_MANY, WHO_HOW_MANY, OUTCOME, ASIDE, OTHER)
+    written = {w for t in (SUMMARY, *(t for g in groups for t in g)) for w in _PART.findall(t)}
+    written |= {w[0].upper() + w[1:] for w in written} | {"earlier"}
+    written |= {*KINDS, *COUNTED, *PLACES, *RESULTS, *DAYS, *TIMES}
+    return tuple(sorted(w for w in written if not _SLOT.fullmatch(w)))
+
+
+def _facts(slots: Mapping[str, str]) -> Facts:
+    return Facts(
+        slots["who"],
+        slots["what"],
+        slots["where"],
+        slots["when"],
+        f"{slots['n']} {slots['noun']}",
+        f"{slots['object']} {slots['result']}",
+    )
+
+
+def _values(rng: np.random.Generator) -> Iterator[dict[str, str]]:
+    """Values of all slots, time after time, none of which comes twice until a list is used up."""
+    lists = {"what": KINDS, "noun": COUNTED, "object": PLACES, "result": RESULTS, "day": DAYS, "time": TIMES}
+    orders = {name: [x[i] for i in rng.permutation(len(x))] for name, x in lists.items()}
+    used: set[str] = set()
+
+    def new(make: object) -> str:
+        while (value := make()) in used:  # type: ignore[operator]
+            pass
+        used.add(value)
+        return value
+
+    def name() -> str:
+        count = int(rng.integers(2, 4))
+        return "".join(SYLLABLES[i] for i in rng.integers(len(SYLLABLES), size=count)).capitalize()
+
+    def number() -> str:
+        return str(rng.integers(2, 10 ** rng.integers(1, 4)))
+
+    turn = 0
+
+    def pick(kind: str) -> str:
+        return orders[kind][turn % len(orders[kind])]
+
+    def moment() -> str:
+        nonlocal turn
+        value = f"{pick('day')} {pick('time')}"
+        turn += 1
+        return value
+
+    while True:
+        slots = {key: pick(key) for key in ("what", "noun", "object", "result")}
+        slots |= {"who": f"{new(name)} {new(name)}", "where": new(name), "wrong_where": new(name)}
+        slots |= {"n": new(number), "wrong_n": new(number)}
+        yield slots | {"when": moment(), "wrong_when": moment()}
+
+
+def _one(rng: np.random.Generator, *groups: tuple[str, ...]) -> str:
+    every = [t for g in groups for t in g]
+    return every[int(rng.integers(len(every)))]
+
+
+def _about_the_subject(rng: np.random.Generator, slots: Mapping[str, str]) -> list[str]:
+    """Templates that together hold every fact; the one that names the subject stands first."""
+    named = rng.random() < 0.5
+    out = [_one(rng, SUBJECT if named else SUBJECT_ALONE), _one(rng, WHEN if named else WHEN_WHERE)]
+    out += [_one(rng, WHO_HOW_MANY)] if rng.random() < 0.25 else [_one(rng, WHO), _one(rng, HOW_MANY)]
+    return [*out, _one(rng, OUTCOME)]
+
+
+def _about_others(
+    rng: np.random.Generator, main: Mapping[str, str], fresh: Iterator[dict[str, str]]
+) -> Iterator[list[tuple[str, str]]]:
+    """Sentences without end about other events, each of which is introduced, and asides."""
+    while True:
+        slots = next(fresh)
+        if rng.random() < 0.25:
+            yield _render(_one(rng, ASIDE), slots)
+            continue
+        if rng.random() < 0.5 or slots["what"] == main["what"]:
+            slots["what"] = f"earlier {main['what']}"
+        else:
+            yield _render(_one(rng, OTHER), slots)
+        for i in rng.permutation(4)[: int(rng.integers(1, 4))]:
+            yield _render(_one(rng, (WHEN, WHEN_WHERE, WHO, HOW_MANY, OUTCOME)[(i + 1) % 5]), slots)
+
+
+def _render(template: str, slots: Mapping[str, str], *, tagged: bool = False) -> list[tuple[str, str]]:
+    """Words with the slot each fills, "" for a word of the template."""
+    out: list[tuple[str, str]] = []
+    for part in _PART.findall(template):
+        slot = part[1:-1] if _SLOT.fullmatch(part) else ""
+        for word in slots[slot].split() if slot else [part]:
+            out.append((word, slot if tagged and slot in _FACTS else ""))
+    return out
+
+
+def _length(sentences: list[tuple[list[tuple[str, str]], bool]]) -> int:
+    """Words without punctuation."""
+    return sum(word.isalnum() for words, _ in sentences for word, _ in words)
+
+
+def _join(words: list[str]) -> str:
+    return re.sub(r" ([.,;])", r"\1", " ".join(words))
+
+
+def _assemble(sentences: list[tuple[list[tuple[str, str]], bool]], slots: Mapping[str, str]) -> Brief:
+    words, tags, bounds = [], [], []
+    for tagged, _ in sentences:
+        start = len(words)
+        words += [w for w, _ in tagged]
+        tags += [t for _, t in tagged]
+        bounds.append((start, len(words)))
+    summary = _render(SUMMARY, slots, tagged=True)
+    places: dict[tuple[str, str], list[int]] = {}
+    for i, tagged_word in enumerate(zip(words, tags, strict=True)):
+        places.setdefault(tagged_word, []).append(i)
+    sources = tuple(tuple(places[w, tag]) if tag else () for w, tag in summary)
+    return Brief(
+        document=_join(words),
+        summary=_join([w for w, _ in summary]),
+        words=tuple(words),
+        summary_words=tuple(w for w, _ in summary),
+        sources=sources,
+        facts=_facts(slots),
+        sentences=tuple(bounds),
+        main=tuple(k for k, (_, mine) in enumerate(sentences) if mine),
+    )
