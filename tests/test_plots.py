@@ -60,7 +60,7 @@ def test_own_patch_shows_the_image_itself():
     ground, _, patch = ax.images
     assert (np.asarray(patch.get_array()) == 200).all()
     clip = patch.get_clip_box().transformed(ax.transData.inverted())
-    np.testing.assert_allclose(clip.extents, [20, 0, 30, 8], atol=1e-9)
+    np.testing.assert_allclose(clip.extents, [20, 8, 30, 0], atol=1e-9)  # y runs down
     assert (np.asarray(ground.get_array()) < 200).all()  # darkened, so that the map stands out
     assert len(plots.show_map(maps_of(image=False), 3).axes[0].images) == 1
 
