@@ -44,7 +44,13 @@ def _scenes(folder: Path, pretrained: bool) -> Backbone:
     return load_scenes(folder, pretrained=pretrained)
 
 
-_BUNDLED: dict[str, Callable[[Path, bool], Backbone]] = {"scenes": _scenes}
+def _briefs(folder: Path, pretrained: bool) -> Backbone:
+    from .huggingface_text import load_briefs
+
+    return load_briefs(folder, pretrained=pretrained)
+
+
+_BUNDLED: dict[str, Callable[[Path, bool], Backbone]] = {"scenes": _scenes, "briefs": _briefs}
 """Name to builder, which gets the model's folder and `pretrained`."""
 
 
@@ -66,12 +72,13 @@ def load(
     Parameters
     ----------
     source : str, nn.Module or Backbone
-        A bundled name (``"scenes"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a module: a model of timm
+        A bundled name (``"scenes"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a module: a model of timm
         or transformers, or any ViT-like module with its blocks in a ModuleList or Sequential. A module stays
         where and as it is. A Backbone is returned unchanged.
     transform : callable, optional
         PIL image to a float tensor (3, height, width), without a crop. Needed for a module that is neither
         of timm nor of transformers; by default the whole image is resized and normalised as the model expects.
+        For a text model the tokenizer; by default the one that lies beside the weights.
     grid : tuple of int, optional
         (h, w) of the patch tokens; needed for such a module.
     n_prefix : int, optional

@@ -225,9 +225,12 @@ class _Recorder(TorchFunctionMode):
             if attn_mask.dtype == torch.bool:
                 attn_mask = logits.new_zeros(attn_mask.shape).masked_fill(~attn_mask, -torch.inf)
             logits = logits + attn_mask
+        blind = None
+        if attn_mask is not None and (none := (logits == -torch.inf).all(-1, keepdim=True)).any():
+            blind, logits = none, logits.masked_fill(none, 0)  # softmax over nothing has no gradient but NaN
         weights = logits.softmax(-1)
-        if attn_mask is not None:  # as the fused kernel does, a query that may look nowhere takes nothing
-            weights = weights.masked_fill((logits == -torch.inf).all(-1, keepdim=True), 0)
+        if blind is not None:  # as the fused kernel does, a query that may look nowhere takes nothing
+            weights = weights.masked_fill(blind, 0)
         weights = self._keep(weights)
         if dropout_p:
             weights = F.dropout(weights, dropout_p)
@@ -403,10 +406,13 @@ def _check_block(number: int, block: _Run, blocks: list[_Run]) -> None:
         )
     if seen.weights._version != seen.version or block.output._version != block.version:
         raise UltraError(f"{where} is changed in place after it was made, so its gradients can't be had")
-    if number > 1 and not all(_only_through(t, blocks[number - 2].output) for t in block.sources):  # type: ignore[arg-type]
-        raise UltraError(
-            f"{where} must depend on earlier blocks only through the one before; it takes a shortcut from an earlier one"
-        )
+    if number > 1:
+        before: Any = blocks[number - 2].output
+        if not block.sources or not all(_only_through(t, before) for t in block.sources):
+            what = (
+                "takes a shortcut from an earlier one" if block.sources else "is cut off from it (detached)"
+            )
+            raise UltraError(f"{where} must depend on earlier blocks only through the one before; it {what}")
 
 
 def _only_through(x: Tensor, gate: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
 from .download import hub
+from .huggingface_text import is_text_model, wrap_text
 from .vision import ImageBackbone, Size, TextImageBackbone, WholeImage, fixed_grid, size_pair
 
 _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", "register_tokens")
@@ -71,7 +72,7 @@ def wrap_huggingface(
     Parameters
     ----------
     module : transformers.PreTrainedModel
-        ViT, DeiT, DINOv2, DINOv3, BEiT, CLIP, SigLIP and their relatives.
+        ViT, DeiT, DINOv2, DINOv3, BEiT, CLIP, SigLIP and their relatives; or a text model.
     name : str, optional
         The class name by default.
     source : str, optional
@@ -82,12 +83,20 @@ def wrap_huggingface(
     Raises
     ------
     UltraError
-        If it is no vision model.
+        If it is neither a vision nor a text model.
+    ValueError
+        If `grid`, `n_prefix` or `size` is given for a text model; its `transform` is a tokenizer.
     """
     name = name or type(module).__name__
+    if is_text_model(module):
+        if given := [n for n, v in (("grid", grid), ("n_prefix", n_prefix), ("size", size)) if v is not None]:
+            raise ValueError(f"{', '.join(given)} do not go with a text model ({name})")
+        return wrap_text(module, name=name, source=source, tokenizer=transform)
     vision = _vision_part(module)
     if vision is None:
-        raise UltraError(f"{name} ({type(module).__name__}) takes no pixel_values: it is no vision model")
+        raise UltraError(
+            f"{name} ({type(module).__name__}) takes neither pixel_values nor token ids alone: it is no vision and no text model"
+        )
     config = getattr(module.config, "vision_config", module.config)
     if transform is None:
         transform = _transform(source, config, size_pair(size))

@@ -57,12 +57,10 @@ def _load_weights(module: nn.Module, name: str, checkpoint: Any) -> None:
         raise ValueError(f"no checkpoint at {str(path)!r}")
     try:
         load_checkpoint(module, str(path), weights_only=True)
-    except RuntimeError as e:
-        first = str(e).strip().splitlines()
-        raise UltraError(
-            f"the weights in {path.name!r} don't fit timm's {name!r}: {' '.join(s.strip() for s in first[1:3])[:300]}"
-        ) from e
     except Exception as e:  # what a broken or hostile file raises depends on its format
+        if "loading state_dict" in str(e):
+            first = " ".join(line.strip() for line in str(e).strip().splitlines()[1:3])
+            raise UltraError(f"the weights in {path.name!r} don't fit timm's {name!r}: {first[:300]}") from e
         raise UltraError(
             f"{path.name!r} is no safetensors file and no file of plain tensors (torch.save of a state_dict): "
             f"{type(e).__name__}; pickled code is not loaded"
@@ -148,7 +146,8 @@ def _grid(module: nn.Module, size: Size) -> Size:
     embed = _embedding(module)
     if embed is None:
         raise UltraError(
-            f"{type(module).__name__} does not say how its patches lie; pass grid=(h, w) to load"
+            f"{type(module).__name__} has no patch embedding that says how its tokens lie on the image, as plain "
+            "Vision Transformers have; if it is one, pass grid=(h, w) to load"
         )
     h, w = embed.dynamic_feat_size(size)
     return int(h), int(w)
