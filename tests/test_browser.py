@@ -34,6 +34,7 @@ def visit(browser):
     """Opens a file; afterwards nothing may have been asked of the network, and nothing have gone wrong."""
     context = browser.new_context(offline=True)
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
     requests, problems = [], []
     page.on("request", lambda r: requests.append(r.url))
     page.on("pageerror", lambda e: problems.append(str(e)))
@@ -48,7 +49,8 @@ def visit(browser):
     outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
     assert outside == []
     assert len([url for url in requests if url.startswith("file:")]) == 1
-    assert problems == []
+    own = [text for text in problems if "willReadFrequently" in text]  # the test's own reading of a canvas
+    assert [text for text in problems if text not in own] == []
 
 
 def pixels(page):
