@@ -111,14 +111,27 @@ class Student(nn.Module):
         self.scale = nn.Parameter(torch.tensor([1.0]))
         self.bias = nn.Parameter(torch.tensor([-6.0]))
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Latents (B, N, D) of images of which the patches of `mask` (B, h * w) are hidden."""
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (B, N, D) of images of which the patches of `mask` (B, h * w) are hidden.
+
+        Also how each patch shares out its attention among the other patches, mean over heads and
+        over all blocks but the first: (B, h * w, h * w), rows sum to 1.
+        """
         v = self.vision
         t = v.patch_embed(x)
         t = torch.where(mask[..., None], self.mask_token, t)
-        t = v._pos_embed(t)
-        t = v.blocks(v.norm_pre(t))
-        return v.norm(t)
+        t = v.norm_pre(v._pos_embed(t))
+        n_prefix, looks = v.num_prefix_tokens, []
+        for block in v.blocks:
+            y = block.norm1(t)
+            q, k, value = block.attn.qkv(y).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            attention = (q * block.attn.scale @ k.transpose(-2, -1)).softmax(-1)
+            looks.append(attention[:, :, n_prefix:, n_prefix:].mean(1))
+            t = t + block.attn.proj((attention @ value).transpose(1, 2).flatten(2))
+            t = t + block.mlp(block.norm2(t))
+        others = 1 - torch.eye(mask.shape[1], device=x.device)
+        look = torch.stack(looks[1:]) * others
+        return v.norm(t), (look / look.sum(-1, keepdim=True).clamp_min(1e-8)).mean(0)
 
 
 @torch.no_grad()
@@ -146,10 +159,12 @@ def main() -> None:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--ibot", type=float, default=1.0)
     p.add_argument("--phrase", type=float, default=1.0)
+    p.add_argument("--sharpness", type=float, default=8.0, help="logits are this times <latent, text>")
     p.add_argument("--named", type=float, default=1.0)
+    p.add_argument("--look", type=float, default=0.5)
     p.add_argument("--mosaic", type=float, default=0.6, help="share of the steps that take mosaics")
     p.add_argument("--caption", type=float, default=0.3)
-    p.add_argument("--pool-temperature", type=float, default=2.0)
+    p.add_argument("--best", type=int, default=5, help="patches that a phrase is pooled over; twice as many in a mosaic")
     p.add_argument("--mask-share", type=float, default=0.6)
     p.add_argument("--mask-top", type=float, default=0.6)
     p.add_argument("--final-norm", action="store_true")
@@ -205,7 +220,8 @@ def main() -> None:
         model.load_state_dict(state["model"])
         teacher.load_state_dict(state["teacher"])
         teacher_proto = state["proto"]
-        opt.load_state_dict(state["opt"])
+        if "opt" in state:
+            opt.load_state_dict(state["opt"])
         step0 = state["step"]
     run = torch.compile(model) if a.compile else model
     watch = torch.compile(teacher.forward_features) if a.compile else teacher.forward_features
@@ -235,7 +251,7 @@ def main() -> None:
             done = max(done, (time.time() - start) / 60 / a.minutes)
             if done >= 1:
                 break
-        lr = a.lr * min(1.0, (step + 1) / 300) * max(0.01, 0.5 + 0.5 * np.cos(np.pi * done))
+        lr = a.lr * min(1.0, (step + 1 - step0) / 300) * max(0.01, 0.5 + 0.5 * np.cos(np.pi * done))
         for g in opt.param_groups:
             g["lr"] = float(lr)
         # Whole scenes, or mosaics of four small ones: a mosaic's captions belong to its quarters, so
@@ -248,7 +264,7 @@ def main() -> None:
         x = to_input(x).to(device)
         mask = random_masks(a.batch, grid, rng, a.mask_share, a.mask_top).to(device)
 
-        z = run(x, mask)
+        z, look = run(x, mask)
         n_prefix = z.shape[1] - grid * grid
         patches = z[:, n_prefix:]
         regions = patches
@@ -266,7 +282,7 @@ def main() -> None:
             with torch.no_grad():
                 w = F.normalize(teacher_proto, dim=-1)
                 target = sinkhorn(F.normalize(seen[mask], dim=-1) @ w.T / 0.06)
-            logits = patches[mask] @ F.normalize(model.prototypes, dim=-1).T
+            logits = a.sharpness * patches[mask] @ F.normalize(model.prototypes, dim=-1).T
             losses["ibot"] = a.ibot * -(target * F.log_softmax(logits, -1)).sum(-1).mean()
         if a.phrase:
             used = sorted({k for i in pick for k in kind.phrases[i]})
@@ -276,8 +292,9 @@ def main() -> None:
                 y[b, [column[k] for k in kind.phrases[i]]] = 1
             y = y.to(device)
             words = model.text(tokens[used].to(device))
-            s = torch.einsum("bnd,ud->bun", regions, words)
-            pooled = (torch.softmax(s / a.pool_temperature, -1) * s).sum(-1)
+            s = a.sharpness * torch.einsum("bnd,ud->bun", regions, words)
+            # The best few patches, not the best one: all parts of an object have to know what it is.
+            pooled = s.topk(a.best * 2 if parts == 4 else a.best, dim=-1).values.mean(-1)
             logit = model.scale * pooled + model.bias
             losses["phrase"] = (
                 a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
@@ -287,9 +304,19 @@ def main() -> None:
                 # names what it cannot see, as the teacher does who sees it.
                 nouns = sorted({column[k] for i in pick for k in kind.nouns[i]})
                 with torch.no_grad():
-                    told = torch.softmax((seen @ words[nouns].T)[mask] / 0.7, -1)
-                said = F.log_softmax((patches @ words[nouns].T)[mask], -1)
+                    told = torch.softmax(a.sharpness * (seen @ words[nouns].T)[mask] / 0.7, -1)
+                said = F.log_softmax(a.sharpness * (patches @ words[nouns].T)[mask], -1)
                 losses["named"] = a.named * -(told * said).sum(-1).mean()
+            if a.look:
+                # Tokens of one thing look at one another: where the teacher finds the same phrase and
+                # a like latent, there the student's attention goes.
+                with torch.no_grad():
+                    told = torch.softmax(a.sharpness * seen @ words[nouns].T / 0.7, -1)
+                    unit = F.normalize(seen, dim=-1)
+                    alike = (told @ told.transpose(1, 2)).clamp_min(1e-6).sqrt() * torch.exp(12 * (unit @ unit.transpose(1, 2) - 1))
+                    alike = alike * (1 - torch.eye(grid * grid, device=device))
+                    alike = alike / alike.sum(-1, keepdim=True)
+                losses["look"] = a.look * -(alike * look.clamp_min(1e-8).log()).sum(-1)[~mask].mean()
         if a.caption and parts == 1:
             c = model.text(kind.captions[pick].to(device))
             sim = F.normalize(z[:, 0], dim=-1) @ c.T * 10
