@@ -47,7 +47,7 @@ def load_huggingface(source: str, *, pretrained: bool = True, **layout: Any) -> 
         return wrap_huggingface(module.eval(), name=f"hf:{source}", source=source, **layout)
 
 
-def _build(source: str, pretrained: bool) -> nn.Module:
+def _build(source: str, pretrained: bool) -> Any:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -58,7 +58,7 @@ def _build(source: str, pretrained: bool) -> nn.Module:
 
 
 def wrap_huggingface(
-    module: nn.Module,
+    module: Any,
     *,
     name: str | None = None,
     source: str | None = None,
@@ -116,9 +116,8 @@ def wrap_huggingface(
         "libraries": ("transformers",),
     }
     if source is not None and isinstance(getattr(module, "visual_projection", None), nn.Linear):
-        with contextlib.suppress(
-            OSError, ValueError, AttributeError
-        ):  # without its tokenizer it reads no text
+        # Without its tokenizer the model reads no text.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             return TextImageBackbone(
                 **fields,
                 text_encoder=_text_encoder(module, source),
@@ -175,7 +174,7 @@ def _forward(vision: nn.Module, config: Any) -> Callable[[Tensor], Any]:
     return forward
 
 
-def _reader(module: nn.Module, config: Any) -> Callable[[Tensor], Tensor] | None:
+def _reader(module: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
     """The classifier applied to single tokens after the final norm; None if it reads something else than a token."""
     found = [getattr(module, n, None) for n in ("classifier", "cls_classifier", "distillation_classifier")]
     heads = [h for h in found if isinstance(h, nn.Linear) and h.in_features == config.hidden_size]
