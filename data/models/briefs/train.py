@@ -1,0 +1,236 @@
+"""Train the bundled language model `briefs`: `python data/models/briefs/train.py --out RUN_FOLDER`.
+
+A LlamaForCausalLM that reads a report of `ultra_kit.synthetic.brief`, a separator, and writes its
+summary. Names are made of syllables and numbers of digits, each a token, so that they have to be
+copied: the reports of training and of the tests share hardly a name. Reports of seeds below
+`HELD_OUT` are never trained on.
+
+The run folder holds config, tokenizer and weights as `ultra_kit.load("briefs")` reads them (copy
+them here), `log.jsonl`, and `checkpoint.pt`, from which the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import string
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch.utils.data import DataLoader, Dataset
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from ultra_kit.synthetic import brief, facts_right
+from ultra_kit.synthetic.briefs import SYLLABLES, vocabulary
+
+HELD_OUT = 1_000_000
+PAD, BOS, EOS, UNK, SEP = "<pad>", "<s>", "</s>", "<unk>", "<sep>"
+IGNORED = -100
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words of the reports' language; everything else in syllables, digits and letters."""
+    pieces = [PAD, BOS, EOS, UNK, SEP, *vocabulary()]
+    pieces += [s.capitalize() for s in SYLLABLES] + [f"##{s}" for s in SYLLABLES]
+    letters = string.ascii_letters + string.digits
+    pieces += [*letters, *string.punctuation] + [f"##{c}" for c in letters]
+    index = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    own = Tokenizer(models.WordPiece(index, unk_token=UNK, max_input_chars_per_word=60))
+    own.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    own.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    own.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A {SEP} $B", special_tokens=[(BOS, index[BOS]), (SEP, index[SEP])]
+    )
+    out = PreTrainedTokenizerFast(
+        tokenizer_object=own, pad_token=PAD, bos_token=BOS, eos_token=EOS, unk_token=UNK, sep_token=SEP
+    )
+    out.padding_side = "right"
+    return out
+
+
+class Reports(Dataset):
+    """Token ids of report, separator, summary and end, made when asked for."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, first: int, n: int) -> None:
+        self.tokenizer, self.first, self.n = tokenizer, first, n
+        self.after = {"ids": [tokenizer.eos_token_id], "sep": tokenizer.sep_token_id}
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> list[int]:
+        b = brief(self.first + i)
+        return self.tokenizer(b.document, b.summary)["input_ids"] + self.after["ids"]
+
+    def batch(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids padded to a multiple of 16, and where the summary (with the separator before it) begins."""
+        longest = -(-max(map(len, rows)) // 16) * 16
+        ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+        return ids, torch.tensor([row.index(self.after["sep"]) for row in rows])
+
+
+def losses(logits: torch.Tensor, ids: torch.Tensor, starts: torch.Tensor, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean loss of the summaries' tokens and of the documents'."""
+    targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad, IGNORED)
+    each = F.cross_entropy(
+        logits[:, :-1].float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    )
+    real = targets != IGNORED
+    summary = real & (torch.arange(each.shape[1], device=ids.device)[None] >= starts[:, None])
+    document = real & ~summary
+    return each[summary].mean(), each[document].mean()
+
+
+@torch.no_grad()
+def evaluate(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int, batch: int = 100) -> dict[str, float]:
+    """Share of facts right in greedy summaries of the held-out reports 0 .. n - 1."""
+    model.eval()
+    right: dict[str, int] = {}
+    every = 0
+    tokenizer.padding_side = "left"
+    for first in range(0, n, batch):
+        briefs = [brief(s) for s in range(first, min(first + batch, n))]
+        texts = [b.document + SEP for b in briefs]
+        inputs = tokenizer(texts, padding=True, return_tensors="pt").to(model.device)
+        inputs.pop("token_type_ids", None)
+        out = model.generate(**inputs, max_new_tokens=60, do_sample=False)
+        said = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for b, text in zip(briefs, said, strict=True):
+            found = facts_right(text, b.facts)
+            every += all(found.values())
+            for name, ok in found.items():
+                right[name] = right.get(name, 0) + ok
+    tokenizer.padding_side = "right"
+    model.train()
+    shares = {name: count / n for name, count in right.items()}
+    return {"facts": sum(shares.values()) / len(shares), "whole": every / n, **shares}
+
+
+def rate(step: int, share: float, top: float, warmup: int) -> float:
+    """Linear warm-up over steps, then a cosine over the share of the run that is done."""
+    return top * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def endless(tokenizer: PreTrainedTokenizerFast, done: int, batch: int, workers: int) -> Iterator[Any]:
+    """Batches from the first report not yet trained on."""
+    reports = Reports(tokenizer, HELD_OUT + done * batch, 2**31)
+    sampler = torch.utils.data.BatchSampler(torch.utils.data.SequentialSampler(reports), batch, True)
+    yield from DataLoader(
+        reports, batch_sampler=sampler, collate_fn=reports.batch, num_workers=workers,
+        pin_memory=torch.cuda.is_available(), prefetch_factor=8 if workers else None,
+    )
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Config, tokenizer and weights, in float16: half of the size, and read back as float32."""
+    tokenizer.save_pretrained(out)
+    model.config.save_pretrained(out)
+    state = {k: v.detach().half().cpu().contiguous() for k, v in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    save_file(state, out / "model.safetensors", metadata={"format": "pt"})
+
+
+def parse() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--out", required=True, type=Path)
+    p.add_argument("--steps", type=int, default=12000)
+    p.add_argument("--minutes", type=float, default=None, help="end the schedule after this time, at the latest")
+    p.add_argument("--batch", type=int, default=128)
+    p.add_argument("--width", type=int, default=192)
+    p.add_argument("--depth", type=int, default=5)
+    p.add_argument("--heads", type=int, default=6)
+    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--warmup", type=int, default=300)
+    p.add_argument("--document-loss", type=float, default=0.1, help="weight of the loss on the documents")
+    p.add_argument("--workers", type=int, default=2, help="processes that write reports")
+    p.add_argument("--eval-every", type=int, default=500)
+    p.add_argument("--eval-reports", type=int, default=200)
+    p.add_argument("--seed", type=int, default=0)
+    return p.parse_args()
+
+
+def main() -> None:
+    a = parse()
+    a.out.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(a.seed)
+    torch.set_float32_matmul_precision("high")
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=a.width, intermediate_size=-(-a.width * 8 // 3 // 32) * 32,
+        num_hidden_layers=a.depth, num_attention_heads=a.heads, num_key_value_heads=a.heads,
+        max_position_embeddings=512, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config).to(device)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+        lr=a.lr, betas=(0.9, 0.98), fused=device.type == "cuda",
+    )
+    step, spent = 0, 0.0
+    if (a.out / "checkpoint.pt").is_file():
+        kept = torch.load(a.out / "checkpoint.pt", map_location=device, weights_only=True)
+        model.load_state_dict(kept["model"])
+        optimizer.load_state_dict(kept["optimizer"])
+        step, spent = kept["step"], kept["seconds"]
+    log = (a.out / "log.jsonl").open("a")
+
+    def note(**facts: Any) -> None:
+        print(json.dumps(facts), file=log, flush=True)
+        print(facts, flush=True)
+
+    def keep() -> None:
+        save(model, tokenizer, a.out)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(state | {"step": step, "seconds": spent + time.monotonic() - start}, a.out / "checkpoint.new")
+        (a.out / "checkpoint.new").replace(a.out / "checkpoint.pt")
+
+    note(parameters=sum(p.numel() for p in model.parameters()), vocabulary=len(tokenizer), device=str(device),
+         resumed_at=step, **{k: str(v) if k == "out" else v for k, v in vars(a).items()})
+    half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+    start, tokens, since = time.monotonic(), 0, time.monotonic()
+    model.train()
+    for ids, starts in endless(tokenizer, step, a.batch, a.workers):
+        seconds = spent + time.monotonic() - start
+        share = max(step / a.steps, seconds / (60 * a.minutes) if a.minutes else 0.0)
+        if share >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, share, a.lr, a.warmup)
+        ids, starts = ids.to(device, non_blocking=True), starts.to(device, non_blocking=True)
+        with half:  # right padding and looking back only: no real token sees a pad, so no mask is needed
+            logits = model(input_ids=ids, use_cache=False).logits
+        summary, document = losses(logits, ids, starts, tokenizer.pad_token_id)
+        optimizer.zero_grad(set_to_none=True)
+        (summary + a.document_loss * document).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step, tokens = step + 1, tokens + ids.numel()
+        if step % 50 == 0 or step <= 3:
+            note(step=step, seconds=round(seconds), summary=round(summary.item(), 4),
+                 document=round(document.item(), 4), lr=optimizer.param_groups[0]["lr"],
+                 tokens_a_second=round(tokens / (time.monotonic() - since)))
+            tokens, since = 0, time.monotonic()
+        if step % a.eval_every == 0:
+            note(step=step, **evaluate(model, tokenizer, a.eval_reports))
+            keep()
+            since = time.monotonic()
+    keep()
+    note(step=step, final=True, **evaluate(model, tokenizer, a.eval_reports))
+
+
+if __name__ == "__main__":
+    main()
