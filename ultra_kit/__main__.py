@@ -17,6 +17,7 @@ import ultra_kit as uk
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .evidence import Evidence
     from .types import Backbone, ExplanationMaps
 
 app = typer.Typer(
@@ -131,13 +132,57 @@ def segment(
     _each(images, out, "segments", work)
 
 
-def _load(name: str) -> Backbone:
+@app.command()
+def summarize(
+    files: Annotated[
+        list[Path], typer.Argument(help="Text files, UTF-8.", metavar="FILE...", show_default=False)
+    ],
+    model: Model = "briefs",
+    layer: Layer = -1,
+    summary: Annotated[
+        Path | None, typer.Option(help="A file with your own summary in place of the model's.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a summary.")] = 80,
+    beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 1,
+    score: Annotated[
+        Literal["norm", "sum", "energy", "logprob"],
+        typer.Option(help="What is explained: the latent, or why this word was written."),
+    ] = "norm",
+    rule: Rule = "positive",
+    out: Out = Path("out"),
+) -> None:
+    """Summarise texts, and say from which words of the document each word of the summary was made."""
+    backbone = _load(model, "text")
+
+    def work(file: Path, base: Path) -> str:
+        own = None if summary is None else summary.read_text("utf-8").strip()
+        s = uk.summarize(
+            backbone,
+            file.read_text("utf-8"),
+            summary=own,
+            max_new_tokens=max_new_tokens,
+            num_beams=beams,
+        )
+        ev = uk.evidence(s, layer=layer, score=score, rule=rule)
+        uk.save(ev, base.with_name(f"{base.name}.npz"))
+        _write_json(_evidence_summary(ev, file), base)
+        _write_png(uk.plots.show_evidence(ev), base)
+        return f"{len(s.words)} words"
+
+    _each(files, out, "summary", work, "files")
+
+
+def _load(name: str, modality: str = "image") -> Backbone:
     try:
         model = uk.load(name)
     except (uk.UltraError, ValueError, TypeError, OSError) as error:
         _stop(_one_line(error))
-    if model.modality != "image":
-        _stop(f"this command needs an image model, {name} is a {model.modality} model; try --model scenes")
+    if model.modality != modality:
+        kinds = {"image": "an image model", "text": "a text model"}
+        known = {"image": "scenes", "text": "briefs"}[modality]
+        _stop(
+            f"this command needs {kinds[modality]}, {name} is a {model.modality} model; try --model {known}"
+        )
     return model
 
 
@@ -149,8 +194,10 @@ def _point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _each(images: Iterable[Path], out: Path, kind: str, work: Callable[[Path, Path], str]) -> None:
-    """Do the work on every image; an image that fails leaves the others alone and the exit code 1."""
+def _each(
+    images: Iterable[Path], out: Path, kind: str, work: Callable[[Path, Path], str], what: str = "images"
+) -> None:
+    """Do the work on every input; one that fails leaves the others alone and the exit code 1."""
     paths, used, failed = list(images), set[str](), 0
     for number, image in enumerate(paths, 1):
         stem, again = f"{image.stem}-{kind}", 2
@@ -165,11 +212,33 @@ def _each(images: Iterable[Path], out: Path, kind: str, work: Callable[[Path, Pa
         else:
             typer.echo(f"[{number}/{len(paths)}] {image}: {said} in {out / stem}.png, .npz and .json")
     if failed:
-        _stop(f"{failed} of {len(paths)} images failed")
+        _stop(f"{failed} of {len(paths)} {what} failed")
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _evidence_summary(ev: Evidence, file: Path) -> dict[str, Any]:
+    """The summary, the five strongest document words of each of its words, and what it left out."""
+    covered = ev.coverage()
+    names = ("index", "word", "value")
+    rows = [
+        {
+            "word": ev.words[w],
+            "evidence": [dict(zip(names, found, strict=True)) for found in ev.top(int(w))],
+            "shares": {name: float(share[i]) for name, share in ev.shares.items()},
+        }
+        for i, w in enumerate(ev.rows)
+    ]
+    return {
+        "file": file.name,
+        "summary": ev.text,
+        "words": rows,
+        "unused_sentences": covered.unused,
+        "weak_words": covered.weak,
+        "card": dict(ev.card),
+    }
 
 
 def _maps_summary(maps: ExplanationMaps, image: Path) -> dict[str, Any]:

@@ -25,7 +25,12 @@ from .types import UltraError
 FORMAT = 1
 """Number of the file format; a file with a higher one is refused."""
 
-TYPES = {"Layout": "types", "ExplanationMaps": "types", "Segmentation": "segmentation"}
+TYPES = {
+    "Layout": "types",
+    "ExplanationMaps": "types",
+    "Segmentation": "segmentation",
+    "Evidence": "evidence",
+}
 """Dataclasses that may be stored, and their module. A new result type needs only a line here."""
 
 MAX_BYTES = 4 * 2**30
@@ -236,6 +241,9 @@ def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 def _inconsistency(obj: Any) -> str:
     """What is wrong with an object's shapes, in words; empty if nothing is."""
+    if hasattr(obj, "matrix"):
+        shape = (len(obj.rows), len(obj.document_words))
+        return "" if obj.matrix.shape == shape else f"{obj.matrix.shape} relevance of {shape} words"
     layout = obj.layout
     if hasattr(obj, "values") and obj.values.shape != (len(obj.tokens), layout.n_tokens):
         return f"{obj.values.shape} values for {len(obj.tokens)} tokens of {layout.n_tokens} positions"

@@ -74,6 +74,10 @@ def run_from_encoder_decoder(
     embeddings : torch.Tensor of shape (B, N_enc + N_dec, D)
     layer : int
         1..L_enc + L_dec.
+
+    Returns
+    -------
+    torch.Tensor of shape (B, N_enc + N_dec, D)
     """
     with as_it_was(module):
         encoder, decoder = lists = find_lists(module, forward)
@@ -100,6 +104,15 @@ def run_from_encoder_decoder(
 
 def find_lists(module: nn.Module, forward: Callable[[], Any]) -> tuple[str, str]:
     """The names of the lists that hold the blocks of the encoder and of the decoder.
+
+    Parameters
+    ----------
+    module, forward
+        As for `record_encoder_decoder`.
+
+    Returns
+    -------
+    tuple of str
 
     Raises
     ------

@@ -11,7 +11,16 @@ from .text import TextBackbone
 
 
 def is_text_model(module: Any) -> bool:
-    """Whether a model of transformers takes token ids, and nothing else has to come with them."""
+    """Whether a model of transformers takes token ids, and nothing else has to come with them.
+
+    Parameters
+    ----------
+    module : transformers.PreTrainedModel
+
+    Returns
+    -------
+    bool
+    """
     config = getattr(module, "config", None)
     return getattr(module, "main_input_name", "") == "input_ids" and not any(
         hasattr(config, part) for part in ("vision_config", "audio_config")
@@ -40,6 +49,10 @@ def wrap_text(
         Taken in place of the one there.
     prompt : str, optional
         See `ultra_kit.models.text.TextBackbone`.
+
+    Returns
+    -------
+    TextBackbone
     """
     config = module.config
     if tokenizer is None and source is not None:
@@ -86,6 +99,10 @@ def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
         Holds the tokenizer, ``config.json`` and ``model.safetensors``.
     pretrained : bool
         False leaves the weights random: the control of every claim about the trained ones.
+
+    Returns
+    -------
+    TextBackbone
 
     Raises
     ------

@@ -223,6 +223,11 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
 def vocabulary() -> tuple[str, ...]:
     """Every word that a report or summary may hold, but for names and numbers, as written there.
 
+    Returns
+    -------
+    tuple of str
+        Sorted.
+
     Examples
     --------
     >>> {"flood", "The", "the", "."} <= set(vocabulary())

@@ -134,11 +134,13 @@ def endless(tokenizer: PreTrainedTokenizerFast, done: int, batch: int, workers: 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Config, tokenizer and weights, in float16: half of the size, and read back as float32."""
     tokenizer.save_pretrained(out)
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(out)
     state = {k: v.detach().half().cpu().contiguous() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
     save_file(state, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)
 
 
 def parse() -> argparse.Namespace:
