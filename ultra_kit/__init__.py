@@ -8,7 +8,11 @@ prefix tokens), T explained tokens, D width, H heads or image height, L blocks.
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # where a verb and its module share a name, a type checker would see the module
+    from .capture import capture as capture
+    from .evidence import evidence as evidence
 
 __version__ = "0.1.0"
 

@@ -179,7 +179,7 @@ def _measure(
 def _orders(
     s: Summary, ev: Evidence, word: int | None, n_random: int, seed: int
 ) -> dict[str, list[np.ndarray]]:
-    rows = ev.rows if word is None else [word]
+    rows = ev.rows.tolist() if word is None else [word]
     attention = evidence(s, layer=max(1, ev.layer), words=rows, at=ev.at, method="raw_attention")
     n = len(s.document_words)
     rng = np.random.default_rng([seed, 0x6661])

@@ -125,8 +125,8 @@ def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
     module = LlamaForCausalLM(config)
     if pretrained:
         state = {key: t.float() for key, t in load_file(folder / "model.safetensors").items()}
-        if config.tie_word_embeddings:
-            state.setdefault("lm_head.weight", state.get("model.embed_tokens.weight"))
+        if config.tie_word_embeddings and "model.embed_tokens.weight" in state:
+            state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
         try:
             module.load_state_dict(state)
         except RuntimeError as e:

@@ -66,11 +66,15 @@ class TextBackbone:
         return len(self.block_names)
 
     @property
+    def _config(self) -> Any:
+        return self.module.config
+
+    @property
     def max_tokens(self) -> int | None:
         """The most tokens of one sequence that the model has positions for; None without such a limit."""
-        limit = getattr(self.module.config, "max_position_embeddings", None)
-        if limit and getattr(self.module.config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
-            limit -= self.module.config.pad_token_id + 1  # their positions are counted from the pad id on
+        limit = getattr(self._config, "max_position_embeddings", None)
+        if limit and getattr(self._config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
+            limit -= self._config.pad_token_id + 1  # their positions are counted from the pad id on
         return limit
 
     def prepare(self, x: Any) -> tuple[dict[str, Tensor], Layout, str]:
@@ -130,7 +134,7 @@ class TextBackbone:
     @property
     def decoder_start(self) -> int:
         """The token with which the decoder of an encoder-decoder starts."""
-        config = self.module.config
+        config = self._config
         for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
             if getattr(config, name, None) is not None:
                 return int(getattr(config, name))
@@ -239,7 +243,7 @@ class TextBackbone:
         n_tokens, n_decoder : int
             Tokens of the model, or of encoder and decoder.
         """
-        config = self.module.config
+        config = self._config
         if not isinstance(getattr(config, "num_attention_heads", None), int):
             return 0  # no attention, or none of a usual kind: the run itself will tell
         element = next(self.module.parameters()).element_size()
@@ -251,7 +255,7 @@ class TextBackbone:
         return element * (_GRAPH * heads * squares + rows)
 
     def _depth(self, part: str) -> int:
-        config = self.module.config
+        config = self._config
         encoder = int(getattr(config, "encoder_layers", None) or config.num_hidden_layers)
         if self.kind != "encoder-decoder":
             return int(config.num_hidden_layers)

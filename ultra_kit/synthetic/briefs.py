@@ -338,7 +338,9 @@ def _join(words: list[str]) -> str:
 
 
 def _assemble(sentences: list[tuple[list[tuple[str, str]], bool]], slots: Mapping[str, str]) -> Brief:
-    words, tags, bounds = [], [], []
+    words: list[str] = []
+    tags: list[str] = []
+    bounds: list[tuple[int, int]] = []
     for tagged, _ in sentences:
         start = len(words)
         words += [w for w, _ in tagged]
