@@ -79,7 +79,9 @@ class Reports(Dataset):
         return ids, torch.tensor([row.index(self.after["sep"]) for row in rows])
 
 
-def losses(logits: torch.Tensor, ids: torch.Tensor, starts: torch.Tensor, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(
+    logits: torch.Tensor, ids: torch.Tensor, starts: torch.Tensor, pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean loss of the summaries' tokens and of the documents'."""
     targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad, IGNORED)
     each = F.cross_entropy(
@@ -92,7 +94,9 @@ def losses(logits: torch.Tensor, ids: torch.Tensor, starts: torch.Tensor, pad: i
 
 
 @torch.no_grad()
-def evaluate(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int, batch: int = 100) -> dict[str, float]:
+def evaluate(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int, batch: int = 100
+) -> dict[str, float]:
     """Share of facts right in greedy summaries of the held-out reports 0 .. n - 1."""
     model.eval()
     right: dict[str, int] = {}
@@ -118,7 +122,9 @@ def evaluate(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int
 
 def rate(step: int, share: float, top: float, warmup: int) -> float:
     """Linear warm-up over steps, then a cosine over the share of the run that is done."""
-    return top * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+    return (
+        top * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+    )
 
 
 def endless(tokenizer: PreTrainedTokenizerFast, done: int, batch: int, workers: int) -> Iterator[Any]:
@@ -126,8 +132,12 @@ def endless(tokenizer: PreTrainedTokenizerFast, done: int, batch: int, workers: 
     reports = Reports(tokenizer, HELD_OUT + done * batch, 2**31)
     sampler = torch.utils.data.BatchSampler(torch.utils.data.SequentialSampler(reports), batch, True)
     yield from DataLoader(
-        reports, batch_sampler=sampler, collate_fn=reports.batch, num_workers=workers,
-        pin_memory=torch.cuda.is_available(), prefetch_factor=8 if workers else None,
+        reports,
+        batch_sampler=sampler,
+        collate_fn=reports.batch,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=8 if workers else None,
     )
 
 
@@ -147,7 +157,9 @@ def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True, type=Path)
     p.add_argument("--steps", type=int, default=12000)
-    p.add_argument("--minutes", type=float, default=None, help="end the schedule after this time, at the latest")
+    p.add_argument(
+        "--minutes", type=float, default=None, help="end the schedule after this time, at the latest"
+    )
     p.add_argument("--batch", type=int, default=128)
     p.add_argument("--width", type=int, default=192)
     p.add_argument("--depth", type=int, default=5)
@@ -170,17 +182,26 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     tokenizer = make_tokenizer()
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=a.width, intermediate_size=-(-a.width * 8 // 3 // 32) * 32,
-        num_hidden_layers=a.depth, num_attention_heads=a.heads, num_key_value_heads=a.heads,
-        max_position_embeddings=512, tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer),
+        hidden_size=a.width,
+        intermediate_size=-(-a.width * 8 // 3 // 32) * 32,
+        num_hidden_layers=a.depth,
+        num_attention_heads=a.heads,
+        num_key_value_heads=a.heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     model = LlamaForCausalLM(config).to(device)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
-        lr=a.lr, betas=(0.9, 0.98), fused=device.type == "cuda",
+        lr=a.lr,
+        betas=(0.9, 0.98),
+        fused=device.type == "cuda",
     )
     step, spent = 0, 0.0
     if (a.out / "checkpoint.pt").is_file():
@@ -197,11 +218,18 @@ def main() -> None:
     def keep() -> None:
         save(model, tokenizer, a.out)
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        torch.save(state | {"step": step, "seconds": spent + time.monotonic() - start}, a.out / "checkpoint.new")
+        torch.save(
+            state | {"step": step, "seconds": spent + time.monotonic() - start}, a.out / "checkpoint.new"
+        )
         (a.out / "checkpoint.new").replace(a.out / "checkpoint.pt")
 
-    note(parameters=sum(p.numel() for p in model.parameters()), vocabulary=len(tokenizer), device=str(device),
-         resumed_at=step, **{k: str(v) if k == "out" else v for k, v in vars(a).items()})
+    note(
+        parameters=sum(p.numel() for p in model.parameters()),
+        vocabulary=len(tokenizer),
+        device=str(device),
+        resumed_at=step,
+        **{k: str(v) if k == "out" else v for k, v in vars(a).items()},
+    )
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
     start, tokens, since = time.monotonic(), 0, time.monotonic()
     model.train()
@@ -222,9 +250,14 @@ def main() -> None:
         optimizer.step()
         step, tokens = step + 1, tokens + ids.numel()
         if step % 50 == 0 or step <= 3:
-            note(step=step, seconds=round(seconds), summary=round(summary.item(), 4),
-                 document=round(document.item(), 4), lr=optimizer.param_groups[0]["lr"],
-                 tokens_a_second=round(tokens / (time.monotonic() - since)))
+            note(
+                step=step,
+                seconds=round(seconds),
+                summary=round(summary.item(), 4),
+                document=round(document.item(), 4),
+                lr=optimizer.param_groups[0]["lr"],
+                tokens_a_second=round(tokens / (time.monotonic() - since)),
+            )
             tokens, since = 0, time.monotonic()
         if step % a.eval_every == 0:
             note(step=step, **evaluate(model, tokenizer, a.eval_reports))
