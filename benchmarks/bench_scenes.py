@@ -141,6 +141,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--choose", type=int, default=40, help="scenes for choosing layer, score and rule")
+    parser.add_argument(
+        "--segment-scenes", type=int, default=200, help="scenes for segments, all tokens of each"
+    )
     parser.add_argument("--per-object", type=int, default=4, help="tokens scored in each object")
     parser.add_argument(
         "--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines"
@@ -178,9 +181,10 @@ def main() -> None:
 
     quick = {name: make for name, make in methods.items() if name not in SLOW}
     slow = {name: methods[name] for name in SLOW}
-    segments = score_segments(model, quick, testing)
-    segments |= {k: v for k, v in score_segments(twin, random_methods, testing).items() if k != "ceiling"}
-    segments |= simple_segments(testing, model, int(best["latent cosine"][0].split()[-1]))
+    cutting = testing[: a.segment_scenes]
+    segments = score_segments(model, quick, cutting)
+    segments |= {k: v for k, v in score_segments(twin, random_methods, cutting).items() if k != "ceiling"}
+    segments |= simple_segments(cutting, model, int(best["latent cosine"][0].split()[-1]))
     few = score_segments(model, slow, testing[: a.slow_scenes])
     segments |= {f"{name} (first {a.slow_scenes} scenes)": few[name] for name in SLOW}
     words = score_words(model, testing, min(100, a.scenes))
@@ -189,7 +193,9 @@ def main() -> None:
     for name, r in sorted(maps.items(), key=lambda kv: -kv[1]["AP"]):
         figures = "  ".join(f"{measure} {value:.3f}" for measure, value in r.items())
         print(f"  {name:26s} {figures}   {choices.get(name, '')}")
-    print("\nsegments, with the true number of segments: mean IoU, matched one to one in each image")
+    print(
+        f"\nsegments, true number of segments, {len(cutting)} scenes: mean IoU, matched one to one in each image"
+    )
     for name, value in sorted(segments.items(), key=lambda kv: -kv[1]):
         print(f"  {name:42s} {value:.3f}  {value / segments['ceiling']:.2f} of the ceiling")
     print("\nwords")
@@ -197,8 +203,12 @@ def main() -> None:
         print(f"  {name:58s} {value:.3f}")
     print(f"\n{time.time() - start:.0f} s")
     if a.json:
+        scenes = {"maps": a.scenes, "segments": len(cutting), "choosing": a.choose}
         a.json.write_text(
-            json.dumps({"maps": maps, "choices": choices, "segments": segments, "words": words}, indent=1)
+            json.dumps(
+                {"maps": maps, "choices": choices, "segments": segments, "words": words, "scenes": scenes},
+                indent=1,
+            )
         )
 
 

@@ -24,10 +24,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from joblib import Parallel, delayed
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ultra_kit.models.scenes import TextTower, Vocabulary, build_vision
 from ultra_kit.synthetic import scene
+
+LEFT = ("mask_token", "scale", "bias")
+"""Parameters of the student that only training needs."""
 
 
 def make_pool(n: int, first_seed: int, jobs: int, **options: object) -> dict:
@@ -124,7 +128,9 @@ class Student(nn.Module):
         n_prefix, looks = v.num_prefix_tokens, []
         for block in v.blocks:
             y = block.norm1(t)
-            q, k, value = block.attn.qkv(y).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            q, k, value = (
+                block.attn.qkv(y).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+            )
             attention = (q * block.attn.scale @ k.transpose(-2, -1)).softmax(-1)
             looks.append(attention[:, :, n_prefix:, n_prefix:].mean(1))
             t = t + block.attn.proj((attention @ value).transpose(1, 2).flatten(2))
@@ -132,6 +138,29 @@ class Student(nn.Module):
         others = 1 - torch.eye(mask.shape[1], device=x.device)
         look = torch.stack(looks[1:]) * others
         return v.norm(t), (look / look.sum(-1, keepdim=True).clamp_min(1e-8)).mean(0)
+
+
+def publish(model: Student, config: dict, folder: Path) -> None:
+    """Write what `ultra_kit.load` reads, and what `--start` needs beside it."""
+    parts = {"vision": model.vision.state_dict(), "text": model.text.state_dict()}
+    tensors = {f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}
+    tensors |= {"prototypes": model.prototypes.detach()} | {
+        f"training.{k}": getattr(model, k).detach() for k in LEFT
+    }
+    save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, folder / "model.safetensors")
+    keys = ("width", "depth", "heads", "final_norm", "sharpness", "best", "seed", "step")
+    (folder / "config.json").write_text(json.dumps({k: config[k] for k in keys}, indent=1) + "\n")
+
+
+def start_from(folder: Path, model: Student) -> None:
+    """Fill the student from published weights."""
+    state = load_file(folder / "model.safetensors")
+    for part, tower in (("vision.", model.vision), ("text.", model.text)):
+        tower.load_state_dict({k[len(part) :]: v for k, v in state.items() if k.startswith(part)})
+    with torch.no_grad():
+        model.prototypes.copy_(state["prototypes"])
+        for k in LEFT:
+            getattr(model, k).copy_(state[f"training.{k}"])
 
 
 @torch.no_grad()
@@ -147,6 +176,7 @@ def sinkhorn(logits: torch.Tensor, rounds: int = 3) -> torch.Tensor:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True)
+    p.add_argument("--start", type=Path, default=None, help="folder of published weights to start from")
     p.add_argument("--steps", type=int, default=4000)
     p.add_argument(
         "--minutes", type=float, default=None, help="end the schedule after this time, at the latest"
@@ -164,7 +194,9 @@ def main() -> None:
     p.add_argument("--look", type=float, default=0.5)
     p.add_argument("--mosaic", type=float, default=0.6, help="share of the steps that take mosaics")
     p.add_argument("--caption", type=float, default=0.3)
-    p.add_argument("--best", type=int, default=5, help="patches that a phrase is pooled over; twice as many in a mosaic")
+    p.add_argument(
+        "--best", type=int, default=5, help="patches that a phrase is pooled over; twice as many in a mosaic"
+    )
     p.add_argument("--mask-share", type=float, default=0.6)
     p.add_argument("--mask-top", type=float, default=0.6)
     p.add_argument("--final-norm", action="store_true")
@@ -202,6 +234,8 @@ def main() -> None:
     )
     with torch.no_grad():  # a start that knows the plane: rows and columns as sines and cosines
         model.vision.pos_embed[:, -144:] = build_2d_sincos(a.width, 12) * 0.3
+    if a.start:
+        start_from(a.start, model)
     model.to(device)
     teacher = build_vision(a.width, a.depth, a.heads, final_norm=a.final_norm).to(device)
     teacher.load_state_dict(model.vision.state_dict())
@@ -225,22 +259,21 @@ def main() -> None:
         step0 = state["step"]
     run = torch.compile(model) if a.compile else model
     watch = torch.compile(teacher.forward_features) if a.compile else teacher.forward_features
-    (out / "args.json").write_text(json.dumps(vars(a), indent=1))
+    (out / "args.json").write_text(json.dumps(vars(a), indent=1, default=str))
     log = (out / "log.jsonl").open("a")
     grid = 12
 
     def keep(step: int) -> None:
-        torch.save(
-            {
-                "model": model.state_dict(),
-                "teacher": teacher.state_dict(),
-                "proto": teacher_proto,
-                "opt": opt.state_dict(),
-                "step": step,
-            },
-            out / "state.tmp",
-        )
+        state = {
+            "model": model.state_dict(),
+            "teacher": teacher.state_dict(),
+            "proto": teacher_proto,
+            "opt": opt.state_dict(),
+            "step": step,
+        }
+        torch.save(state, out / "state.tmp")
         (out / "state.tmp").replace(out / "state.pt")
+        publish(model, vars(a) | {"step": step}, out)
 
     step = step0 - 1
     start = time.time()
@@ -313,7 +346,9 @@ def main() -> None:
                 with torch.no_grad():
                     told = torch.softmax(a.sharpness * seen @ words[nouns].T / 0.7, -1)
                     unit = F.normalize(seen, dim=-1)
-                    alike = (told @ told.transpose(1, 2)).clamp_min(1e-6).sqrt() * torch.exp(12 * (unit @ unit.transpose(1, 2) - 1))
+                    alike = (told @ told.transpose(1, 2)).clamp_min(1e-6).sqrt() * torch.exp(
+                        12 * (unit @ unit.transpose(1, 2) - 1)
+                    )
                     alike = alike * (1 - torch.eye(grid * grid, device=device))
                     alike = alike / alike.sum(-1, keepdim=True)
                 losses["look"] = a.look * -(alike * look.clamp_min(1e-8).log()).sum(-1)[~mask].mean()
