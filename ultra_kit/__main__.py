@@ -242,10 +242,11 @@ def _evidence_summary(ev: Evidence, file: Path) -> dict[str, Any]:
 
 
 def _maps_summary(maps: ExplanationMaps, image: Path) -> dict[str, Any]:
-    """The facts of the maps, and the five strongest patches of each."""
+    """The facts of the maps, and the five strongest patches of each, its own left out."""
     layout, rows = maps.layout, []
     for token, row in zip(maps.tokens.tolist(), maps.without_own, strict=True):
-        best = row.argsort(kind="stable")[::-1][:5]
+        order = row.argsort(kind="stable")[::-1]
+        best = order[order != token - layout.n_prefix][:5]
         strongest = [
             {
                 "token": int(i) + layout.n_prefix,

@@ -210,8 +210,10 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
     >>> sum(facts_right("The fire struck.", b.facts).values())
     0
     """
+    # Whole words: the "on" of "Monday" or of a place called Tonobe separates nothing.
     pattern = r"\s*".join(
-        f"(?P<{w[1:-1]}>.+?)" if _SLOT.fullmatch(w) else re.escape(w) for w in _PART.findall(SUMMARY)
+        f"(?P<{w[1:-1]}>.+?)" if _SLOT.fullmatch(w) else rf"\b{w}\b" if w.isalnum() else re.escape(w)
+        for w in _PART.findall(SUMMARY)
     )
     found = re.fullmatch(rf"\s*{pattern}\s*", summary)
     if found is None:

@@ -207,7 +207,7 @@ def scene(
     --------
     >>> from ultra_kit.synthetic import scene
     >>> s = scene(7)
-    >>> s.image.shape, s.instances.max() == len(s.objects)
+    >>> s.image.shape, int(s.instances.max()) == len(s.objects)
     ((96, 96, 3), True)
     """
     h, w = size
