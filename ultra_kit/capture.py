@@ -65,6 +65,16 @@ def capture(model: Backbone | nn.Module, x: Any) -> Capture:
 def input_hash(x: Any) -> str:
     """SHA-256 of an original input: of shape and bytes for an image, of UTF-8 for a text.
 
+    Parameters
+    ----------
+    x : str or array-like
+        The original input.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. For an array they depend on dtype, shape and values.
+
     Examples
     --------
     >>> input_hash("a")[:8]

@@ -477,6 +477,11 @@ def _chunk(
 def check_chunk_size(chunk_size: int | None) -> None:
     """Refuse what is neither None nor a positive int.
 
+    Parameters
+    ----------
+    chunk_size : int or None
+        Tokens worked on at a time; None leaves the choice to the library.
+
     Raises
     ------
     TypeError
@@ -494,6 +499,16 @@ def check_chunk_size(chunk_size: int | None) -> None:
 
 def parse_memory(text: int | str | None) -> int | None:
     """Bytes from an int or from text such as "2GB", "512 MB" or "1.5GiB".
+
+    Parameters
+    ----------
+    text : int, str or None
+        A number alone means bytes. KB, MB, GB count in thousands, KiB, MiB, GiB in 1024s; case does not matter.
+
+    Returns
+    -------
+    int or None
+        Bytes; None for None.
 
     Raises
     ------
@@ -546,7 +561,25 @@ def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
 
 @contextmanager
 def reporting(progress: bool | Progress | None, total: int) -> Iterator[Callable[[int], Any]]:
-    """Yield a function to call with the number of tokens just finished."""
+    """Yield a function to call with the number of tokens just finished.
+
+    Parameters
+    ----------
+    progress : bool, callable or None
+        True shows a bar, None shows one after 2 seconds, False shows nothing; a callable gets (done, total).
+    total : int
+        The number of tokens in all.
+
+    Yields
+    ------
+    callable
+        Takes the number of tokens just finished.
+
+    Raises
+    ------
+    TypeError
+        If `progress` is none of these.
+    """
     if callable(progress):
         done = 0
 

@@ -97,6 +97,11 @@ def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform:
 def check_rule(rule: str) -> None:
     """Refuse what is not one of `RULES`.
 
+    Parameters
+    ----------
+    rule : str
+        The name to check.
+
     Raises
     ------
     ValueError
@@ -107,14 +112,38 @@ def check_rule(rule: str) -> None:
 
 
 def keep_sign_(x: torch.Tensor, rule: str) -> torch.Tensor:
-    """Turn `x`, in place, into the part of it that a rule counts: relu(x), relu(-x) or |x|."""
+    """Turn `x`, in place, into the part of it that a rule counts: relu(x), relu(-x) or |x|.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Of any shape; overwritten.
+    rule : str
+        "positive", "negative" or "absolute"; not checked here.
+
+    Returns
+    -------
+    torch.Tensor
+        `x` itself, at least 0 everywhere.
+    """
     if rule == "absolute":
         return x.abs_()
     return (x if rule == "positive" else x.neg_()).clamp_min_(0)
 
 
 def fingerprint(array: Any) -> str | None:
-    """Return a short hash that tells whether two runs used the same array."""
+    """Return a short hash that tells whether two runs used the same array.
+
+    Parameters
+    ----------
+    array : array-like or None
+        Real values; hashed as float64, without their shape.
+
+    Returns
+    -------
+    str or None
+        16 hexadecimal digits; None for None.
+    """
     if array is None:
         return None
     values = np.ascontiguousarray(torch.as_tensor(array).detach().double().cpu().numpy())

@@ -19,6 +19,11 @@ __all__ = ["Report", "check", "data_folder", "load"]
 def data_folder() -> Path:
     """The folder of bundled models, images and texts: inside an installed package, or beside it in a checkout.
 
+    Returns
+    -------
+    Path
+        It has a subfolder ``models``.
+
     Raises
     ------
     FileNotFoundError

@@ -142,7 +142,22 @@ def run_from(
 
 @contextlib.contextmanager
 def as_it_was(module: nn.Module) -> Iterator[None]:
-    """Eval mode, no gradients for parameters and no checkpointing inside; everything as before after it."""
+    """Eval mode, no gradients for parameters and no checkpointing inside; everything as before after it.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The plain model.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    UltraError
+        If the model or a part of it is compiled or scripted.
+    """
     for m in module.modules():
         if (
             isinstance(m, torch.jit.ScriptModule)

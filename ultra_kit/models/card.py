@@ -19,6 +19,16 @@ def weights_hash(module: nn.Module) -> str:
 
     It is worked out once, and again when a tensor was replaced or changed in place.
 
+    Parameters
+    ----------
+    module : nn.Module
+        On any device; buffers outside the state dict do not count.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
     Examples
     --------
     >>> a = nn.Linear(2, 2)
@@ -40,7 +50,18 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def versions(*libraries: str) -> dict[str, str]:
-    """Versions of Python, ultra-kit, torch, numpy and the named distributions, where installed."""
+    """Versions of Python, ultra-kit, torch, numpy and the named distributions, where installed.
+
+    Parameters
+    ----------
+    *libraries : str
+        Names of distributions as pip knows them.
+
+    Returns
+    -------
+    dict
+        Name to version; "python" comes first.
+    """
     out = {"python": platform.python_version()}
     for name in ("ultra-kit", "torch", "numpy", *libraries):
         try:
@@ -54,6 +75,17 @@ def model_card(
     name: str, module: nn.Module, facts: dict[str, Any], libraries: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The card of a model, JSON-able.
+
+    Parameters
+    ----------
+    name : str
+        The name of the backbone.
+    module : nn.Module
+        The model.
+    facts : dict
+        JSON-able; becomes "config".
+    libraries : tuple of str
+        Further distributions whose versions are noted, see `versions`.
 
     Returns
     -------

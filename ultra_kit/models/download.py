@@ -12,6 +12,15 @@ from ..types import UltraError
 def hub(name: str) -> Iterator[None]:
     """Around a download: one short look whether the hub answers, and only the local cache if it does not.
 
+    Parameters
+    ----------
+    name : str
+        What is being downloaded, for the message.
+
+    Yields
+    ------
+    None
+
     Raises
     ------
     UltraError

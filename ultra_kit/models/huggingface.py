@@ -31,6 +31,11 @@ def load_huggingface(source: str, *, pretrained: bool = True, **layout: Any) -> 
     **layout
         transform, grid, n_prefix, size as for `ultra_kit.load`.
 
+    Returns
+    -------
+    Backbone
+        For images or for texts, in eval mode.
+
     Raises
     ------
     UltraError
@@ -79,6 +84,12 @@ def wrap_huggingface(
         Folder or repository in which the image processor's settings and the tokenizer lie.
     transform, grid, n_prefix, size
         As for `ultra_kit.load`; read from the model by default.
+
+    Returns
+    -------
+    Backbone
+        A `TextImageBackbone` for a CLIP-like model with its tokenizer in `source`, an `ImageBackbone` for any
+        other vision model, and a text backbone for a text model.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def check(model: Backbone | nn.Module) -> Report:
     >>> report.supported
     True
     >>> print(report.lines[1])
-    6 blocks, each with one attention map of 4 heads x 148 x 148
+    5 blocks, each with one attention map of 4 heads x 148 x 148
     """
     from . import load
 

@@ -73,6 +73,22 @@ def build_vision(
     timm's VisionTransformer, but that three small convolutions of stride 2 embed the patches (Xiao et
     al., "Early Convolutions Help Transformers See Better", 2021): on little data they learn textures
     many times faster than one linear map does. A token's pixels reach 7 beyond its patch's border.
+
+    Parameters
+    ----------
+    width : int
+        D, the size of a token; a multiple of `heads`.
+    depth : int
+        L, the number of blocks.
+    heads : int
+        Attention heads of every block.
+    final_norm : bool
+        Whether the last block is followed by a layer norm.
+
+    Returns
+    -------
+    VisionTransformer
+        With random weights; 4 prefix tokens and a grid of 12 x 12 patches.
     """
     vision = VisionTransformer(
         img_size=96,
@@ -102,6 +118,11 @@ def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
         with ``vision.``, ``text.`` or are ``prototypes``.
     pretrained : bool
         False leaves the weights random: the control of every claim about the trained ones.
+
+    Returns
+    -------
+    TextImageBackbone
+        In eval mode, for 96 x 96 pixels. It has a head only if the weights hold prototypes.
 
     Raises
     ------

@@ -19,6 +19,24 @@ def load_timm(
 ) -> nn.Module:
     """Build a timm model, in eval mode.
 
+    Parameters
+    ----------
+    name : str
+        A name that timm knows, with or without the tag of its weights.
+    pretrained : bool
+        Download timm's weights; not done if a checkpoint is given. False leaves the weights random.
+    checkpoint : str or Path, optional
+        A file of weights to load instead.
+    size : int or pair of int, optional
+        Input size in pixels, (height, width) or one number for both; `img_size` in `options` goes before it.
+    options : dict
+        Further arguments of ``timm.create_model``.
+
+    Returns
+    -------
+    nn.Module
+        The model.
+
     Raises
     ------
     ValueError
@@ -86,6 +104,11 @@ def wrap_timm(
         The class name by default.
     transform, grid, n_prefix, size
         As for `ultra_kit.load`; read from the model by default.
+
+    Returns
+    -------
+    ImageBackbone
+        Around the same module, unchanged.
     """
     from timm.data import resolve_model_data_config
 

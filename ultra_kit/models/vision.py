@@ -219,6 +219,16 @@ def _size(pixels: Tensor) -> Size:
 def fixed_grid(grid: Any) -> Callable[[Size], Size]:
     """A grid that does not depend on the input, checked.
 
+    Parameters
+    ----------
+    grid : pair of int
+        (h, w), the rows and columns of patch tokens.
+
+    Returns
+    -------
+    callable
+        Gives (h, w) for any input size.
+
     Raises
     ------
     ValueError
@@ -234,7 +244,25 @@ def fixed_grid(grid: Any) -> Callable[[Size], Size]:
 
 
 def size_pair(size: Any) -> Size | None:
-    """(height, width) of an input from an int, a pair or None, checked."""
+    """(height, width) of an input from an int, a pair or None, checked.
+
+    Parameters
+    ----------
+    size : int, pair of int or None
+        In pixels; an int stands for a square.
+
+    Returns
+    -------
+    tuple of int or None
+        (height, width); None for None.
+
+    Raises
+    ------
+    ValueError
+        If an int is not positive, or a sequence is not two positive ints.
+    TypeError
+        If it is neither an int nor a sequence.
+    """
     if size is None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
