@@ -83,9 +83,7 @@ class Layout:
         if self.grid is None or self.size is None:
             raise ValueError("center_of needs an image; this layout is of a text")
         if not self.n_prefix <= token < self.n_tokens:
-            raise ValueError(
-                f"token must be a patch in {self.n_prefix}..{self.n_tokens - 1}, got {token}"
-            )
+            raise ValueError(f"token must be a patch in {self.n_prefix}..{self.n_tokens - 1}, got {token}")
         row, col = divmod(token - self.n_prefix, self.grid[1])
         return (col + 0.5) * self.size[1] / self.grid[1], (row + 0.5) * self.size[0] / self.grid[0]
 
@@ -130,9 +128,7 @@ class Backbone(Protocol):
         """Where the model comes from: name, class, weights hash, library versions; JSON-able."""
         ...
 
-    def run_from(
-        self, inputs: dict[str, torch.Tensor], embeddings: torch.Tensor, layer: int
-    ) -> torch.Tensor:
+    def run_from(self, inputs: dict[str, torch.Tensor], embeddings: torch.Tensor, layer: int) -> torch.Tensor:
         """Run the blocks again from other layer-0 tokens, with gradients; optional.
 
         The baselines that need gradients with respect to the embedding use it (gradient x input,
@@ -286,7 +282,9 @@ class Capture:
         """
         number = self.layer_index(block)
         if number == 0:
-            raise ValueError(f"block must be in 1..{self.n_layers} or negative, got {block}: layer 0 has no attention")
+            raise ValueError(
+                f"block must be in 1..{self.n_layers} or negative, got {block}: layer 0 has no attention"
+            )
         found = [s for s in self.steps if s.layer == number]
         n = self.layout.n_tokens
         out = np.zeros((found[0].weights.shape[0], n, n), np.float32)
