@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -62,8 +63,10 @@ def execute(
             sum(i <= cell_index for i in cells), len(cells)
         )
     error = ""
+    # A backend named in the environment would draw into nothing; the kernel chooses its own, inline.
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     try:
-        client.execute()
+        client.execute(env=environment)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
         error = describe(failure, notebook)
     notebook.metadata.pop("widgets", None)
