@@ -47,7 +47,7 @@ _EXPORTS = {
     "from_rle": "rle",
     "export_html": "export",
 }
-_MODULES = ("validation", "baselines", "synthetic", "metrics", "plots")
+_MODULES = ("validation", "baselines", "synthetic", "metrics", "plots", "widgets")
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 

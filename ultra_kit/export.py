@@ -136,7 +136,7 @@ def _image_maps(maps: ExplanationMaps) -> str:
     return (
         "<p>Point at a patch of the input: the other picture shows what its latent token was made from. "
         "Click, or use the arrow keys, to keep one. Each map has its own scale; a token's own position takes "
-        f"its largest other value.{note}</p>" + view("maps.js", state, still=still)
+        f"its largest other value.{note}</p>" + view("maps", state, still=still)
     )
 
 

@@ -11,8 +11,10 @@ import html
 import json
 import re
 import uuid
+import zlib
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from io import BytesIO
 from typing import Any
 
@@ -42,13 +44,20 @@ function makeModel(state) {
     send: () => {},
   };
 }
-function fromBase64(text) {
-  const raw = atob(text);
-  const view = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) view[i] = raw.charCodeAt(i);
-  return new DataView(view.buffer);
+async function unpack(text, deflated) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  if (!deflated) return new DataView(bytes.buffer);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new DataView(await new Response(stream).arrayBuffer());
 }
 """
+
+# A frame tells the page round it how high it is; it may do nothing else there.
+_HEIGHT_JS = """<script>
+new ResizeObserver(() => {
+  parent.postMessage({ ukHeight: document.documentElement.offsetHeight }, "*");
+}).observe(document.documentElement);
+</script>"""
 
 
 def script_json(value: Any) -> str:
@@ -77,7 +86,7 @@ def script_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def page(fragment: str, *, title: str) -> str:
+def page(fragment: str, *, title: str, heading: bool = True) -> str:
     """Put a fragment into a complete HTML document.
 
     Parameters
@@ -86,35 +95,86 @@ def page(fragment: str, *, title: str) -> str:
         HTML of the body; its text is escaped already.
     title : str
         Plain text; escaped here.
+    heading : bool, default True
+        Show the title above the fragment, not only in the window's bar.
 
     Returns
     -------
     str
-        With the policy `CSP` right after ``<head>`` and the style sheet inside.
+        With the policy `CSP` right after ``<head>`` and the style sheets inside.
 
     Examples
     --------
     >>> "<title>a &lt; b</title>" in page("<p>hello</p>", title="a < b")
     True
     """
-    style = files(__package__).joinpath("widgets/page.css").read_text("utf-8")
+    style = _text("page.css") + _text("views.css")
+    top = f"<h1>{html.escape(title)}</h1>\n" if heading else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta http-equiv="Content-Security-Policy" content="{CSP}">'
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{style}</style></head>\n"
-        f"<body><h1>{html.escape(title)}</h1>\n{fragment}\n</body></html>\n"
+        f"<body>{top}{fragment}\n</body></html>\n"
     )
 
 
-def view(script: str, state: Mapping[str, Any], *, still: str = "") -> str:
+def framed(fragment: str, *, title: str, still: bytes, height: int) -> str:
+    """Make the HTML that a notebook stores of a view: a picture, which a trusted notebook brings to life.
+
+    The view runs in a sandboxed frame: it reaches neither the notebook round it nor the network.
+    Where scripts do not run (an untrusted notebook), the picture stays.
+
+    Parameters
+    ----------
+    fragment : str
+        From `view`.
+    title : str
+        Plain text that names the view; escaped here.
+    still : bytes
+        PNG of the view.
+    height : int
+        Pixels of the frame until the view says how high it is.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> 'sandbox", "allow-scripts' in framed("<p>hello</p>", title="hello", still=b"", height=100)
+    True
+    """
+    document = page(fragment + _HEIGHT_JS, title=title, heading=False)
+    name = "uk" + uuid.uuid5(uuid.NAMESPACE_OID, document).hex[:12]  # the same view gives the same text
+    picture = base64.b64encode(still).decode()
+    return (
+        f'<div id="{name}"><img alt="{html.escape(title)}" style="max-width:100%" '
+        f'src="data:image/png;base64,{picture}"></div>\n<script>(function () {{\n'
+        f"""const host = [...document.querySelectorAll('[id="{name}"]')].find((h) => !h.dataset.live);\n"""
+        "if (!host) return;\n"
+        'host.dataset.live = "1";\n'
+        'const frame = document.createElement("iframe");\n'
+        'frame.setAttribute("sandbox", "allow-scripts allow-downloads");\n'
+        f"frame.title = {script_json(title)};\n"
+        f'frame.style.cssText = "width:100%;height:{int(height)}px;border:0;background:#fff";\n'
+        f"frame.srcdoc = {script_json(document)};\n"
+        'window.addEventListener("message", (event) => {\n'
+        "  const high = event.source === frame.contentWindow && event.data && event.data.ukHeight;\n"
+        '  if (typeof high === "number") frame.style.height = Math.min(high, 4000) + "px";\n'
+        "});\nhost.replaceChildren(frame);\n})();</script>"
+    )
+
+
+def view(name: str, state: Mapping[str, Any], *, still: str = "") -> str:
     """Make the fragment of an interactive view: its script, its state, and a still for readers without scripts.
 
     Parameters
     ----------
-    script : str
-        Name of a file in ``widgets/``: import-free, its last line ``export default { render };``.
+    name : str
+        Of a view, as for `view_script`.
     state : mapping
-        The model's keys: JSON-able values, and ``bytes``, which arrive as a DataView.
+        The model's keys: JSON-able values, and ``bytes``, which arrive as a DataView (and travel
+        deflated).
     still : str
         HTML shown where scripts do not run.
 
@@ -129,20 +189,78 @@ def view(script: str, state: Mapping[str, Any], *, still: str = "") -> str:
 
     Examples
     --------
-    >>> "makeModel" in view("maps.js", {"grid": [2, 2]})
+    >>> "makeModel" in view("token", {"sides": []})
     True
     """
     plain = {k: v for k, v in state.items() if not isinstance(v, bytes)}
-    binary = {k: base64.b64encode(v).decode() for k, v in state.items() if isinstance(v, bytes)}
-    body = _inline(files(__package__).joinpath("widgets", script).read_text("utf-8"))
-    name = "uk" + uuid.uuid5(uuid.NAMESPACE_OID, script + script_json([plain, binary])).hex[:12]
+    binary = {k: _pack(v) for k, v in state.items() if isinstance(v, bytes)}
+    style = _text(f"{name}.css") if _file(f"{name}.css").is_file() else ""
     return (
-        f'<div id="{name}">{still}</div>\n<script>(function () {{\n"use strict";{_MODEL_JS}'
+        f"<style>{style}</style><div>{still}</div>\n<script>(async function () {{\n"
+        f'"use strict";\nconst el = document.currentScript.previousElementSibling;{_MODEL_JS}'
         f"const state = {script_json(plain)};\n"
-        f"for (const [key, text] of Object.entries({script_json(binary)})) state[key] = fromBase64(text);\n"
-        f'const el = document.getElementById("{name}");\nel.replaceChildren();\n'
-        f"const {{ render }} = (function () {{\n{body}}})();\nrender({{ model: makeModel(state), el }});\n}})();</script>"
+        f"for (const [key, packed] of Object.entries({script_json(binary)})) state[key] = await unpack(...packed);\n"
+        f"el.replaceChildren();\n"
+        f"const {{ render }} = (function () {{\n{_inline(view_script(name))}}})();\n"
+        "render({ model: makeModel(state), el });\n})();</script>"
     )
+
+
+def view_script(name: str) -> str:
+    """The script of a view as one ES module: the helpers of ``common.js``, then the view's own file.
+
+    Parameters
+    ----------
+    name : str
+        Of a file in ``widgets/`` without its ending, such as ``"token"``.
+
+    Returns
+    -------
+    str
+        Import-free, its last line ``export default { render };``.
+
+    Examples
+    --------
+    >>> view_script("token").splitlines()[-1]
+    'export default { render };'
+    """
+    return _text("common.js") + "\n" + _text(f"{name}.js")
+
+
+def view_style(name: str) -> str:
+    """The style sheet of a view: the common one, then the view's own if there is one.
+
+    Parameters
+    ----------
+    name : str
+        As for `view_script`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> ".uk-view" in view_style("token")
+    True
+    """
+    own = _text(f"{name}.css") if _file(f"{name}.css").is_file() else ""
+    return _text("views.css") + own
+
+
+def _file(name: str) -> Traversable:
+    return files(__package__).joinpath("widgets", name)
+
+
+def _text(name: str) -> str:
+    return _file(name).read_text("utf-8")
+
+
+def _pack(data: bytes) -> list[Any]:
+    """Bytes as base64, and whether they were deflated first, which is done where it helps."""
+    small = zlib.compress(data, 9)
+    deflated = len(small) < len(data)
+    return [base64.b64encode(small if deflated else data).decode(), deflated]
 
 
 def _inline(source: str) -> str:

@@ -1,0 +1,173 @@
+"""What every view is: a result that does not change, a state that does, and the hosts it is shown in."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import traitlets
+from PIL import Image
+
+from ..pages import framed, png_bytes, view, view_script, view_style
+from ..types import UltraError
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
+    from matplotlib.figure import Figure
+
+_STILL_DPI = 60
+_MAX_PIXELS = 640
+
+
+class View(traitlets.HasTraits):
+    """Base of all views; see `ultra_kit.widgets` for how to add one.
+
+    Subclasses set `_name`, tag their traits with ``state=True``, and define `data` and `figure`.
+    """
+
+    _name: ClassVar[str]
+    _height: ClassVar[int] = 560
+
+    def data(self) -> dict[str, Any]:
+        """What the page needs and never changes: JSON-able values and bytes, by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define data()")
+
+    def figure(self) -> Figure:
+        """Draw the current state as a matplotlib figure."""
+        raise NotImplementedError(f"{type(self).__name__} must define figure()")
+
+    def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
+        """Answer what the live page asks for: content and buffers, or None for no answer."""
+        return None
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the user can change, by name; each is an attribute that can be set."""
+        return {name: getattr(self, name) for name in sorted(self.traits(state=True))}
+
+    def live(self) -> AnyWidget:
+        """Connect the view to the running kernel.
+
+        Returns
+        -------
+        anywidget.AnyWidget
+            Shown by a notebook as the last line of a cell. Clicks in it set the view's attributes,
+            and setting those redraws it. A notebook that is saved keeps nothing of it: show the
+            view itself for that.
+        """
+        if not hasattr(self, "_live"):
+            self._live = _make_live(self)
+        return self._live
+
+    def fragment(self) -> str:
+        """HTML of the view for a page, without a frame: script, state, and a still for readers without scripts."""
+        return view(self._name, {**self.data(), **self.state, "has_kernel": False})
+
+    def save_png(self, path: str | os.PathLike[str]) -> Path:
+        """Write the current state as a PNG; returns where it lies."""
+        return self._save(path, "png")
+
+    def save_svg(self, path: str | os.PathLike[str]) -> Path:
+        """Write the current state as an SVG; returns where it lies."""
+        return self._save(path, "svg")
+
+    def _save(self, path: str | os.PathLike[str], kind: str) -> Path:
+        target = Path(path)
+        # No date inside: the same state gives the same file.
+        options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.figure().savefig(target, format=kind, bbox_inches="tight", **options)
+        except OSError as error:
+            raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
+        return target
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        buffer = BytesIO()
+        self.figure().savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
+        still = buffer.getvalue()
+        text = repr(self)
+        return {
+            "text/html": framed(self.fragment(), title=text, still=still, height=self._height),
+            "image/png": still,
+            "text/plain": text,
+        }
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A misspelt name would otherwise be taken in silence.
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r}; its state is {', '.join(self.state)}"
+            )
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        state = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
+        return f"{type(self).__name__}({state})"
+
+
+def image_bytes(image: np.ndarray) -> bytes:
+    """An image as a page carries it: PNG, or WebP at no more than 640 pixels a side for a large one.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image_bytes(np.zeros((900, 30, 3), np.uint8))[8:12]
+    b'WEBP'
+    """
+    if max(image.shape[:2]) <= 256:
+        return png_bytes(image)
+    small = Image.fromarray(np.ascontiguousarray(image))
+    small.thumbnail((_MAX_PIXELS, _MAX_PIXELS))
+    buffer = BytesIO()
+    small.save(buffer, "WEBP", quality=85)
+    return buffer.getvalue()
+
+
+def _make_live(owner: View) -> AnyWidget:
+    """A widget with a synced trait for every entry of data and state, those of the state linked to the view's."""
+    from anywidget import AnyWidget
+
+    constant = {**owner.data(), "has_kernel": True}
+    traits = {name: traitlets.Any().tag(sync=True) for name in (*constant, *owner.state)}
+    taken = sorted(name for name in traits if hasattr(AnyWidget, name))
+    if taken:
+        raise UltraError(
+            f"{type(owner).__name__} uses names that widgets have themselves: {', '.join(taken)}"
+        )
+    # anywidget tells styles apart by the name of the class.
+    parts = {"_esm": view_script(owner._name), "_css": view_style(owner._name), "__module__": __name__}
+    widget = type(f"Live_{owner._name}", (AnyWidget,), {**traits, **parts})(**constant, **owner.state)
+
+    def from_page(event: Any) -> None:
+        try:
+            setattr(owner, event.name, event.new)
+        except traitlets.TraitError as error:
+            widget.send({"error": str(error)})
+        setattr(widget, event.name, getattr(owner, event.name))  # refused or put right, the page follows
+
+    names = list(owner.state)
+    owner.observe(lambda event: setattr(widget, event.name, event.new), names)
+    widget.observe(from_page, names)
+
+    def asked(_: AnyWidget, content: Any, buffers: Any) -> None:
+        try:
+            answer = owner.answer(content)
+        except (UltraError, ValueError, TypeError) as error:
+            answer = ({"error": str(error)}, [])
+        if answer is not None:
+            widget.send(*answer)
+
+    widget.on_msg(asked)
+    return widget
