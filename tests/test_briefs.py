@@ -93,6 +93,26 @@ def test_a_seed_gives_one_brief_and_a_negative_one_is_refused():
         uk.synthetic.brief(-1)
 
 
+@few
+@given(seeds, st.floats(0, 1))
+def test_fewer_others_leave_the_subject_and_its_summary(seed, share):
+    whole, part = uk.synthetic.brief(seed), uk.synthetic.brief(seed, others=share)
+    assert part.summary == whole.summary
+    assert len(part.main) == len(whole.main)
+    sentences = len(whole.sentences) - len(whole.main)
+    assert len(part.sentences) - len(part.main) == -int(-share * sentences // 1)  # rounded up
+    assert read(part.document) == part.facts
+    for word, source in zip(part.summary_words, part.sources, strict=True):
+        assert all(part.words[i] == word for i in source)
+    assert uk.synthetic.brief(seed, others=1) == whole
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.01, float("nan")])
+def test_a_share_outside_of_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match=r"others must be in 0\.\.1"):
+        uk.synthetic.brief(0, others=share)
+
+
 def test_wrong_facts_are_told_apart():
     b = uk.synthetic.brief(0)
     number = b.facts.how_many.split()[0]

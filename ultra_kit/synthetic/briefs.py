@@ -7,6 +7,7 @@ places may be corrected ("not 12 but 15"). So every fact of the summary has one 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -141,13 +142,16 @@ class Brief:
     main: tuple[int, ...]
 
 
-def brief(seed: int) -> Brief:
+def brief(seed: int, *, others: float = 1.0) -> Brief:
     """Write a report and its summary.
 
     Parameters
     ----------
     seed : int
         Not negative; the same seed gives the same report.
+    others : float, default 1.0
+        In 0..1: the share that is kept of the sentences about other events. With fewer of them a report
+        is shorter than 60 words, and easier: for learning from the easy to the hard.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def brief(seed: int) -> Brief:
     Raises
     ------
     ValueError
-        If the seed is negative.
+        If the seed is negative, or `others` not in 0..1.
 
     Examples
     --------
@@ -168,20 +172,23 @@ def brief(seed: int) -> Brief:
     """
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
+    if not 0 <= others <= 1:
+        raise ValueError(f"others must be in 0..1, got {others}")
     rng = np.random.default_rng([seed, 0x6272])
     fresh = _values(rng)
     slots = next(fresh)
     main = _about_the_subject(rng, slots)
     # (words, whether it is about the subject)
     sentences = [(_render(t, slots, tagged=True), True) for t in main]
-    others = _about_others(rng, slots, fresh)
+    further = _about_others(rng, slots, fresh)
     want = int(rng.integers(72, 108))
     while _length(sentences) < want:
-        found = next(others)
+        found = next(further)
         if _length([*sentences, (found, False)]) <= 120:
             sentences.append((found, False))
         elif _length(sentences) >= 60:
             break
+    sentences = sentences[: len(main) + math.ceil(others * (len(sentences) - len(main)))]
     first, rest = sentences[0], [sentences[i] for i in 1 + rng.permutation(len(sentences) - 1)]
     rest.insert(0 if rng.random() < 0.6 else int(rng.integers(len(rest) + 1)), first)
     return _assemble(rest, slots)

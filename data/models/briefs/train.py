@@ -5,6 +5,10 @@ summary. Names are made of syllables and numbers of digits, each a token, so tha
 copied: the reports of training and of the tests share hardly a name. Reports of seeds below
 `HELD_OUT` are never trained on.
 
+From the easy to the hard: reports begin without a sentence about other events, and get all of them
+over the first `--ramp` steps. The weights of the blocks learn by Muon (Jordan et al., 2024), the
+rest by AdamW.
+
 The run folder holds config, tokenizer and weights as `ultra_kit.load("briefs")` reads them (copy
 them here), `log.jsonl`, and `checkpoint.pt`, from which the same command goes on.
 """
@@ -14,13 +18,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import string
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -34,6 +38,8 @@ from ultra_kit.synthetic.briefs import SYLLABLES, vocabulary
 HELD_OUT = 1_000_000
 PAD, BOS, EOS, UNK, SEP = "<pad>", "<s>", "</s>", "<unk>", "<sep>"
 IGNORED = -100
+GROUP = 8
+"""Batches whose reports are made together and sorted by length."""
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -57,26 +63,62 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 class Reports(Dataset):
-    """Token ids of report, separator, summary and end, made when asked for."""
+    """Groups of batches of token ids (report, separator, summary, end), made when asked for."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, first: int, n: int) -> None:
-        self.tokenizer, self.first, self.n = tokenizer, first, n
-        self.after = {"ids": [tokenizer.eos_token_id], "sep": tokenizer.sep_token_id}
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, batch: int, ramp: int) -> None:
+        self.tokenizer, self.batch, self.ramp = tokenizer, batch, ramp
 
     def __len__(self) -> int:
-        return self.n
+        return 2**31
 
-    def __getitem__(self, i: int) -> list[int]:
-        b = brief(self.first + i)
-        return self.tokenizer(b.document, b.summary)["input_ids"] + self.after["ids"]
+    def __getitem__(self, group: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The batches of steps GROUP * group and on; reports of like length go together."""
+        first, n = GROUP * self.batch * group, GROUP * self.batch
+        rng = np.random.default_rng(group)
+        hardest = min(1.0, GROUP * (group + 1) / self.ramp)
+        # Half of the reports are of the hardest kind, the others easier.
+        share = hardest * np.minimum(1, 2 * rng.random(n))
+        briefs = [brief(HELD_OUT + first + i, others=float(share[i])) for i in range(n)]
+        texts = self.tokenizer([b.document for b in briefs], [b.summary for b in briefs])["input_ids"]
+        rows = sorted(([*row, self.tokenizer.eos_token_id] for row in texts), key=len)
+        return [self.padded(rows[k * self.batch : (k + 1) * self.batch]) for k in rng.permutation(GROUP)]
 
-    def batch(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids padded to a multiple of 16, and where the summary (with the separator before it) begins."""
-        longest = -(-max(map(len, rows)) // 16) * 16
-        ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id)
+    def padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids of equal length, and where the summary (with the separator before it) begins."""
+        ids = torch.full((len(rows), max(map(len, rows))), self.tokenizer.pad_token_id)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
-        return ids, torch.tensor([row.index(self.after["sep"]) for row in rows])
+        return ids, torch.tensor([row.index(self.tokenizer.sep_token_id) for row in rows])
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose step is the nearest orthogonal matrix to it (Jordan et al., 2024), in float32.
+
+    `torch.optim.Muon` works in bfloat16, which processors without it make slow.
+    """
+
+    def __init__(self, params: list[torch.Tensor], lr: float, decay: float = 0.01) -> None:
+        super().__init__(params, {"lr": lr, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: D102
+        for group in self.param_groups:
+            for p in group["params"]:
+                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                momentum.lerp_(p.grad, 0.05)
+                step = orthogonal(torch.lerp(p.grad, momentum, 0.95))
+                p.mul_(1 - group["lr"] * group["decay"])
+                p.sub_(step, alpha=group["lr"] * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+
+
+def orthogonal(x: torch.Tensor) -> torch.Tensor:
+    """Singular values to about 1, by five Newton-Schulz steps."""
+    tall = x.shape[0] > x.shape[1]
+    x = (x.T if tall else x) / (x.norm() + 1e-7)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
 
 
 def losses(
@@ -120,25 +162,26 @@ def evaluate(
     return {"facts": sum(shares.values()) / len(shares), "whole": every / n, **shares}
 
 
-def rate(step: int, share: float, top: float, warmup: int) -> float:
-    """Linear warm-up over steps, then a cosine over the share of the run that is done."""
-    return (
-        top * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
-    )
+def rate(step: int, share: float, warmup: int) -> float:
+    """Of the learning rate: linear warm-up over steps, even, and down to 0 over the last half of the run."""
+    return min(1.0, (step + 1) / warmup, 2 * (1 - share))
 
 
-def endless(tokenizer: PreTrainedTokenizerFast, done: int, batch: int, workers: int) -> Iterator[Any]:
-    """Batches from the first report not yet trained on."""
-    reports = Reports(tokenizer, HELD_OUT + done * batch, 2**31)
-    sampler = torch.utils.data.BatchSampler(torch.utils.data.SequentialSampler(reports), batch, True)
-    yield from DataLoader(
+def endless(
+    tokenizer: PreTrainedTokenizerFast, step: int, batch: int, ramp: int, workers: int
+) -> Iterator[Any]:
+    """The batches from a step on."""
+    reports = Reports(tokenizer, batch, ramp)
+    loader = DataLoader(
         reports,
-        batch_sampler=sampler,
-        collate_fn=reports.batch,
+        batch_size=None,
+        sampler=range(step // GROUP, len(reports)),
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        prefetch_factor=8 if workers else None,
+        prefetch_factor=4 if workers else None,
     )
+    for group in loader:
+        yield from group
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
@@ -160,14 +203,16 @@ def parse() -> argparse.Namespace:
     p.add_argument(
         "--minutes", type=float, default=None, help="end the schedule after this time, at the latest"
     )
-    p.add_argument("--batch", type=int, default=128)
-    p.add_argument("--width", type=int, default=192)
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--width", type=int, default=128)
     p.add_argument("--depth", type=int, default=5)
-    p.add_argument("--heads", type=int, default=6)
-    p.add_argument("--lr", type=float, default=1.5e-3)
-    p.add_argument("--warmup", type=int, default=300)
+    p.add_argument("--heads", type=int, default=4)
+    p.add_argument("--lr", type=float, default=0.02, help="of the blocks' matrices")
+    p.add_argument("--lr-rest", type=float, default=3e-3, help="of embedding and norms")
+    p.add_argument("--warmup", type=int, default=100)
+    p.add_argument("--ramp", type=int, default=1500, help="steps until reports have all their sentences")
     p.add_argument("--document-loss", type=float, default=0.1, help="weight of the loss on the documents")
-    p.add_argument("--workers", type=int, default=2, help="processes that write reports")
+    p.add_argument("--workers", type=int, default=1, help="processes that write reports")
     p.add_argument("--eval-every", type=int, default=500)
     p.add_argument("--eval-reports", type=int, default=200)
     p.add_argument("--seed", type=int, default=0)
@@ -195,19 +240,18 @@ def main() -> None:
         eos_token_id=tokenizer.eos_token_id,
     )
     model = LlamaForCausalLM(config).to(device)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
-        lr=a.lr,
-        betas=(0.9, 0.98),
-        fused=device.type == "cuda",
-    )
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
+    rest = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
+    optimizers = {
+        "muon": Muon(matrices, lr=a.lr),
+        "adamw": torch.optim.AdamW(rest, lr=a.lr_rest, betas=(0.9, 0.98), weight_decay=0.0),
+    }
     step, spent = 0, 0.0
     if (a.out / "checkpoint.pt").is_file():
         kept = torch.load(a.out / "checkpoint.pt", map_location=device, weights_only=True)
         model.load_state_dict(kept["model"])
-        optimizer.load_state_dict(kept["optimizer"])
+        for name, optimizer in optimizers.items():
+            optimizer.load_state_dict(kept[name])
         step, spent = kept["step"], kept["seconds"]
     log = (a.out / "log.jsonl").open("a")
 
@@ -217,10 +261,9 @@ def main() -> None:
 
     def keep() -> None:
         save(model, tokenizer, a.out)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        torch.save(
-            state | {"step": step, "seconds": spent + time.monotonic() - start}, a.out / "checkpoint.new"
-        )
+        state = {"model": model.state_dict(), "step": step, "seconds": spent + time.monotonic() - start}
+        state |= {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+        torch.save(state, a.out / "checkpoint.new")
         (a.out / "checkpoint.new").replace(a.out / "checkpoint.pt")
 
     note(
@@ -233,21 +276,22 @@ def main() -> None:
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
     start, tokens, since = time.monotonic(), 0, time.monotonic()
     model.train()
-    for ids, starts in endless(tokenizer, step, a.batch, a.workers):
+    for ids, starts in endless(tokenizer, step, a.batch, a.ramp, a.workers):
         seconds = spent + time.monotonic() - start
         share = max(step / a.steps, seconds / (60 * a.minutes) if a.minutes else 0.0)
         if share >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step, share, a.lr, a.warmup)
+        for optimizer, top in zip(optimizers.values(), (a.lr, a.lr_rest), strict=True):
+            optimizer.param_groups[0]["lr"] = top * rate(step, share, a.warmup)
         ids, starts = ids.to(device, non_blocking=True), starts.to(device, non_blocking=True)
         with half:  # right padding and looking back only: no real token sees a pad, so no mask is needed
             logits = model(input_ids=ids, use_cache=False).logits
         summary, document = losses(logits, ids, starts, tokenizer.pad_token_id)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         (summary + a.document_loss * document).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers.values():
+            optimizer.step()
         step, tokens = step + 1, tokens + ids.numel()
         if step % 50 == 0 or step <= 3:
             note(
@@ -255,7 +299,7 @@ def main() -> None:
                 seconds=round(seconds),
                 summary=round(summary.item(), 4),
                 document=round(document.item(), 4),
-                lr=optimizer.param_groups[0]["lr"],
+                lr=optimizers["muon"].param_groups[0]["lr"],
                 tokens_a_second=round(tokens / (time.monotonic() - since)),
             )
             tokens, since = 0, time.monotonic()
