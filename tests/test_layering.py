@@ -9,7 +9,8 @@ import ultra_kit
 
 ROOT = Path(ultra_kit.__file__).parent
 CORE = """types rle synthetic models capture scores relevance heads baselines segmentation selection words language
-evidence faithfulness transform embedding metrics clicks datasets evaluate validation storage verification""".split()
+evidence faithfulness perturbation transform embedding metrics clicks datasets evaluate validation storage
+verification""".split()
 VIEWS = "plots pages widgets notebook_html export cli __main__".split()
 ROOMS = CORE + VIEWS
 VIEW_LIBRARIES = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "nbconvert", "nbformat"}

@@ -5,6 +5,7 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 """
 
 from .maps import compare_methods, layer_strip, show_map, token_grid
+from .perturbation import perturbation_curves
 from .scores import score_table
 from .segments import show_dendrogram, show_scene, show_segments
 from .text import layer_words, sentence_matrix, show_evidence
@@ -13,6 +14,7 @@ __all__ = [
     "compare_methods",
     "layer_strip",
     "layer_words",
+    "perturbation_curves",
     "score_table",
     "sentence_matrix",
     "show_dendrogram",
