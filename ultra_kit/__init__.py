@@ -39,6 +39,10 @@ _EXPORTS = {
     "Evidence": "evidence",
     "comprehensiveness": "faithfulness",
     "sufficiency": "faithfulness",
+    "perturb": "perturbation",
+    "Perturbation": "perturbation",
+    "train_transform": "transform",
+    "Transform": "transform",
     "save": "storage",
     "open": "storage",
     "verify": "verification",
@@ -47,7 +51,7 @@ _EXPORTS = {
     "from_rle": "rle",
     "export_html": "export",
 }
-_MODULES = ("validation", "baselines", "synthetic", "metrics", "plots", "widgets")
+_MODULES = ("validation", "baselines", "synthetic", "metrics", "perturbation", "datasets", "plots", "widgets")
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 

@@ -228,6 +228,9 @@ def region_summary(images: Iterable[RegionScores]) -> dict[str, float]:
 def _dense(labels: np.ndarray) -> np.ndarray:
     """Labels renamed to 0..n-1."""
     labels = np.asarray(labels)
+    if labels.size and 0 <= labels.min() and labels.max() < labels.size:  # no sorting: many times quicker
+        used = np.bincount(labels.ravel()) > 0
+        return (np.cumsum(used) - 1)[labels]
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
