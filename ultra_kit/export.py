@@ -1,4 +1,4 @@
-"""Results, figures and notebooks as one HTML file each: no network, no kernel, still interactive.
+"""Views, results, figures and notebooks as one HTML file each: no network, no kernel, still interactive.
 
 `export_html` picks the *fragment* (HTML of one result) and puts `ultra_kit.pages.page` round it. A new
 result needs a function that returns a fragment, and a line in `_FRAGMENTS`.
@@ -6,7 +6,6 @@ result needs a function that returns a fragment, and a line in `_FRAGMENTS`.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import os
@@ -17,21 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from .pages import page, plotly_div, png_bytes, view
-from .plots import show_map, show_segments
+from .pages import data_address, page, plotly_div
+from .plots import show_segments
 from .segmentation import Segmentation
 from .types import ExplanationMaps, UltraError
-
-MAX_VALUES = 16_000_000
-"""Numbers (float32) up to which a page carries all maps; above it the first ones that fit."""
+from .widgets import TokenExplorer, View
 
 
 def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
-    """Write a result, a figure or a notebook as one HTML file that needs neither network nor kernel.
+    """Write a view, a result, a figure or a notebook as one HTML file that needs neither network nor kernel.
 
     Parameters
     ----------
-    obj : ExplanationMaps, Segmentation, matplotlib or Plotly figure, or path of a notebook
+    obj : ExplanationMaps, Segmentation, a view, matplotlib or Plotly figure, or path of a notebook
         A notebook is shown with its stored outputs: formulae become MathML, Plotly figures stay
         interactive (their library is put into the file once), widget state is left out.
     path : str or path-like
@@ -88,13 +85,6 @@ def _is(obj: Any, name: str) -> bool:
     return any(f"{base.__module__}.{base.__qualname__}" == name for base in type(obj).__mro__)
 
 
-def _lut(name: str = "magma") -> np.ndarray:
-    """A colour map as 256 colours: uint8 of shape (256, 3)."""
-    import matplotlib
-
-    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
-
-
 def _facts(rows: Mapping[str, Any]) -> str:
     cells = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
     return f"<table>{''.join(cells)}</table>"
@@ -107,42 +97,18 @@ def _card(card: Mapping[str, Any]) -> str:
 
 def _maps_fragment(maps: ExplanationMaps) -> str:
     facts = {"Method": maps.method, "Score": maps.score, "Rule": maps.rule, "Layer": maps.layer}
-    body = _text_maps(maps) if maps.layout.grid is None else _image_maps(maps)
+    body = _text_maps(maps) if maps.layout.grid is None else TokenExplorer(maps).fragment()
     return _facts(facts) + body + _card(maps.card)
-
-
-def _image_maps(maps: ExplanationMaps) -> str:
-    h, w = maps.layout.grid or (0, 0)
-    height, width = maps.layout.size or (h, w)
-    rows = np.flatnonzero(maps.tokens >= maps.layout.n_prefix)[: max(1, MAX_VALUES // (h * w))]
-    if not len(rows):
-        return "<p>Only prefix tokens are explained here; they lie nowhere on the image.</p>"
-    values = np.ascontiguousarray(maps.without_own[rows], "<f4")
-    image = maps.input if maps.input is not None else np.full((height, width, 3), 128, np.uint8)
-    patches = (maps.tokens[rows] - maps.layout.n_prefix).tolist()
-    first = len(rows) // 2
-    still = _matplotlib_fragment(show_map(maps, int(maps.tokens[rows[first]])))
-    left_out = len(maps) - len(rows)
-    note = f" {left_out} further maps are not in this file." if left_out else ""
-    state = {
-        "image": png_bytes(image),
-        "values": values.tobytes(),
-        "lut": _lut().tobytes(),
-        "tokens": patches,
-        "grid": [h, w],
-        "aspect": width / height,
-        "pinned": first,
-    }
-    return (
-        "<p>Point at a patch of the input: the other picture shows what its latent token was made from. "
-        "Click, or use the arrow keys, to keep one. Each map has its own scale; a token's own position takes "
-        f"its largest other value.{note}</p>" + view("maps", state, still=still)
-    )
 
 
 def _text_maps(maps: ExplanationMaps) -> str:
     """Each token's text, shaded by its map."""
-    lut, names = _lut("Oranges"), (maps.layout.tokens or ())[maps.layout.n_prefix :]
+    import matplotlib
+
+    lut, names = (
+        matplotlib.colormaps["Oranges"](np.arange(256), bytes=True)[:, :3],
+        (maps.layout.tokens or ())[maps.layout.n_prefix :],
+    )
     lines = []
     for token, row in zip(maps.tokens, maps.without_own, strict=True):
         levels = np.round(150 * row / max(row.max(), 1e-30)).astype(
@@ -174,13 +140,17 @@ def _segments_fragment(seg: Segmentation) -> str:
 def _matplotlib_fragment(figure: Any) -> str:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="uk-still" alt="Figure" src="data:image/png;base64,{data}">'
+    return f'<img class="uk-still" alt="Figure" src="{data_address(buffer.getvalue())}">'
+
+
+def _view_fragment(view: View) -> str:
+    return view.fragment()
 
 
 _FRAGMENTS: dict[str, Callable[[Any], str]] = {
     f"{__package__}.types.ExplanationMaps": _maps_fragment,
     f"{__package__}.segmentation.Segmentation": _segments_fragment,
+    f"{__package__}.widgets.base.View": _view_fragment,
     "matplotlib.figure.Figure": _matplotlib_fragment,
     "plotly.basedatatypes.BaseFigure": plotly_div,
 }

@@ -146,10 +146,9 @@ def framed(fragment: str, *, title: str, still: bytes, height: int) -> str:
     """
     document = page(fragment + _HEIGHT_JS, title=title, heading=False)
     name = "uk" + uuid.uuid5(uuid.NAMESPACE_OID, document).hex[:12]  # the same view gives the same text
-    picture = base64.b64encode(still).decode()
     return (
         f'<div id="{name}"><img alt="{html.escape(title)}" style="max-width:100%" '
-        f'src="data:image/png;base64,{picture}"></div>\n<script>(function () {{\n'
+        f'src="{data_address(still)}"></div>\n<script>(function () {{\n'
         f"""const host = [...document.querySelectorAll('[id="{name}"]')].find((h) => !h.dataset.live);\n"""
         "if (!host) return;\n"
         'host.dataset.live = "1";\n'
@@ -293,6 +292,25 @@ def png_bytes(image: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def data_address(png: bytes) -> str:
+    """A PNG as an address that holds the picture itself.
+
+    Parameters
+    ----------
+    png : bytes
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> data_address(b"abc")
+    'data:image/png;base64,YWJj'
+    """
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def plotly_div(figure: Any, *, with_library: bool = True) -> str:

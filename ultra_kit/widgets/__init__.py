@@ -33,5 +33,6 @@ How to add a view
 """
 
 from .base import View
+from .token import TokenExplorer
 
-__all__ = ["View"]
+__all__ = ["TokenExplorer", "View"]

@@ -11,7 +11,7 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from ..pages import framed, png_bytes, view, view_script, view_style
+from ..pages import data_address, framed, png_bytes, view, view_script, view_style
 from ..types import UltraError
 
 if TYPE_CHECKING:
@@ -62,9 +62,23 @@ class View(traitlets.HasTraits):
             self._live = _make_live(self)
         return self._live
 
-    def fragment(self) -> str:
-        """HTML of the view for a page, without a frame: script, state, and a still for readers without scripts."""
-        return view(self._name, {**self.data(), **self.state, "has_kernel": False})
+    def fragment(self, *, with_still: bool = True) -> str:
+        """HTML of the view for a page, without a frame: script, state, and a picture for readers without scripts."""
+        still = f'<img class="uk-still" alt="" src="{data_address(self._still())}">' if with_still else ""
+        return view(self._name, {**self._constant(), **self.state, "has_kernel": False}, still=still)
+
+    def _still(self) -> bytes:
+        buffer = BytesIO()
+        self.figure().savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
+        return buffer.getvalue()
+
+    def _constant(self) -> dict[str, Any]:
+        """`data`, whose names must not be those of the state: the page has one model for both."""
+        found = self.data()
+        both = sorted({*found, "has_kernel"} & {*self.state})
+        if both:
+            raise UltraError(f"data() and the state of {type(self).__name__} share names: {', '.join(both)}")
+        return found
 
     def save_png(self, path: str | os.PathLike[str]) -> Path:
         """Write the current state as a PNG; returns where it lies."""
@@ -86,12 +100,11 @@ class View(traitlets.HasTraits):
         return target
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        buffer = BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
-        still = buffer.getvalue()
-        text = repr(self)
+        still, text = self._still(), repr(self)
         return {
-            "text/html": framed(self.fragment(), title=text, still=still, height=self._height),
+            "text/html": framed(
+                self.fragment(with_still=False), title=text, still=still, height=self._height
+            ),
             "image/png": still,
             "text/plain": text,
         }
@@ -139,7 +152,7 @@ def _make_live(owner: View) -> AnyWidget:
     """A widget with a synced trait for every entry of data and state, those of the state linked to the view's."""
     from anywidget import AnyWidget
 
-    constant = {**owner.data(), "has_kernel": True}
+    constant = {**owner._constant(), "has_kernel": True}
     traits = {name: traitlets.Any().tag(sync=True) for name in (*constant, *owner.state)}
     taken = sorted(name for name in traits if hasattr(AnyWidget, name))
     if taken:
@@ -171,3 +184,20 @@ def _make_live(owner: View) -> AnyWidget:
 
     widget.on_msg(asked)
     return widget
+
+
+def colours() -> bytes:
+    """The colours of a map, from 0 to its largest value: 256 x RGB, those of `ultra_kit.plots`.
+
+    Returns
+    -------
+    bytes
+
+    Examples
+    --------
+    >>> len(colours())
+    768
+    """
+    import matplotlib
+
+    return matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].tobytes()
