@@ -25,6 +25,8 @@ _EXPORTS = {
     "load": "models",
     "check": "models",
     "Report": "models",
+    "photograph": "gallery",
+    "photographs": "gallery",
     "capture": "capture",
     "explain": "relevance",
     "plan": "relevance",
