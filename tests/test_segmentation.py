@@ -272,3 +272,36 @@ def test_recut_wants_one_cut_and_mask_a_segment_that_exists():
     for k in (-1, 3):
         with pytest.raises(ValueError, match=r"segment must be in 0\.\.2"):
             seg.mask(k)
+
+
+def test_merging_what_a_higher_cut_joins_equals_that_cut():
+    rng = np.random.default_rng(3)
+    layout = Layout("image", n_prefix=1, grid=(4, 5), size=(40, 50))
+    maps = ExplanationMaps(rng.random((20, 21), np.float32), np.arange(1, 21), 2, layout)
+    fine, coarse = segment(maps, n_segments=6), segment(maps, n_segments=5)
+    joined = [
+        k
+        for k in range(6)
+        if (coarse.clusters[fine.clusters == k][0] == coarse.clusters).sum() > (fine.clusters == k).sum()
+    ]
+    assert len(joined) == 2
+    merged = fine.merge(*joined)
+    np.testing.assert_array_equal(merged.clusters, coarse.clusters)
+    np.testing.assert_array_equal(merged.labels, coarse.labels)
+    assert merged.card["segmentation"]["merged"] == [joined]
+    assert "merged" not in merged.recut(n_segments=5).card["segmentation"]
+
+
+def test_merging_numbers_anew_and_keeps_tokens_without_contrast_apart():
+    values = np.zeros((4, 4), np.float32)
+    values[[0, 1, 2], [0, 1, 2]] = 1
+    values[[0, 1, 2], [3, 3, 3]] = [0.1, 0.2, 0.4]  # else own positions would leave nothing
+    values[0, 1], values[1, 2], values[2, 0] = 0.5, 0.6, 0.7
+    layout = Layout("image", n_prefix=0, grid=(1, 4), size=(1, 4))
+    seg = segment(ExplanationMaps(values, np.arange(4), 1, layout), n_segments=3)
+    assert seg.constant.tolist() == [3] and seg.clusters.tolist() == [0, 1, 2, 3]
+    assert seg.merge(1, 0).clusters.tolist() == [0, 0, 1, 2]
+    assert seg.merge(2, 0).clusters.tolist() == [0, 1, 0, 2]
+    for wrong in [(), (1,), (1, 1), (0, 3), (-1, 0)]:
+        with pytest.raises(ValueError, match=r"two or more different segments of 0\.\.2"):
+            seg.merge(*wrong)

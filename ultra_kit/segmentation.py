@@ -121,17 +121,60 @@ class Segmentation:
             )
         _check_cut(threshold, n_segments, len(self.tokens))
         flat = np.isin(self.tokens, self.constant)
-        clusters = _cut(self.linkage, flat, self.tokens, threshold, n_segments)
+        found = _cut(self.linkage, ~flat, threshold, n_segments)
+        return self._regrouped(found, threshold=threshold, n_segments=n_segments, merged=[])
+
+    def merge(self, *segments: int) -> Segmentation:
+        """Join segments: their tokens become one cluster, and every pixel is given out afresh.
+
+        Where the joined segments are those that the next higher cut would join, the result is the
+        same as that cut. The segments are numbered anew by first token.
+
+        Parameters
+        ----------
+        *segments : int
+            Two or more of 0..K-1.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two are named, or one is not there.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ultra_kit.types import ExplanationMaps, Layout
+        >>> third = np.arange(6) // 2
+        >>> values = (third[:, None] == third).astype("float32")
+        >>> layout = Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
+        >>> segment(ExplanationMaps(values, np.arange(6), -1, layout)).merge(0, 2).labels
+        array([[0, 0, 1, 1, 0, 0]], dtype=int32)
+        """
+        chosen = sorted(set(segments))
+        if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= self.n_segments:
+            raise ValueError(
+                f"merge needs two or more different segments of 0..{self.n_segments - 1}, got {segments}"
+            )
+        with_contrast = self.clusters[~np.isin(self.tokens, self.constant)]
+        found = np.where(np.isin(with_contrast, chosen), chosen[0], with_contrast)
+        done = [*self.card.get("segmentation", {}).get("merged", []), chosen]
+        return self._regrouped(found, threshold=self.threshold, merged=done)
+
+    def _regrouped(self, found: np.ndarray, *, threshold: float | None, **made: Any) -> Segmentation:
+        """The segmentation for clusters of the tokens with contrast, numbered in any way."""
+        flat = np.isin(self.tokens, self.constant)
+        clusters = _numbered(found, flat, self.tokens)
         scaled = _scaled_sums(self.maps, clusters, max(clusters[~flat].max(initial=0) + 1, 1))
-        size = self.layout.size or self.maps.shape[1:]
-        made = {**self.card.get("segmentation", {}), "threshold": threshold, "n_segments": n_segments}
+        card = {**self.card.get("segmentation", {}), "threshold": threshold, **made}
+        if not card["merged"]:
+            del card["merged"]
         return replace(
             self,
-            labels=_pixels(scaled, size),
+            labels=_pixels(scaled, self.layout.size or self.maps.shape[1:]),
             clusters=clusters,
             scaled=scaled,
             threshold=threshold,
-            card={**self.card, "segmentation": made},
+            card={**self.card, "segmentation": card},
         )
 
     def __repr__(self) -> str:
@@ -265,25 +308,22 @@ def _has_contrast(rows: np.ndarray) -> np.ndarray:
     return np.ptp(rows, axis=1) > _FLAT * abs(rows).max(axis=1)
 
 
-def _cut(
-    tree: np.ndarray,
-    flat: np.ndarray,
-    tokens: np.ndarray,
-    threshold: float | None,
-    n_segments: int | None,
-) -> np.ndarray:
-    """Cluster of every token, numbered by first token in raster order, the constant ones last."""
-    n = int((~flat).sum())
+def _cut(tree: np.ndarray, leaves: np.ndarray, threshold: float | None, n_segments: int | None) -> np.ndarray:
+    """Cluster of every leaf of the tree, numbered in any way; `leaves` says which tokens are leaves."""
+    n = int(leaves.sum())
     if n < 2:
-        found = np.zeros(n, np.int64)
-    elif n_segments is None:
-        found = fcluster(tree, threshold, "distance")
-    else:
-        # Undoing the last n_segments - 1 merges gives that many clusters even if heights tie,
-        # where fcluster's maxclust gives fewer. So the merges are ranked and cut by rank.
-        ranked = tree.copy()
-        ranked[:, 2] = np.arange(1, n)
-        found = fcluster(ranked, max(n - n_segments, 0) + 0.5, "distance")
+        return np.zeros(n, np.int64)
+    if n_segments is None:
+        return fcluster(tree, threshold, "distance")
+    # Undoing the last n_segments - 1 merges gives that many clusters even if heights tie,
+    # where fcluster's maxclust gives fewer. So the merges are ranked and cut by rank.
+    ranked = tree.copy()
+    ranked[:, 2] = np.arange(1, n)
+    return fcluster(ranked, max(n - n_segments, 0) + 0.5, "distance")
+
+
+def _numbered(found: np.ndarray, flat: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Clusters numbered by first token in raster order, the tokens without contrast last."""
     _, index = np.unique(found, return_inverse=True)
     first = np.full(index.max(initial=-1) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, index, tokens[~flat])

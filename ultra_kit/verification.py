@@ -154,6 +154,8 @@ def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     maps = _explain_again(stored.card, stored.tokens, stored.input, model)
     cut = {key: made[key] for key in ("threshold", "n_segments") if made[key] is not None}
     again = segment(maps, **cut, method=made["method"], size=tuple(made["size"]))
+    for group in made.get("merged", []):
+        again = again.merge(*group)
     return (
         float((again.labels != stored.labels).mean())
         if again.labels.shape == stored.labels.shape
