@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from .pages import data_address, page, plotly_div
-from .plots import show_segments
 from .segmentation import Segmentation
 from .types import ExplanationMaps, UltraError
-from .widgets import TokenExplorer, View
+from .widgets import SegmentExplorer, TokenExplorer, View
 
 
 def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
@@ -124,17 +123,7 @@ def _text_maps(maps: ExplanationMaps) -> str:
 
 
 def _segments_fragment(seg: Segmentation) -> str:
-    rows = "".join(
-        f"<tr><td>{k}</td><td>{share:.1%}</td><td>{int((seg.clusters == k).sum())}</td></tr>"
-        for k, share in enumerate(seg.shares)
-    )
-    cut = "by number" if seg.threshold is None else f"at cosine distance {seg.threshold:g}"
-    return (
-        _facts({"Segments": seg.n_segments, "Cut": cut, "Tokens": len(seg.tokens)})
-        + _matplotlib_fragment(show_segments(seg, tree=True))
-        + f"<table><tr><th>Segment</th><th>Area</th><th>Tokens</th></tr>{rows}</table>"
-        + _card(seg.card)
-    )
+    return SegmentExplorer(seg).fragment() + _card(seg.card)
 
 
 def _matplotlib_fragment(figure: Any) -> str:

@@ -33,6 +33,7 @@ How to add a view
 """
 
 from .base import View
+from .segment import SegmentExplorer
 from .token import TokenExplorer
 
-__all__ = ["TokenExplorer", "View"]
+__all__ = ["SegmentExplorer", "TokenExplorer", "View"]

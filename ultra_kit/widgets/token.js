@@ -87,7 +87,7 @@ function makePanel(stage, model, s, handlers) {
   const missing = element("p", "uk-missing", shown);
   const bar = legend(right, lut, "");
   const tokenChips = Array.from({ length: side.n_prefix }, (_, i) => {
-    const chip = element("button", "uk-chip", chips, side.n_prefix > 1 && i ? `prefix ${i}` : "prefix 0 (CLS)");
+    const chip = element("button", "uk-chip", chips, `prefix ${i}`);
     chip.type = "button";
     chip.addEventListener("pointermove", () => handlers.over(s, i));
     chip.addEventListener("click", () => handlers.pin(s, i));
