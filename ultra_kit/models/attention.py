@@ -399,7 +399,7 @@ def _check_block(number: int, block: _Run, blocks: list[_Run]) -> None:
     where = f"block {number} ({block.name}, {type(block.module).__name__})"
     need = "every block must have one global attention of shape (1, heads, N, N)"
     if block.input is None or block.output is None or block.output.ndim != 2 or block.input.ndim != 2:
-        shape = None if block.output is None else tuple(block.output.shape)
+        shape = "no batch of one" if block.output is None else tuple(block.output.shape)
         raise UltraError(
             f"{where} must take and give tokens (1, N, width), its output for one input is {shape} and its "
             f"attention {_shapes(block.maps)}"

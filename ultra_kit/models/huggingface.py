@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
+from .aligned import TextImageBackbone
 from .download import hub
-from .huggingface_text import is_text_model, wrap_text
-from .vision import ImageBackbone, Size, TextImageBackbone, WholeImage, fixed_grid, size_pair
+from .huggingface_text import find_tokenizer, is_text_model, wrap_text
+from .vision import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
 
 _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", "register_tokens")
 
@@ -88,8 +90,8 @@ def wrap_huggingface(
     Returns
     -------
     Backbone
-        A `TextImageBackbone` for a CLIP-like model with its tokenizer in `source`, an `ImageBackbone` for any
-        other vision model, and a text backbone for a text model.
+        A `TextImageBackbone` for a whole CLIP or SigLIP, whose texts need the tokenizer in `source`; an
+        `ImageBackbone` for any other vision model, and a text backbone for a text model.
 
     Raises
     ------
@@ -103,6 +105,12 @@ def wrap_huggingface(
         if given := [n for n, v in (("grid", grid), ("n_prefix", n_prefix), ("size", size)) if v is not None]:
             raise ValueError(f"{', '.join(given)} do not go with a text model ({name})")
         return wrap_text(module, name=name, source=source, tokenizer=transform)
+    if isinstance(getattr(module, "timm_model", None), nn.Module):
+        from .timm import wrap_timm
+
+        return wrap_timm(
+            module.timm_model, name=name, transform=transform, grid=grid, n_prefix=n_prefix, size=size
+        )
     vision = _vision_part(module)
     if vision is None:
         raise UltraError(
@@ -111,30 +119,24 @@ def wrap_huggingface(
     config = getattr(module.config, "vision_config", module.config)
     if transform is None:
         transform = _transform(source, config, size_pair(size))
-    if grid is None and not isinstance(getattr(config, "patch_size", None), (int, list, tuple)):
-        raise UltraError(
-            f"{type(module).__name__} does not say how its patches lie; pass grid=(h, w) to load"
-        )
+    forward = _forward(vision, config)
     fields: dict[str, Any] = {
         "name": name,
         "module": module,
         "transform": transform,
-        "grid": fixed_grid(grid) if grid is not None else lambda s: _grid(config.patch_size, s),
+        "grid": fixed_grid(grid) if grid is not None else lambda s: _grid(vision, forward, config, s),
         "n_prefix": _count_prefix(vision) if n_prefix is None else n_prefix,
-        "forward": _forward(vision, config),
+        "forward": forward,
         "reader": _reader(module, config),
         "facts": {"model_type": config.model_type, "input": list(getattr(transform, "size", ()))},
         "libraries": ("transformers",),
     }
-    if source is not None and isinstance(getattr(module, "visual_projection", None), nn.Linear):
-        # Without its tokenizer the model reads no text.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            return TextImageBackbone(
-                **fields,
-                text_encoder=_text_encoder(module, source),
-                projection=lambda z: module.visual_projection(module.vision_model.post_layernorm(z)),
-            )
-    return ImageBackbone(**fields)
+    projection = _projection(module)
+    if projection is None:
+        return ImageBackbone(**fields)
+    return TextImageBackbone(
+        **fields, text_encoder=_text_encoder(module, name, source), projection=projection
+    )
 
 
 def _vision_part(module: nn.Module) -> nn.Module | None:
@@ -156,24 +158,39 @@ def _transform(source: str | None, config: Any, size: Size | None) -> WholeImage
     box = {"height": box, "width": box} if isinstance(box, int) else dict(box)
     if "height" not in box and "shortest_edge" in box:
         box = {"height": box["shortest_edge"], "width": box["shortest_edge"]}
-    own = size_pair(getattr(config, "image_size", None)) or (224, 224)
+    own = size_pair(getattr(config, "image_size", None)) or _square(config) or (224, 224)
     size = size or ((box["height"], box["width"]) if "height" in box else own)
     return WholeImage(size, found.get("image_mean") or (0.5,) * 3, found.get("image_std") or (0.5,) * 3)
 
 
-def _grid(patch: int | tuple[int, int], size: Size) -> Size:
+def _square(config: Any) -> Size | None:
+    """The square of as many patches as a model without an image size was made for."""
+    n, patch = getattr(config, "num_patches", None), getattr(config, "patch_size", None)
+    return (isqrt(n) * patch,) * 2 if isinstance(n, int) and isinstance(patch, int) else None
+
+
+def _grid(vision: nn.Module, forward: Callable[[Tensor], Any], config: Any, size: Size) -> Size:
+    patch = getattr(config, "patch_size", None)
+    if not isinstance(patch, (int, list, tuple)):
+        refuse_grid(vision, forward, size)
     ph, pw = (patch, patch) if isinstance(patch, int) else patch
     return size[0] // ph, size[1] // pw
 
 
 def _count_prefix(module: nn.Module) -> int:
-    """Class, distillation and register tokens, by the parameters that hold them."""
-    found = [p for n, p in module.named_parameters() if n.rpartition(".")[2] in _PREFIX]
+    """Class, distillation and register tokens, by the parameters that hold them; a head's own query is none."""
+    found = [
+        p
+        for n, p in module.named_parameters()
+        if n.rpartition(".")[2] in _PREFIX and "head" not in n.split(".")
+    ]
     return sum(1 if p.ndim < 2 else p.shape[-2] for p in found)
 
 
 def _forward(vision: nn.Module, config: Any) -> Callable[[Tensor], Any]:
-    adapts = "interpolate_pos_encoding" in inspect.signature(vision.forward).parameters or any(
+    if "spatial_shapes" in inspect.signature(vision.forward).parameters:
+        return lambda pixels: _forward_patches(vision, config.patch_size, pixels)
+    adapts = any(
         "interpolate_pos_encoding" in inspect.signature(m.forward).parameters for m in vision.modules()
     )
     own = size_pair(getattr(config, "image_size", None))
@@ -183,6 +200,17 @@ def _forward(vision: nn.Module, config: Any) -> Callable[[Tensor], Any]:
         return vision(pixel_values=pixels, **({"interpolate_pos_encoding": True} if adapts and other else {}))
 
     return forward
+
+
+def _forward_patches(vision: nn.Module, patch: int, pixels: Tensor) -> Any:
+    """SigLIP 2 takes patches in raster order, the channels of a pixel side by side, and the grid they come from."""
+    h, w = pixels.shape[-2] // patch, pixels.shape[-1] // patch
+    cut = pixels[..., : h * patch, : w * patch].reshape(1, -1, h, patch, w, patch)
+    return vision(
+        pixel_values=cut.permute(0, 2, 4, 3, 5, 1).reshape(1, h * w, -1),
+        pixel_attention_mask=torch.ones(1, h * w, dtype=torch.int32, device=pixels.device),
+        spatial_shapes=torch.tensor([[h, w]], device=pixels.device),
+    )
 
 
 def _reader(module: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
@@ -195,27 +223,38 @@ def _reader(module: Any, config: Any) -> Callable[[Tensor], Tensor] | None:
     places = [(base, "layernorm"), (base, "norm"), (getattr(base, "pooler", None), "layernorm")]
     if config.model_type.startswith("siglip"):
         places.append((getattr(module, "vision_model", None), "post_layernorm"))
-    norms = [
-        n
-        for n in (getattr(owner, attribute, None) for owner, attribute in places)
-        if isinstance(n, nn.Module)
-    ]
-
-    def read(latents: Tensor) -> Tensor:
-        for norm in norms:
-            latents = norm(latents)
-        return torch.stack([h(latents) for h in heads]).mean(0)
-
-    return read
+    return token_reader([getattr(owner, attribute, None) for owner, attribute in places], heads)
 
 
-def _text_encoder(module: Any, source: str) -> Callable[[list[str]], Tensor]:
-    from transformers import AutoTokenizer
+def _projection(module: Any) -> Callable[[Tensor], Tensor] | None:
+    """Single tokens into the space of the texts, as the model reads its pooled one; None where there is none."""
+    vision = getattr(module, "vision_model", None)
+    norm, head = getattr(vision, "post_layernorm", None), getattr(vision, "head", None)
+    if not hasattr(module, "get_text_features") or norm is None:
+        return None
+    if isinstance(getattr(module, "visual_projection", None), nn.Linear):
+        return lambda z: module.visual_projection(norm(z))
+    if module.config.model_type.startswith("siglip") and head is not None:
+        # The attention of the pooling head, left with one token, takes that token.
+        return lambda z: head(norm(z).reshape(-1, 1, z.shape[-1])).reshape(z.shape)
+    return None
 
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
+def _text_encoder(module: Any, name: str, source: str | None) -> Callable[[list[str]], Tensor]:
+    tokenizer = None if source is None else find_tokenizer(source)
+    options: dict[str, Any] = {"padding": True}
+    if module.config.model_type.startswith("siglip"):
+        # Trained on texts padded to full length, and the last position is read: the padding has to be seen.
+        longest = module.config.text_config.max_position_embeddings
+        options = {"padding": "max_length", "max_length": longest, "return_attention_mask": False}
 
     def encode(texts: list[str]) -> Tensor:
-        ids = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(module.device)
+        if tokenizer is None:
+            raise UltraError(
+                f"{name} came without the tokenizer of its text tower, so it can't read texts; put tokenizer.json and "
+                "tokenizer_config.json beside the weights and load that folder: load('hf:FOLDER')"
+            )
+        ids = tokenizer(texts, truncation=True, return_tensors="pt", **options).to(module.device)
         out = module.get_text_features(**ids)
         return out if isinstance(out, Tensor) else out.pooler_output
 

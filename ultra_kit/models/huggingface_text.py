@@ -56,7 +56,7 @@ def wrap_text(
     """
     config = module.config
     if tokenizer is None and source is not None:
-        tokenizer = _tokenizer(source)
+        tokenizer = find_tokenizer(source)
     architecture = type(module).__name__
     if config.is_encoder_decoder:
         kind = "encoder-decoder"
@@ -80,8 +80,19 @@ def _is_causal(module: Any) -> bool:
     return any(getattr(m, "is_causal", False) is True for m in module.modules())
 
 
-def _tokenizer(source: str) -> Any:
-    """The tokenizer of a folder or repository, or None where there is none."""
+def find_tokenizer(source: str) -> Any:
+    """The tokenizer of a folder or repository; no code of it is run.
+
+    Parameters
+    ----------
+    source : str
+        A folder, or the name of a repository.
+
+    Returns
+    -------
+    transformers.PreTrainedTokenizerBase or None
+        None where there is none.
+    """
     from transformers import AutoTokenizer
 
     with contextlib.suppress(OSError, ValueError, KeyError):  # what it raises depends on what is missing

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..types import Backbone, UltraError
+from .aligned import TextAligned
 
 FLAT_NORM = 0.1
 """Below this share of what a random direction gets, ||z|| hardly depends on the attention."""
@@ -89,6 +90,8 @@ def check(model: Backbone | nn.Module) -> Report:
         "every attention map has a finite gradient",
         f"scores: norm, sum, energy, towards=vector{'' if model.head(latents[-1]) is None else ', head'}",
     ]
+    if isinstance(model, TextAligned):
+        lines.append("reads texts into the space of its patches: encode_text(texts), and zero_shot(texts) for a head")
     if flat:
         lines.append(
             "||z|| of the last layer is nearly constant (a norm closes the block), so score 'norm' says little: "

@@ -14,7 +14,8 @@ from torch import nn
 
 from ..synthetic import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
 from ..types import UltraError
-from .vision import TextImageBackbone, WholeImage
+from .aligned import TextImageBackbone
+from .vision import WholeImage
 
 
 class Vocabulary:
@@ -66,9 +67,15 @@ class TextTower(nn.Module):
 
 
 def build_vision(
-    width: int = 128, depth: int = 5, heads: int = 4, *, final_norm: bool = False
+    width: int = 128,
+    depth: int = 5,
+    heads: int = 4,
+    *,
+    final_norm: bool = False,
+    size: int = 96,
+    any_size: bool = False,
 ) -> VisionTransformer:
-    """The vision tower: 96 x 96 pixels, patch 8, a class token and 3 registers.
+    """The vision tower: patch 8, a class token and 3 registers.
 
     timm's VisionTransformer, but that three small convolutions of stride 2 embed the patches (Xiao et
     al., "Early Convolutions Help Transformers See Better", 2021): on little data they learn textures
@@ -84,14 +91,19 @@ def build_vision(
         Attention heads of every block.
     final_norm : bool
         Whether the last block is followed by a layer norm.
+    size : int
+        Height and width of the images, in pixels.
+    any_size : bool
+        Take images of other sizes too (multiples of 8): the embedding of the positions is resampled.
 
     Returns
     -------
     VisionTransformer
-        With random weights; 4 prefix tokens and a grid of 12 x 12 patches.
+        With random weights; 4 prefix tokens and, for 96 pixels, a grid of 12 x 12 patches.
     """
     vision = VisionTransformer(
-        img_size=96,
+        img_size=size,
+        dynamic_img_size=any_size,
         patch_size=8,
         embed_dim=width,
         depth=depth,
@@ -136,7 +148,7 @@ def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
     text = TextTower(len(vocabulary), width)
     prototypes = None
     if pretrained:
-        prototypes = _load(folder / "model.safetensors", vision, text)
+        prototypes = fill(folder / "model.safetensors", {"vision": vision, "text": text})
     module = nn.ModuleDict({"vision": vision, "text": text})
     if prototypes is not None:
         module.register_buffer("prototypes", F.normalize(prototypes.float(), dim=-1))
@@ -160,16 +172,35 @@ def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
     )
 
 
-def _load(path: Path, vision: nn.Module, text: nn.Module) -> torch.Tensor | None:
-    """Fill the towers from a file; the prototypes, if it has any."""
+def fill(path: Path, towers: dict[str, nn.Module]) -> torch.Tensor | None:
+    """Fill the towers of a bundled model from its file.
+
+    Parameters
+    ----------
+    path : Path
+        Safetensors, whose names start with a tower's name and a dot or are ``prototypes``.
+    towers : dict of str to nn.Module
+        Name to tower.
+
+    Returns
+    -------
+    torch.Tensor of shape (K, D) or None
+        The prototypes, if the file has any.
+
+    Raises
+    ------
+    UltraError
+        If the weights are missing or don't fit.
+    """
     if not path.is_file():
         raise UltraError(
             f"the bundled weights {path.name} are not in {path.parent}; reinstall ultra-kit, or pass pretrained=False"
         )
     state = load_file(path)
     try:
-        for name, tower in (("vision.", vision), ("text.", text)):
-            tower.load_state_dict({k[len(name) :]: t for k, t in state.items() if k.startswith(name)})
+        for name, tower in towers.items():
+            start = f"{name}."
+            tower.load_state_dict({k[len(start) :]: t for k, t in state.items() if k.startswith(start)})
     except RuntimeError as e:
         raise UltraError(f"the weights in {path} don't fit config.json beside them: {e}") from e
     return state.get("prototypes")

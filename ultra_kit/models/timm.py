@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..types import UltraError
 from .download import hub
-from .vision import ImageBackbone, Size, WholeImage, fixed_grid, size_pair
+from .vision import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
 
 
 def load_timm(
@@ -123,7 +122,7 @@ def wrap_timm(
             size_pair(size) or _input_size(module, data), data["mean"], data["std"], interpolation
         )
     if n_prefix is None:
-        n_prefix = int(getattr(module, "num_prefix_tokens", _encoder(module, "num_prefix_tokens", 0)))
+        n_prefix = _count_prefix(module)
     name = name or type(module).__name__
     facts = {
         "input": list(getattr(transform, "size", ())),
@@ -142,6 +141,12 @@ def wrap_timm(
         facts=facts,
         libraries=("timm",),
     )
+
+
+def _count_prefix(module: nn.Module) -> int:
+    if hasattr(module, "blocks_token_only"):  # CaiT: the class token joins after the blocks of the patches
+        return 0
+    return int(getattr(module, "num_prefix_tokens", _encoder(module, "num_prefix_tokens", 0)))
 
 
 def _encoder(module: nn.Module, attribute: str, default: Any) -> Any:
@@ -168,10 +173,7 @@ def _grid(module: nn.Module, size: Size) -> Size:
     # grid_size is stale in models with dynamic input sizes, dynamic_feat_size is not.
     embed = _embedding(module)
     if embed is None:
-        raise UltraError(
-            f"{type(module).__name__} has no patch embedding that says how its tokens lie on the image, as plain "
-            "Vision Transformers have; if it is one, pass grid=(h, w) to load"
-        )
+        refuse_grid(module, module, size)
     h, w = embed.dynamic_feat_size(size)
     return int(h), int(w)
 
@@ -182,15 +184,4 @@ def _reader(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     heads = [h for h in found if isinstance(h, nn.Linear)]
     if not heads or not getattr(module, "num_classes", 0) or getattr(module, "attn_pool", None) is not None:
         return None
-    norms = [
-        n
-        for n in (getattr(module, "norm", None), getattr(module, "fc_norm", None))
-        if isinstance(n, nn.Module)
-    ]
-
-    def read(latents: Tensor) -> Tensor:
-        for norm in norms:
-            latents = norm(latents)
-        return torch.stack([h(latents) for h in heads]).mean(0)
-
-    return read
+    return token_reader([getattr(module, n, None) for n in ("norm", "fc_norm")], heads)

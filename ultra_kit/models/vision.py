@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -165,55 +165,43 @@ class ImageBackbone:
         return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self.n_prefix} prefix tokens)"
 
 
-@runtime_checkable
-class TextAligned(Protocol):
-    """What a vision backbone offers whose patches share a space with texts."""
-
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors (n, K) of texts."""
-        ...
-
-    def project(self, latents: Tensor) -> Tensor:
-        """Raw last-layer latents (..., D) in the space of the texts: (..., K), not normalised."""
-        ...
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TextImageBackbone(ImageBackbone):
-    """An `ImageBackbone` that is `TextAligned`.
-
-    Attributes
-    ----------
-    text_encoder : callable
-        A list of texts to vectors (n, K).
-    projection : callable
-        Raw last-layer latents (..., D) to (..., K).
-    """
-
-    text_encoder: Callable[[list[str]], Tensor] = field(kw_only=True)
-    projection: Callable[[Tensor], Tensor] = field(kw_only=True)
-
-    @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors (n, K) of texts, without gradients.
-
-        Raises
-        ------
-        ValueError
-            If there is no text.
-        """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        if not texts or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise ValueError(f"texts must be one or more strings that are not empty, got {texts!r}")
-        return torch.nn.functional.normalize(self.text_encoder(texts), dim=-1)
-
-    def project(self, latents: Tensor) -> Tensor:
-        """Raw last-layer latents (..., D) in the space of the texts: (..., K)."""
-        return self.projection(latents)
-
-
 def _size(pixels: Tensor) -> Size:
     return pixels.shape[-2], pixels.shape[-1]
+
+
+def token_reader(
+    norms: Sequence[nn.Module | None], heads: Sequence[nn.Module]
+) -> Callable[[Tensor], Tensor] | None:
+    """A classifier applied to single tokens.
+
+    Parameters
+    ----------
+    norms : sequence of nn.Module or None
+        What stands between the last block and the classifier, in order; None is passed over.
+    heads : sequence of nn.Module
+        Their outputs are averaged, as distilled models do with their two.
+
+    Returns
+    -------
+    callable or None
+        Raw last-layer latents (..., D) to (..., K); None without a head.
+
+    Examples
+    --------
+    >>> double = nn.Linear(1, 1, bias=False).requires_grad_(False)
+    >>> double.weight.fill_(2.0).item(), token_reader([None], [double])(torch.ones(3, 1)).tolist()
+    (2.0, [[2.0], [2.0], [2.0]])
+    """
+    if not heads:
+        return None
+    norms = [norm for norm in norms if norm is not None]
+
+    def read(latents: Tensor) -> Tensor:
+        for norm in norms:
+            latents = norm(latents)
+        return torch.stack([head(latents) for head in heads]).mean(0)
+
+    return read
 
 
 def fixed_grid(grid: Any) -> Callable[[Size], Size]:
@@ -241,6 +229,32 @@ def fixed_grid(grid: Any) -> Callable[[Size], Size]:
     if h < 1 or w < 1:
         raise ValueError(f"grid must be (h, w) with h, w >= 1, got {grid!r}")
     return lambda size: (h, w)
+
+
+def refuse_grid(module: nn.Module, forward: Callable[[Tensor], Any], size: Size) -> NoReturn:
+    """Refuse a model that does not say where its tokens lie, by what its attention looks like.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The model.
+    forward : callable
+        Runs it on a tensor (1, 3, height, width).
+    size : tuple of int
+        (height, width).
+
+    Raises
+    ------
+    UltraError
+        Always: that of `ultra_kit.models.attention.record` where a block has no global attention, and
+        otherwise one that asks for the grid.
+    """
+    like = next(module.parameters(), torch.empty(0))
+    latents, _ = record(module, lambda: forward(like.new_zeros(1, 3, *size)))
+    raise UltraError(
+        f"{type(module).__name__} has one global attention in every block, but nothing says how its {len(latents[0])} "
+        "tokens lie on the image; pass grid=(h, w) and n_prefix=P to load"
+    )
 
 
 def size_pair(size: Any) -> Size | None:

@@ -1,0 +1,99 @@
+"""Vision Transformers whose patches share a space with texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .vision import ImageBackbone
+
+
+@runtime_checkable
+class TextAligned(Protocol):
+    """What a vision backbone offers whose patches share a space with texts."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors (n, K) of texts."""
+        ...
+
+    def project(self, latents: Tensor) -> Tensor:
+        """Raw last-layer latents (..., D) in the space of the texts: (..., K), not normalised."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TextImageBackbone(ImageBackbone):
+    """An `ImageBackbone` that is `TextAligned`.
+
+    Attributes
+    ----------
+    text_encoder : callable
+        A list of texts to vectors (n, K).
+    projection : callable
+        Raw last-layer latents (..., D) to (..., K).
+    """
+
+    text_encoder: Callable[[list[str]], Tensor] = field(kw_only=True)
+    projection: Callable[[Tensor], Tensor] = field(kw_only=True)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors (n, K) of texts, without gradients.
+
+        Raises
+        ------
+        ValueError
+            If there is no text.
+        UltraError
+            If the model came without its tokenizer.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ValueError(f"texts must be one or more strings that are not empty, got {texts!r}")
+        return F.normalize(self.text_encoder(texts), dim=-1)
+
+    def project(self, latents: Tensor) -> Tensor:
+        """Raw last-layer latents (..., D) in the space of the texts: (..., K)."""
+        return self.projection(latents)
+
+    def zero_shot(self, texts: Sequence[str]) -> TextImageBackbone:
+        """The same model with a head: the cosine of a token, read alone, with each of the texts.
+
+        With it the score "head" explains what speaks for the text that is nearest to a token.
+
+        Parameters
+        ----------
+        texts : str or sequence of str
+            K texts.
+
+        Returns
+        -------
+        TextImageBackbone
+            Its `head` gives (..., K) values in [-1, 1].
+
+        Raises
+        ------
+        ValueError
+            If there is no text.
+        UltraError
+            If the model came without its tokenizer.
+
+        Examples
+        --------
+        >>> from ultra_kit.models import load
+        >>> model = load("scenes").zero_shot(["a red star", "a blue ring"])
+        >>> model.head(torch.ones(5, 128)).shape
+        torch.Size([5, 2])
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        directions = self.encode_text(texts)
+
+        def read(latents: Tensor) -> Tensor:
+            return F.normalize(self.project(latents), dim=-1) @ directions.to(latents).T
+
+        return replace(self, reader=read, facts=self.facts | {"zero_shot": texts})
