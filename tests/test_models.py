@@ -136,7 +136,7 @@ def test_broken_paths_are_refused(fault, word):
         ("swin_tiny_patch4_window7_224", "(64, 3, 49, 49)"),
         ("pvt_v2_b0", "Not supported"),
         ("xcit_nano_12_p16_224", "Not supported"),
-        ("resnet10t", "patch embedding"),
+        ("resnet10t", "no attention was seen"),
     ],
 )
 def test_refused_by_what_was_seen(name, word):

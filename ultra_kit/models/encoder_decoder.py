@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..types import AttentionStep, UltraError
-from .attention import _main_input, _only_through, _Reached, _Recorder, _Run, _shapes, as_it_was
+from .attention import Reached, as_it_was
+from .blocks import only_through, shapes_in_words
+from .recorder import Recorder, Run, main_input
 
 
 def record_encoder_decoder(
@@ -46,7 +48,7 @@ def record_encoder_decoder(
             forward()
         sizes = [len(x) for x in embedded]
         joint = torch.cat(embedded).detach().clone().requires_grad_()
-        recorder = _Recorder()
+        recorder = Recorder()
         with _replaced(module, lists, joint[None], sizes[0]), recorder.watching(module), recorder:
             forward()
     encoder, decoder = (_blocks(module, recorder, name) for name in lists)
@@ -90,11 +92,11 @@ def run_from_encoder_decoder(
         def leave(m: nn.Module, args: tuple, out: Any) -> None:
             reached.append(out[0] if isinstance(out, (tuple, list)) else out)
             if len(reached) == len(wanted):
-                raise _Reached
+                raise Reached
 
         handles = [module.get_submodule(name).register_forward_hook(leave) for name in wanted]
         try:
-            with _replaced(module, lists, embeddings, n_encoder), contextlib.suppress(_Reached):
+            with _replaced(module, lists, embeddings, n_encoder), contextlib.suppress(Reached):
                 forward()
         finally:
             for handle in handles:
@@ -159,7 +161,7 @@ def _first_inputs(
     """See the input (N, D) of the first block of each list."""
 
     def enter(m: nn.Module, args: tuple, kwargs: dict) -> None:
-        box, key, _ = _main_input(args, kwargs)
+        box, key, _ = main_input(args, kwargs)
         keep(box[key][0])
 
     handles = [
@@ -180,7 +182,7 @@ def _replaced(module: nn.Module, lists: tuple[str, str], tokens: Tensor, n_encod
         for name, part in zip(lists, (tokens[:, :n_encoder], tokens[:, n_encoder:]), strict=True):
 
             def enter(m: nn.Module, args: tuple, kwargs: dict, part: Tensor = part) -> Any:
-                box, key, _ = _main_input(args, kwargs)
+                box, key, _ = main_input(args, kwargs)
                 box[key] = part
                 return (tuple(box), kwargs) if isinstance(key, int) else (args, box)
 
@@ -192,7 +194,7 @@ def _replaced(module: nn.Module, lists: tuple[str, str], tokens: Tensor, n_encod
             handle.remove()
 
 
-def _blocks(module: nn.Module, recorder: _Recorder, name: str) -> list[_Run]:
+def _blocks(module: nn.Module, recorder: Recorder, name: str) -> list[Run]:
     runs = [run for run in recorder.runs if run.container == name]
     if len(runs) != len(module.get_submodule(name)):  # type: ignore[arg-type]
         raise UltraError(
@@ -201,7 +203,7 @@ def _blocks(module: nn.Module, recorder: _Recorder, name: str) -> list[_Run]:
     return runs
 
 
-def _check(recorder: _Recorder, encoder: list[_Run], decoder: list[_Run], sizes: list[int]) -> None:
+def _check(recorder: Recorder, encoder: list[Run], decoder: list[Run], sizes: list[int]) -> None:
     """Square maps in the encoder; in the decoder the square of its own tokens, then the rectangle."""
     n_enc, n_dec = sizes
     for run, shapes in (
@@ -211,13 +213,13 @@ def _check(recorder: _Recorder, encoder: list[_Run], decoder: list[_Run], sizes:
         if [seen.shape[-2:] for seen in run.maps] != shapes:
             raise UltraError(
                 f"{run.name} ({type(run.module).__name__}) must have attention of {shapes} for {n_enc} encoder and "
-                f"{n_dec} decoder tokens, got {_shapes(run.maps) or 'none that can be seen'}"
+                f"{n_dec} decoder tokens, got {shapes_in_words(run.maps) or 'none that can be seen'}"
             )
         if run.output is None or not all(seen.weights.requires_grad for seen in run.maps):
             raise UltraError(f"the attention of {run.name} is not in the graph")
     for run in decoder:  # where both sequences are equally long, the shapes don't tell which came first
-        if [_only_through(seen.weights, run.input) for seen in run.maps] != [True, False]:  # type: ignore[arg-type]
+        if [only_through(seen.weights, run.input) for seen in run.maps] != [True, False]:  # type: ignore[arg-type]
             raise UltraError(f"{run.name} must attend to the decoder's tokens first, then to the encoder's")
     known = {id(seen) for b in (*encoder, *decoder) for seen in b.maps}
     if loose := [seen for seen in recorder.maps if id(seen) not in known]:
-        raise UltraError(f"attention was seen outside the blocks: {_shapes(loose)}")
+        raise UltraError(f"attention was seen outside the blocks: {shapes_in_words(loose)}")

@@ -194,10 +194,10 @@ def token_reader(
     """
     if not heads:
         return None
-    norms = [norm for norm in norms if norm is not None]
+    present = [norm for norm in norms if norm is not None]
 
     def read(latents: Tensor) -> Tensor:
-        for norm in norms:
+        for norm in present:
             latents = norm(latents)
         return torch.stack([head(latents) for head in heads]).mean(0)
 
