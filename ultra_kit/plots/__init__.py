@@ -9,11 +9,13 @@ from .perturbation import perturbation_curves
 from .scores import score_table
 from .segments import show_dendrogram, show_scene, show_segments
 from .text import layer_words, sentence_matrix, show_evidence
+from .training import loss_curve
 
 __all__ = [
     "compare_methods",
     "layer_strip",
     "layer_words",
+    "loss_curve",
     "perturbation_curves",
     "score_table",
     "sentence_matrix",
