@@ -8,7 +8,7 @@ import pytest
 import ultra_kit
 
 ROOT = Path(ultra_kit.__file__).parent
-CORE = """types rle synthetic models gallery capture scores relevance heads baselines segmentation selection words language
+CORE = """types rle synthetic models gallery capture scores engine planning progress relevance heads gradients baselines segmentation selection words language
 evidence faithfulness perturbation transform embedding metrics clicks datasets classes evaluate validation storage
 verification""".split()
 VIEWS = "plots pages widgets notebook_html export cli __main__".split()
