@@ -1,7 +1,9 @@
 """W: the loss by hand, the maps against the engine, and training that is blind, repeatable and leaves no trace."""
 
+import importlib.util
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from ultra_kit.cli import app
 from ultra_kit.models.card import weights_hash
 from ultra_kit.transform import Transform, self_consistency, train_transform
 from ultra_kit.transform.consistency import LOSSES, affinity, first_steps
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +160,19 @@ def test_an_orthogonal_matrix_changes_nothing(model, images):
     turn, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((12, 12)))
     turned, plain = (uk.explain(cap, layer=2, transform=t).values for t in (turn, None))
     np.testing.assert_allclose(turned, plain, atol=1e-5)
+
+
+def test_benchmark_makes_the_maps_of_explain(model, images):
+    spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks" / "bench_transform.py")
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    cap = uk.capture(model, images[0])
+    w = np.random.default_rng(0).standard_normal((12, 12))
+    tokens = np.array([2, 9])
+    found = bench.maps_of(cap, 2, tokens, w, ("positive", "negative"), (1.0, 4.0))
+    for (rule, scale), maps in found.items():
+        wanted = uk.explain(cap, layer=2, tokens=tokens, rule=rule, transform=scale * w)
+        np.testing.assert_allclose(maps.values, wanted.values, rtol=1e-4, atol=1e-6)
 
 
 def test_file_holds_matrix_curve_and_card(model, images, tmp_path):
