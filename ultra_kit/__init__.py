@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # where a verb and its module share a name, a type checker would see the module
     from .capture import capture as capture
+    from .evaluate import evaluate as evaluate
     from .evidence import evidence as evidence
 
 __version__ = "0.1.0"
@@ -35,6 +36,8 @@ _EXPORTS = {
     "ConstantNormWarning": "relevance",
     "segment": "segmentation",
     "Segmentation": "segmentation",
+    "select": "selection",
+    "Selection": "selection",
     "summarize": "language",
     "Summary": "language",
     "evidence": "evidence",
@@ -49,11 +52,13 @@ _EXPORTS = {
     "open": "storage",
     "verify": "verification",
     "Verification": "verification",
+    "evaluate": "evaluate",
+    "Evaluation": "evaluate",
     "to_rle": "rle",
     "from_rle": "rle",
     "export_html": "export",
 }
-_MODULES = ("validation", "baselines", "synthetic", "metrics", "perturbation", "datasets", "plots", "widgets")
+_MODULES = ("clicks", "validation", "baselines", "synthetic", "metrics", "perturbation", "datasets", "plots", "widgets")
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 
