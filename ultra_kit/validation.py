@@ -1,4 +1,4 @@
-"""Explanation maps against the known truth of synthetic scenes."""
+"""Explanation maps against the known truth of synthetic scenes, evidence against that of briefs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from tqdm.auto import tqdm
 
 from . import metrics
 from .capture import capture
+from .evidence import Evidence
+from .language import Summary, summarize
 from .segmentation import segment
-from .synthetic import Scene, scene
+from .synthetic import Brief, Scene, brief, scene
 from .types import Capture, ExplanationMaps
 
 Maker = Callable[..., ExplanationMaps]
 """Called as ``make(capture, tokens=indices)``: `ultra_kit.explain` and the baselines, or a `functools.partial` of one."""
+
+Reader = Callable[..., Evidence]
+"""Called as ``read(summary, words=indices)``: a `functools.partial` of `ultra_kit.evidence`."""
 
 MEASURES = {
     "AP": metrics.average_precision,
@@ -119,8 +124,7 @@ def score_maps(
         rows.setdefault("chance", []).append(np.repeat(chance[:, None], len(MEASURES), 1))
     if not rows:
         raise ValueError("seeds must give at least one scene with an object of four patches, got none")
-    means = {name: np.nanmean(np.concatenate(parts), axis=0) for name, parts in rows.items()}
-    return {name: dict(zip(MEASURES, mean.tolist(), strict=True)) for name, mean in means.items()}
+    return _means(rows)
 
 
 def score_segments(
@@ -157,9 +161,107 @@ def score_segments(
     return {name: float(np.mean(v)) for name, v in rows.items()}
 
 
+def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:
+    """The words of a brief's summary that state a fact, with the truth of their evidence.
+
+    Parameters
+    ----------
+    b : Brief
+    s : Summary
+        Of ``b.document``, its text the words of ``b.summary``.
+
+    Returns
+    -------
+    words : ndarray of shape (T,), int64
+        Indices into ``s.words``, ascending.
+    truth : ndarray of bool, shape (T, document words)
+        Row t: the document words from which word t must come.
+
+    Raises
+    ------
+    ValueError
+        If the summary is of another document or says something else.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> b = uk.synthetic.brief(0)
+    >>> s = uk.summarize(uk.load("briefs", pretrained=False), b.document, summary=b.summary)
+    >>> words, truth = source_words(b, s)
+    >>> s.words[words[0]].text, [w.text for w, true in zip(s.document_words, truth[0]) if true]
+    ('mudslide', ['mudslide', 'mudslide', 'mudslide', 'mudslide', 'mudslide'])
+    """
+    if tuple(w.text for w in s.document_words) != b.words:
+        raise ValueError("the summary must be of the brief's document")
+    if (said := tuple(w.text for w in s.words)) != b.summary_words:
+        raise ValueError(f"the summary must be {' '.join(b.summary_words)!r}, got {' '.join(said)!r}")
+    words = np.array([i for i, source in enumerate(b.sources) if source], dtype=np.int64)
+    truth = np.zeros((len(words), len(b.words)), dtype=bool)
+    for row, i in enumerate(words):
+        truth[row, list(b.sources[i])] = True
+    return words, truth
+
+
+def score_evidence(
+    model: Any, methods: Mapping[str, Reader], seeds: Iterable[int], *, progress: bool = True
+) -> dict[str, dict[str, float]]:
+    """Score evidence on briefs: how well it finds the document words that a summary word comes from.
+
+    The model reads each brief's true summary, whatever it would have written. Only words that state a
+    fact are scored, and only on the words of the document, where a summary word's own position is not.
+
+    Parameters
+    ----------
+    model : Backbone
+    methods : mapping of str to callable
+        Each is called as ``read(summary, words=indices)``.
+    seeds : iterable of int
+        Of `ultra_kit.synthetic.brief`. Choose layers, scores and rules on other briefs.
+    progress : bool, default True
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        ``{method: {"AP": ..., "pointing": ..., "energy": ...}}``, means over all words, and the same
+        for ``"chance"``: the true words' share of the document.
+
+    Raises
+    ------
+    ValueError
+        If there is no seed.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> model = uk.load("briefs", pretrained=False)
+    >>> scores = score_evidence(model, {"ULTra": uk.evidence}, [1], progress=False)
+    >>> sorted(scores)
+    ['ULTra', 'chance']
+    """
+    rows: dict[str, list[np.ndarray]] = {}
+    for b in map(brief, tqdm(list(seeds), unit="brief", disable=not progress)):
+        s = summarize(model, b.document, summary=b.summary)
+        words, truth = source_words(b, s)
+        # The measures leave out a position of each row: a column is put in front for it.
+        own, true = np.zeros(len(words), np.int64), np.pad(truth, ((0, 0), (1, 0)))
+        for name, read in methods.items():
+            found = np.pad(read(s, words=words).matrix, ((0, 0), (1, 0)))
+            rows.setdefault(name, []).append(np.stack([f(found, own, true) for f in MEASURES.values()], 1))
+        rows.setdefault("chance", []).append(np.repeat(truth.mean(1)[:, None], len(MEASURES), 1))
+    if not rows:
+        raise ValueError("seeds must hold at least one, got none")
+    return _means(rows)
+
+
 def _captures(model: Any, seeds: Iterable[int], progress: bool) -> Iterable[tuple[Scene, Capture]]:
     for s in map(scene, tqdm(list(seeds), unit="scene", disable=not progress)):
         yield s, capture(model, s.image)
+
+
+def _means(rows: Mapping[str, list[np.ndarray]]) -> dict[str, dict[str, float]]:
+    means = {name: np.nanmean(np.concatenate(parts), axis=0) for name, parts in rows.items()}
+    return {name: dict(zip(MEASURES, mean.tolist(), strict=True)) for name, mean in means.items()}
 
 
 def _grid(cap: Capture) -> tuple[int, int]:
