@@ -48,7 +48,14 @@ def written(obj, tmp_path, **options) -> str:
 
 
 @pytest.mark.parametrize(
-    "obj", [image_maps(), text_maps(HOSTILE), uk.segment(image_maps())], ids=["image", "text", "segments"]
+    "obj",
+    [
+        image_maps(),
+        text_maps(HOSTILE),
+        uk.segment(image_maps()),
+        uk.widgets.TokenExplorer(image_maps(), names=[HOSTILE]),
+    ],
+    ids=["image", "text", "segments", "view"],
 )
 def test_pages_hold_everything_and_text_stays_text(obj, tmp_path):
     page = written(obj, tmp_path, title=HOSTILE)
@@ -81,11 +88,15 @@ def test_views_with_imports_are_refused():
             pages._inline(source)
 
 
-def test_too_many_values_are_cut_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("ultra_kit.export.MAX_VALUES", 13)  # 6 a map: two fit
-    page = written(image_maps(), tmp_path)
-    assert "4 further maps are not in this file" in page
-    assert '"tokens": [0, 1]' in page
+def test_bytes_of_a_view_travel_deflated_where_that_helps():
+    import base64
+    import zlib
+
+    for data in (bytes(1000), np.random.default_rng(0).bytes(1000)):
+        text, deflated = pages._pack(data)
+        packed = base64.b64decode(text)
+        assert (zlib.decompress(packed) if deflated else packed) == data
+        assert deflated == (len(set(data)) == 1)
 
 
 def test_figures_become_pages(tmp_path):

@@ -89,12 +89,15 @@ class View(traitlets.HasTraits):
         return self._save(path, "svg")
 
     def _save(self, path: str | os.PathLike[str], kind: str) -> Path:
+        import matplotlib
+
         target = Path(path)
-        # No date inside: the same state gives the same file.
+        # No date and no random names inside: the same state gives the same file.
         options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.figure().savefig(target, format=kind, bbox_inches="tight", **options)
+            with matplotlib.rc_context({"svg.hashsalt": self._name}):
+                self.figure().savefig(target, format=kind, bbox_inches="tight", **options)
         except OSError as error:
             raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
         return target
