@@ -6,7 +6,8 @@ Three label-free terms on images of `ultra_kit.synthetic.scene` and their captio
    masked patch, the prototype to which a slowly moving teacher, who sees all, assigns that patch;
    the teacher's assignments are balanced by Sinkhorn-Knopp;
 2. phrase-to-patch contrast: each noun phrase of a caption is compared with every patch, pooled over
-   the patches, and must tell the images that it describes from the others of the batch (sigmoid);
+   the patches, and must tell the images that it describes from the others of the batch (sigmoid),
+   and its best patches must tell it from the same phrase with other shapes;
 3. caption-to-image contrast (InfoNCE) on the class token.
 
 There is no norm after the last block: a token is as long as it is sure, so that ||z||, which the
@@ -29,6 +30,7 @@ from torch import nn
 
 from ultra_kit.models.scenes import TextTower, Vocabulary, build_vision
 from ultra_kit.synthetic import scene
+from ultra_kit.synthetic.scenes import SHAPES
 
 LEFT = ("mask_token", "scale", "bias")
 """Parameters of the student that only training needs."""
@@ -80,6 +82,12 @@ def build_2d_sincos(width: int, grid: int) -> torch.Tensor:
     one = torch.cat([torch.sin(at[:, None] * f), torch.cos(at[:, None] * f)], 1)
     rows = one[:, None].expand(grid, grid, -1)
     return torch.cat([rows, rows.transpose(0, 1)], -1).reshape(1, grid * grid, width)
+
+
+def rivals(phrase: str) -> list[str]:
+    """The phrase with each of the other shapes in place of its own; of a ground, nothing."""
+    start, _, last = phrase.rpartition(" ")
+    return [f"{start} {shape}" for shape in SHAPES if shape != last] if last in SHAPES else []
 
 
 class Kind:
@@ -191,6 +199,7 @@ def main() -> None:
     p.add_argument("--phrase", type=float, default=1.0)
     p.add_argument("--sharpness", type=float, default=8.0, help="logits are this times <latent, text>")
     p.add_argument("--named", type=float, default=1.0)
+    p.add_argument("--rivals", type=float, default=0.5)
     p.add_argument("--look", type=float, default=0.5)
     p.add_argument("--mosaic", type=float, default=0.6, help="share of the steps that take mosaics")
     p.add_argument("--caption", type=float, default=0.3)
@@ -225,6 +234,11 @@ def main() -> None:
     vocabulary = Vocabulary()
     table: dict[str, int] = {}
     kinds = {name: Kind(part, table, vocabulary) for name, part in pool.items()}
+    others = {
+        table[p]: [table.setdefault(r, len(table)) for r in rivals(p)]
+        for p in list(table)
+        if len(content_words(p)) == 3
+    }
     tokens = vocabulary.encode(list(table))
 
     model = Student(
@@ -332,6 +346,22 @@ def main() -> None:
             losses["phrase"] = (
                 a.phrase * F.binary_cross_entropy_with_logits(logit, y, reduction="none").sum() / y.sum()
             )
+            if a.rivals:
+                # An object's patches tell its shape from three that the caption does not name.
+                pairs = [(b, k) for b, i in enumerate(pick) for k in kind.nouns[i] if others.get(k)]
+                absent = [[r for r in others[k] if r not in kind.nouns[pick[b]]] for b, k in pairs]
+                named = torch.tensor(
+                    [[k, *rng.choice(r, 3, replace=False)] for (_, k), r in zip(pairs, absent, strict=True)]
+                )
+                image = torch.tensor([b for b, _ in pairs], device=device)
+                best = s[image, [column[k] for _, k in pairs]].topk(a.best, dim=-1).indices
+                texts = model.text(tokens[named.flatten()].to(device)).unflatten(0, named.shape)
+                told = (
+                    a.sharpness * torch.einsum("pbd,prd->pr", regions[image[:, None], best], texts) / a.best
+                )
+                losses["rivals"] = a.rivals * F.cross_entropy(
+                    told, torch.zeros(len(pairs), dtype=torch.long, device=device)
+                )
             if a.named:
                 # Self-distillation once more, with the batch's noun phrases as prototypes: the student
                 # names what it cannot see, as the teacher does who sees it.
