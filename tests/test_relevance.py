@@ -391,6 +391,8 @@ def test_plan_says_what_a_run_takes(small):
         (dict(score="towards"), ValueError, "needs a direction"),
         (dict(score="sum", towards=np.ones(5)), ValueError, "leave out score"),
         (dict(transform=np.eye(5), towards=np.ones(5)), ValueError, "leave out score"),
+        (dict(towards="red"), TypeError, "array of numbers, got the text 'red'"),
+        (dict(transform="W"), TypeError, "array of numbers"),
         (dict(towards=np.ones(4)), ValueError, r"shape \(5,\)"),
         (dict(towards=np.ones((2, 5))), ValueError, r"\(6, 5\)"),
         (dict(towards=np.array([1, 1, 1, 1, np.nan])), ValueError, "finite"),
@@ -409,6 +411,12 @@ def test_refuses(small, options, error, words):
     for function in (uk.explain, uk.plan):
         with pytest.raises(error, match=words):
             function(small, **options)
+
+
+def test_refuses_what_is_no_capture():
+    for function in (uk.explain, uk.plan):
+        with pytest.raises(TypeError, match=r"Capture is needed, got str; make one with ultra_kit\.capture"):
+            function("picture.png")
 
 
 def test_a_missing_gradient_is_an_error():

@@ -158,6 +158,10 @@ def make_job(
     ValueError, TypeError, UltraError
         As for `ultra_kit.explain`.
     """
+    if not isinstance(cap, Capture):
+        raise TypeError(
+            f"a Capture is needed, got {type(cap).__name__}; make one with ultra_kit.capture(model, x)"
+        )
     number, index = cap.layer_index(layer), cap.token_indices(tokens)
     check_rule(rule)
     f = make_score(cap, len(index), score, towards, transform)

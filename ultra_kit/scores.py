@@ -62,9 +62,17 @@ def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform:
     ------
     ValueError
         For an unknown score, arguments that contradict each other, or a wrong shape.
+    TypeError
+        For a text in place of a direction or a matrix.
     UltraError
         If the score is "head" and the model has none.
     """
+    for name, array in (("towards", towards), ("transform", transform)):
+        if isinstance(array, str):
+            raise TypeError(
+                f"{name} must be an array of numbers, got the text {array!r}; a model that reads texts turns them "
+                "into a head: score='head' on model.zero_shot(texts)"
+            )
     if score not in SCORES:
         raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
     if towards is not None:
