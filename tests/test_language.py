@@ -118,8 +118,23 @@ def test_the_models_own_greedy_words_are_the_likeliest(lm):
     with torch.no_grad():
         stock = lm.module(input_ids=ids_of(s)).logits[0]
     assert stock[s.span[0] - 1 : s.span[1] - 1].argmax(-1).tolist() == list(s.token_ids)
-    beams = uk.summarize(lm, DOCUMENT, max_new_tokens=5, num_beams=3)
-    assert beams.token_ids
+
+
+def test_beams_are_kept_by_their_whole_probability(lm):
+    s = uk.summarize(lm, DOCUMENT, max_new_tokens=3, num_beams=3)
+    start = ids_of(s)[0, : s.span[0]].tolist()
+    beams = [(0.0, ())]
+    for _ in range(3):
+        grown = []
+        for total, said in beams:
+            with torch.no_grad():
+                each = lm.module(input_ids=torch.tensor([[*start, *said]])).logits[0, -1].log_softmax(-1)
+            grown += [(total + float(each[t]), (*said, int(t))) for t in each.topk(3).indices]
+        beams = sorted(grown, reverse=True)[:3]
+    assert (
+        lm.tokenizer.eos_token_id not in beams[0][1]
+    )  # a beam that ends early would be weighed by its length
+    assert s.token_ids == beams[0][1]
 
 
 def test_encoder_and_decoder(seq2seq):
@@ -456,6 +471,25 @@ def test_figures_of_layers_and_sentences(s):
     matrix = uk.plots.sentence_matrix(several[0]).axes[0].images[0].get_array()
     assert matrix.shape == (1, 4)
     np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-5)
+
+
+def columns_of(figure):
+    return {t.get_text(): t.get_position() for t in figure.axes[0].texts}
+
+
+def test_lines_of_the_drawn_document(lm):
+    long = "z" * 50
+    s = uk.summarize(lm, f"Abc defg hijklm, {long} no.", summary="no")
+    at = columns_of(uk.plots.show_evidence(uk.evidence(s, layer=1, progress=False), columns=15))
+    assert at["defg"] == (4, 0.52) and at["hijklm"] == (9, 0.52)
+    assert at[","] == (15, 0.52)  # hangs over the edge of a full line
+    assert at["z" * 14 + "…"] == (0, 1.52) and at["no"] == (0, 2.52)
+
+
+def test_a_text_that_runs_to_the_left_starts_at_the_right(lm):
+    s = uk.summarize(lm, "שלום עולם", summary="no")
+    at = columns_of(uk.plots.show_evidence(uk.evidence(s, layer=1, progress=False), columns=30))
+    assert at["שלום"][0] == 30 - 4 and at["עולם"][0] == 30 - 9
 
 
 def test_the_command_line_summarises_a_file(bytes_lm, tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,11 +18,23 @@ from ..evidence import Evidence
 from ..words import Word, split_words
 from ._style import FOCUS, panels, styled
 
-_FONT = {"family": "monospace", "fontsize": 13, "parse_math": False, "va": "center"}
+_FONT = {"fontsize": 13, "parse_math": False, "va": "center"}
 _CELL = 0.602 * 13 / 72  # width in inches of a character of the font above
 _LINE = 1.55 * 13 / 72
 _COLOURS = mpl.colormaps["YlOrBr"]
 _DEEPEST = 0.62  # black text is read on everything up to here
+_OTHER_SCRIPTS = (
+    "DejaVu Sans",
+    "Noto Sans Mono CJK JP",
+    "Noto Sans CJK JP",
+    "Noto Emoji",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+"""Where characters are looked for that the fixed-width font has not."""
 
 
 @styled
@@ -126,7 +140,7 @@ def layer_words(evidences: Sequence[Evidence], word: int, *, n: int = 24) -> Fig
             rows[:, shown],
             words,
             [f"layer {e.layer}" for e in evidences],
-            f"“{evidences[0].words[word]}”",
+            f"where “{evidences[0].words[word]}” comes from, layer by layer (each row's largest value is darkest)",
         )
     return figure
 
@@ -157,7 +171,12 @@ def sentence_matrix(ev: Evidence) -> Figure:
     columns = [_shortened(document, ev.document, bounds) for bounds in ev.document_sentences]
     rows = [_shortened(summary, ev.text, bounds) for bounds in ev.sentences]
     with panels(1, 1, panel=(4.6 + 0.6 * len(columns), 3.4 + 0.55 * len(rows))) as (figure, axes):
-        _matrix(axes[0, 0], mass, columns, rows, "summary sentences by document sentences")
+        _matrix(axes[0, 0], mass, columns, rows, "per cent of each summary sentence, by document sentence")
+        for (i, j), share in np.ndenumerate(mass):
+            deep = share > 0.6 * mass.max()
+            axes[0, 0].text(
+                j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if deep else "black"
+            )
     return figure
 
 
@@ -171,6 +190,27 @@ def _matrix(ax: Axes, values: np.ndarray, columns: list[str], rows: list[str], t
 def _shortened(words: Sequence[Word], text: str, bounds: tuple[int, int], longest: int = 30) -> str:
     said = " ".join(text[words[bounds[0]].start : words[bounds[1] - 1].end].split())
     return said if len(said) <= longest else said[: longest - 1] + "…"
+
+
+@cache
+def _families() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["monospace", *(name for name in _OTHER_SCRIPTS if name in installed)]
+
+
+def _runs_left(words: Sequence[Word]) -> bool:
+    """Whether the first letter of a text is of a script that is written to the left."""
+    ways = (unicodedata.bidirectional(c) for w in words for c in w.text)
+    return next((way for way in ways if way in ("L", "R", "AL")), "L") != "L"
+
+
+def _cut(text: str, columns: int) -> str:
+    """A word that is longer than a line, cut to it."""
+    if _cells(text) <= columns:
+        return text
+    while _cells(text) >= columns:
+        text = text[:-1]
+    return text + "…"
 
 
 def _cells(text: str) -> int:
@@ -192,8 +232,10 @@ def _flow(words: Sequence[Word], text: str, columns: int) -> list[tuple[int, int
         between = text[end : word.start]
         if "\n" in between and out:
             line, at = line + 1, 0
-        width, gap = _cells(word.text), 1 if between and at else 0
-        if at and at + gap + width > columns:
+        width, gap = min(_cells(word.text), columns), 1 if between and at else 0
+        # A point or comma at the end of a full line hangs over its edge, rather than to begin the next.
+        hangs = not between and width == 1 and not word.text.isalnum()
+        if at and at + gap + width > columns + hangs:
             line, at, gap = line + 1, 0, 0
         out.append((line, at + gap, width))
         at, end = at + gap + width, word.end
@@ -212,7 +254,10 @@ def _write(
 ) -> None:
     ax.set(xlim=(0, columns), ylim=(lines, 0))
     ax.axis("off")
+    leftwards = _runs_left(words)
     for i, (word, (line, column, width)) in enumerate(zip(words, places, strict=True)):
+        if leftwards:
+            column = columns - column - width
         if shades is not None and shades[i] > 0:
             colour = _COLOURS(_DEEPEST * float(shades[i]))
             ax.add_patch(
@@ -221,4 +266,4 @@ def _write(
         if i == chosen:
             box = (column - 0.25, line + 0.04)
             ax.add_patch(Rectangle(box, width + 0.5, 0.92, fill=False, edgecolor=FOCUS, linewidth=2.5))
-        ax.text(column, line + 0.52, word.text, **_FONT)  # type: ignore[arg-type]
+        ax.text(column, line + 0.52, _cut(word.text, columns), family=_families(), **_FONT)  # type: ignore[arg-type]
