@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 import ultra_kit as uk
 from ultra_kit.synthetic import brief
@@ -38,6 +39,29 @@ def test_the_truth_scores_one_and_a_constant_scores_chance(model):
     )
     for row in (scores["silent"], scores["chance"]):
         assert row == pytest.approx(dict.fromkeys(("AP", "pointing", "energy"), expected))
+
+
+def test_only_words_that_the_model_gets_right():
+    model = uk.load("briefs", pretrained=False)
+    seen = []
+
+    def watching(s, words):
+        with torch.no_grad():
+            best = model.module(**s.capture.inputs).logits[0].argmax(-1).tolist()
+        ids = s.capture.inputs["input_ids"][0].tolist()
+        for w in words:
+            at = s.words[w].tokens
+            seen.append(all(best[p - 1] == ids[p] for p in at))
+        return uk.evidence(s, words=words, layer=1)
+
+    score_evidence(model, {"watching": watching}, SEEDS, progress=False)
+    assert not all(seen)
+    with torch.no_grad():  # a model that says "struck" after everything knows not one fact
+        model.module.model.norm.weight.zero_()
+    seen.clear()
+    with pytest.raises(ValueError, match="at least one word to score"):
+        score_evidence(model, {"watching": watching}, SEEDS, known=True, progress=False)
+    assert not seen
 
 
 def test_fact_words_and_their_sources(model):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from . import metrics
@@ -203,7 +204,12 @@ def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:
 
 
 def score_evidence(
-    model: Any, methods: Mapping[str, Reader], seeds: Iterable[int], *, progress: bool = True
+    model: Any,
+    methods: Mapping[str, Reader],
+    seeds: Iterable[int],
+    *,
+    known: bool = False,
+    progress: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Score evidence on briefs: how well it finds the document words that a summary word comes from.
 
@@ -217,6 +223,9 @@ def score_evidence(
         Each is called as ``read(summary, words=indices)``.
     seeds : iterable of int
         Of `ultra_kit.synthetic.brief`. Choose layers, scores and rules on other briefs.
+    known : bool, default False
+        Only words of which every token is the model's first choice: what a model gets wrong it did not
+        make from the true source.
     progress : bool, default True
         Show a bar.
 
@@ -229,7 +238,7 @@ def score_evidence(
     Raises
     ------
     ValueError
-        If there is no seed.
+        If there is no seed, or no word to score.
 
     Examples
     --------
@@ -243,6 +252,11 @@ def score_evidence(
     for b in map(brief, tqdm(list(seeds), unit="brief", disable=not progress)):
         s = summarize(model, b.document, summary=b.summary)
         words, truth = source_words(b, s)
+        if known:
+            kept = np.array([_known(s, int(w)) for w in words])
+            words, truth = words[kept], truth[kept]
+        if not len(words):
+            continue
         # The measures leave out a position of each row: a column is put in front for it.
         own, true = np.zeros(len(words), np.int64), np.pad(truth, ((0, 0), (1, 0)))
         for name, read in methods.items():
@@ -250,13 +264,21 @@ def score_evidence(
             rows.setdefault(name, []).append(np.stack([f(found, own, true) for f in MEASURES.values()], 1))
         rows.setdefault("chance", []).append(np.repeat(truth.mean(1)[:, None], len(MEASURES), 1))
     if not rows:
-        raise ValueError("seeds must hold at least one, got none")
+        raise ValueError("seeds must give at least one word to score, got none")
     return _means(rows)
 
 
 def _captures(model: Any, seeds: Iterable[int], progress: bool) -> Iterable[tuple[Scene, Capture]]:
     for s in map(scene, tqdm(list(seeds), unit="scene", disable=not progress)):
         yield s, capture(model, s.image)
+
+
+def _known(s: Summary, word: int) -> bool:
+    """Whether every token of a summary word is the model's first choice."""
+    at = s.positions(word)
+    with torch.no_grad():
+        chosen = s.capture.model.head(s.capture.latents[-1][torch.as_tensor(at)].detach()).argmax(-1)  # type: ignore[union-attr]
+    return chosen.tolist() == [s.token_ids[p + 1 - s.span[0]] for p in at.tolist()]
 
 
 def _means(rows: Mapping[str, list[np.ndarray]]) -> dict[str, dict[str, float]]:
