@@ -101,10 +101,11 @@ function pictureAddress(data) {
   return URL.createObjectURL(new Blob([data]));
 }
 
-// An image in a frame that the pointer and the keyboard can reach.
+// An image in a frame that the pointer and the keyboard can reach; a tall one is kept within a screen.
 function pictureBox(parent, address, aspect, label) {
   const box = element("div", "uk-picture", parent);
   box.style.aspectRatio = String(aspect);
+  box.style.maxWidth = `${30 * aspect}rem`;
   if (address) {
     const image = element("img", "uk-input", box);
     image.src = address;
