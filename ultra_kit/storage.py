@@ -29,6 +29,7 @@ TYPES = {
     "Layout": "types",
     "ExplanationMaps": "types",
     "Segmentation": "segmentation",
+    "Selection": "selection",
     "Evidence": "evidence",
 }
 """Dataclasses that may be stored, and their module. A new result type needs only a line here."""
@@ -249,4 +250,7 @@ def _inconsistency(obj: Any) -> str:
         return f"{obj.values.shape} values for {len(obj.tokens)} tokens of {layout.n_tokens} positions"
     if hasattr(obj, "labels") and obj.labels.shape != tuple(layout.size):
         return f"{obj.labels.shape} labels for an image of {layout.size} pixels"
+    if hasattr(obj, "mask") and hasattr(obj, "relevance"):
+        shapes = {obj.mask.shape, obj.relevance.shape, tuple(layout.size)}
+        return "" if len(shapes) == 1 else f"mask, relevance and image of different shapes: {sorted(shapes)}"
     return ""

@@ -15,6 +15,7 @@ from .capture import capture
 from .models import load
 from .relevance import explain
 from .segmentation import Segmentation, segment
+from .selection import Selection, select
 from .types import Backbone, ExplanationMaps, UltraError
 
 
@@ -28,7 +29,7 @@ class Verification:
         Whether the difference stayed within the tolerance.
     difference : float
         Maps: largest difference of two values, as a share of the largest value stored.
-        Segments: share of the pixels that changed segment.
+        Segments: share of the pixels that changed segment. Selections: that are in one mask only.
     tolerance : float
     message : str
         The finding in one sentence, with what differs in the surroundings (weights, versions).
@@ -163,7 +164,18 @@ def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     )
 
 
+def _replay_selection(stored: Selection, model: Backbone) -> float:
+    made = stored.card["selection"]
+    picked = np.concatenate([stored.tokens, stored.unwanted_tokens])
+    few = made["combine"] == "difference" and made["box"] is None
+    tokens = np.unique(picked) if few else stored.layout.content
+    maps = _explain_again(stored.card, tokens, stored.input, model)
+    again = select(capture(model, stored.input), maps=maps, **made)
+    return float((again.mask != stored.mask).mean()) if again.mask.shape == stored.mask.shape else math.inf
+
+
 _REPLAYS: dict[str, Callable[[Any, Backbone], float]] = {
     "ExplanationMaps": _replay_maps,
     "Segmentation": _replay_segments,
+    "Selection": _replay_selection,
 }
