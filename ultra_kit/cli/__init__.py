@@ -2,6 +2,7 @@
 
 from . import images as images
 from . import measuring as measuring
+from . import selection as selection
 from . import text as text
 from . import training as training
 from .common import app as app

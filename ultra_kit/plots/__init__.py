@@ -8,6 +8,7 @@ from .maps import compare_methods, layer_strip, show_map, token_grid
 from .perturbation import perturbation_curves
 from .scores import score_table
 from .segments import show_dendrogram, show_scene, show_segments
+from .selection import show_selection
 from .text import layer_words, sentence_matrix, show_evidence
 from .training import loss_curve
 
@@ -24,5 +25,6 @@ __all__ = [
     "show_map",
     "show_scene",
     "show_segments",
+    "show_selection",
     "token_grid",
 ]
