@@ -17,7 +17,8 @@ How to add a view
    ``function render({ model, el })``, which fills the element `el` and returns a function that cleans
    up, and its last line is ``export default { render };``. The functions of ``common.js`` stand in
    front of it (`ultra_kit.pages.view_script`), so it calls ``element``, ``bytes``, ``slider`` and the
-   rest as if they were its own, and must not define the same names. The root has the class
+   rest as if they were its own, and must not define the same names. A long script may put parts of
+   itself into ``name_*.js``. The root has the class
    ``uk-view``. The same text runs in three hosts; all it may ask of any is
    ``model.get/set/on/off/save_changes/send``. Text of users enters by ``textContent`` only.
    Shared styles are in ``views.css``; a ``name.css`` beside the script is added if there is one.
@@ -34,6 +35,8 @@ How to add a view
 
 from .base import View
 from .segment import SegmentExplorer
+from .summary import SummaryExplorer
 from .token import TokenExplorer
+from .workbench import Workbench, workbench
 
-__all__ = ["SegmentExplorer", "TokenExplorer", "View"]
+__all__ = ["SegmentExplorer", "SummaryExplorer", "TokenExplorer", "View", "Workbench", "workbench"]

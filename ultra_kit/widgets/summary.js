@@ -1,0 +1,438 @@
+// SummaryExplorer: choose words of a summary, see which words of the document they came from.
+//
+// Keys that never change: document and summary (sentences: first, the index of the first word; pairs of what
+// stands before a word and the word; tail), n_words, books (the evidence of one kind at one layer: kind, layer,
+// contrast, rows, which are summary words, shares of each, unused sentences and weak words, or null where that is
+// not known), matrix (float32, the rows of all books), explained, layers, kinds, can_contrast, left_out, lut.
+// Keys of the state: chosen (summary words), layer, kind, beside, contrast, coverage.
+// A document word's value is the sum over the chosen words; its colour is lut[round(255 * value / largest)].
+
+const STATE = ["chosen", "layer", "kind", "beside", "contrast", "coverage"];
+const PLACES = [["document", "#e3a23b"], ["summary so far", "#9cc3e4"], ["special tokens", "#bdbdc6"], ["prompt", "#a9d6b5"]];
+
+// The evidence that is here: find(kind, layer, contrast, words) sums it, or gives undefined.
+function makeShelf(model) {
+  const n = model.get("n_words");
+  const shelf = new Map();
+  const name = (kind, layer, contrast) => JSON.stringify([kind, layer, contrast]);
+
+  function add(book, numbers) {
+    const key = name(book.kind, book.layer, book.contrast);
+    if (!shelf.has(key)) shelf.set(key, { rows: new Map(), unused: null, weak: null });
+    const known = shelf.get(key);
+    book.rows.forEach((word, i) => {
+      known.rows.set(word, { values: numbers.subarray(i * n, (i + 1) * n), shares: book.shares[i] });
+    });
+    if (book.unused) Object.assign(known, { unused: book.unused, weak: book.weak });
+  }
+
+  const all = new Float32Array(bytes(model, "matrix").buffer);
+  let start = 0;
+  for (const book of model.get("books")) {
+    add(book, all.subarray(start, start + book.rows.length * n));
+    start += book.rows.length * n;
+  }
+  return {
+    add,
+    has: (test) => [...shelf.keys()].some((key) => test(...JSON.parse(key))),
+    coverage: (key) => shelf.get(name(...key)) || { unused: null, weak: null },
+    find: (key, words) => {
+      const rows = words.map((w) => (shelf.get(name(...key)) || { rows: new Map() }).rows.get(w));
+      if (!rows.length || rows.some((row) => !row)) return undefined;
+      const values = new Float64Array(n);
+      for (const row of rows) row.values.forEach((v, i) => { values[i] += v; });
+      const shares = PLACES.map((_, i) => rows.reduce((sum, row) => sum + row.shares[i], 0) / rows.length);
+      return { values, shares, top: values.reduce((a, b) => Math.max(a, b), 0) };
+    },
+  };
+}
+
+// A sentence as spans, one a word; the text content is the text's own characters.
+function writeSentence(parent, sentence, spans) {
+  const line = element("span", "uk-sum-text", parent);
+  line.dir = "auto";
+  sentence.pairs.forEach(([before, word], i) => {
+    if (before) line.append(before);
+    const span = element("span", "uk-sum-word", line, word);
+    span.dataset.word = sentence.first + i;
+    spans.push(span);
+  });
+  if (sentence.tail) line.append(sentence.tail);
+  return line;
+}
+
+function wordOf(event) {
+  const span = event.target.closest ? event.target.closest("[data-word]") : null;
+  return span ? Number(span.dataset.word) : -1;
+}
+
+// The summary, whose words and sentences can be chosen.
+function makeSummary(root, model, handlers) {
+  const explained = new Set(model.get("explained"));
+  const box = element("div", "uk-sum-said", root);
+  box.tabIndex = 0;
+  box.setAttribute("role", "listbox");
+  box.setAttribute("aria-multiselectable", "true");
+  box.setAttribute("aria-label", "Words of the summary; arrow keys choose");
+  const spans = [];
+  const sentences = model.get("summary").map((sentence, k) => {
+    const words = sentence.pairs.map((_, i) => sentence.first + i).filter((w) => explained.has(w));
+    const line = element("div", "uk-sum-line", box);
+    const mark = button(line, `sentence ${k + 1}`, () => handlers.choose(words), "Choose the whole sentence");
+    mark.disabled = !words.length;
+    mark.addEventListener("pointerenter", () => handlers.over(words));
+    mark.addEventListener("pointerleave", handlers.leave);
+    writeSentence(line, sentence, spans);
+    return words;
+  });
+  spans.forEach((span, w) => {
+    span.setAttribute("role", "option");
+    if (!explained.has(w)) span.classList.add("uk-sum-mute");
+  });
+  box.addEventListener("pointerover", (event) => {
+    const word = wordOf(event);
+    if (explained.has(word)) handlers.over([word]);
+  });
+  box.addEventListener("pointerleave", handlers.leave);
+  box.addEventListener("click", (event) => {
+    const word = wordOf(event);
+    if (explained.has(word)) handlers.pick(word, event.shiftKey);
+  });
+  const mark = (words, weak) => spans.forEach((span, w) => {
+    span.classList.toggle("uk-sum-on", words.includes(w));
+    span.classList.toggle("uk-sum-weak", weak.includes(w));
+    span.setAttribute("aria-selected", String(words.includes(w)));
+    span.title = weak.includes(w) ? "weak support in the document" : "";
+  });
+  return { box, spans, sentences, mark };
+}
+
+// The document under one kind of evidence, with its colour bar.
+function makePanel(stage, model) {
+  const lut = bytes(model, "lut");
+  const panel = element("figure", "uk-sum-panel", stage);
+  const heading = element("figcaption", "", panel);
+  const bar = legend(panel, lut, "");
+  const missing = element("p", "uk-sum-missing", panel);
+  const list = element("div", "uk-sum-list", panel);
+  const spans = [];
+  const rows = model.get("document").map((sentence, k) => {
+    const row = element("div", "uk-sum-row", list);
+    element("span", "uk-sum-number", row, String(k + 1));
+    const meter = element("i", "", element("span", "uk-sum-meter", row));
+    const share = element("span", "uk-sum-share", row);
+    writeSentence(row, sentence, spans);
+    const tag = element("span", "uk-sum-tag", row);
+    return { row, meter, share, tag, from: sentence.first, to: sentence.first + sentence.pairs.length };
+  });
+
+  function draw(found, { title, unit, lacking, unused }) {
+    heading.textContent = title;
+    missing.textContent = found ? "" : lacking;
+    const values = found ? found.values : new Float64Array(spans.length);
+    const top = found && found.top > 0 ? found.top : 0;
+    bar.set(top, unit);
+    values.forEach((value, i) => {
+      const level = top ? Math.round((255 * value) / top) : 0;
+      const [r, g, b] = lut.subarray(3 * level, 3 * level + 3);
+      spans[i].style.background = level ? `rgb(${r}, ${g}, ${b})` : "";
+      spans[i].title = found ? `relevance ${value.toPrecision(3)}` : "";
+    });
+    const total = values.reduce((a, b) => a + b, 0);
+    rows.forEach(({ row, meter, share, tag, from, to }, k) => {
+      const part = total > 0 ? values.subarray(from, to).reduce((a, b) => a + b, 0) / total : 0;
+      meter.style.width = `${100 * part}%`;
+      share.textContent = found ? `${Math.round(100 * part)}%` : "";
+      row.classList.toggle("uk-sum-unused", unused.includes(k));
+      tag.textContent = unused.includes(k) ? "used by no summary word" : "";
+    });
+    panel.dataset.largest = String(top);
+  }
+  return { panel, heading, bar, spans, rows, draw };
+}
+
+// Where the relevance of the chosen words lies: a bar in parts, and their names.
+function makePlaces(root) {
+  const box = element("div", "uk-sum-where", root);
+  const names = element("div", "uk-sum-names", root);
+  const parts = PLACES.map(([, colour]) => {
+    const part = element("span", "", box);
+    const name = element("span", "", names);
+    element("i", "uk-swatch", name).style.background = part.style.background = colour;
+    return { part, text: element("span", "", name) };
+  });
+  return (shares) => {
+    box.hidden = names.hidden = !shares;
+    (shares || []).forEach((share, i) => {
+      parts[i].part.style.flexBasis = `${100 * share}%`;
+      parts[i].text.textContent = ` ${PLACES[i][0]} ${Math.round(100 * share)}%`;
+    });
+  };
+}
+
+// The controls; `follow()` brings them back in step with the model.
+function makeControls(root, model, shelf) {
+  const live = model.get("has_kernel");
+  const layers = model.get("layers").filter((layer) => live || shelf.has((_, l) => l === layer));
+  const kinds = model.get("kinds").filter((kind) => live || shelf.has((k) => k === kind));
+  const box = element("div", "uk-controls", root);
+  const set = (name) => (value) => change(model, { [name]: value });
+  const controls = {};
+  if (layers.length > 1) {
+    const format = (i) => `${layers[i]} of ${layers[layers.length - 1]}`;
+    controls.layer = slider(box, "Layer", { min: 0, max: layers.length - 1, value: 0, format }, (i) => set("layer")(layers[i]));
+  }
+  if (kinds.length > 1) {
+    controls.kind = choice(box, "Evidence", kinds.map((k) => [k, k]), kinds[0], set("kind"));
+    controls.beside = choice(box, "Beside it", [["", "nothing"], ...kinds.map((k) => [k, k])], "", set("beside"));
+  }
+  controls.coverage = toggle(box, "Coverage", false, set("coverage"));
+  if (live && model.get("can_contrast")) {
+    const label = labelled(box, "Why this word, not");
+    const input = element("input", "", label);
+    Object.assign(input, { type: "text", placeholder: "another word", size: 14 });
+    input.addEventListener("change", () => set("contrast")(input.value.trim()));
+    controls.contrast = { set: (value) => { input.value = value; } };
+  } else {
+    const others = [...new Set(model.get("books").map((book) => book.contrast))].filter(Boolean);
+    const options = [["", "(any other)"], ...others.map((text) => [text, text])];
+    if (others.length) controls.contrast = choice(box, "Why this word, not", options, "", set("contrast"));
+  }
+  const follow = () => {
+    for (const [name, control] of Object.entries(controls)) {
+      const value = model.get(name);
+      control.set(name === "layer" ? layers.indexOf(value) : value);
+    }
+  };
+  return { box, layers, kinds, follow };
+}
+
+// Copy words as they stand on the page onto a drawing; `at(place)` gives a rectangle of the page on it.
+function copyWords(made, spans, at) {
+  for (const span of spans) {
+    const places = [...span.getClientRects()].map(at);
+    if (!places.length) continue;
+    const style = getComputedStyle(span);
+    for (const box of places) {
+      if (span.style.background) made.node("rect", { ...box, fill: style.backgroundColor });
+      if (span.classList.contains("uk-sum-on")) made.node("rect", { ...box, fill: "none", stroke: "#d55e00", "stroke-width": 3 });
+      if (span.classList.contains("uk-sum-weak")) made.node("rect", { ...box, y: box.y + box.height - 3, height: 3, fill: "#0072b2" });
+    }
+    const [first] = places;
+    const whole = places.reduce((sum, place) => sum + place.width, 0);
+    const fits = Math.max(1, Math.floor((span.textContent.length * first.width) / whole));
+    const text = places.length > 1 ? span.textContent.slice(0, fits - 1) + "…" : span.textContent;
+    const fixed = { textLength: first.width, lengthAdjust: "spacingAndGlyphs" }; // whatever font draws it
+    made.node("text", { x: first.x, y: first.y + 0.78 * first.height, "font-size": parseFloat(style.fontSize), ...fixed }, text);
+  }
+}
+
+// Summary and document as a drawing.
+function drawPage(root, summary, panels) {
+  const frame = root.getBoundingClientRect();
+  const top = summary.box.getBoundingClientRect().top - 40;
+  const at = (place) => ({ x: place.left - frame.left, y: place.top - top, width: place.width, height: place.height });
+  const shown = panels.filter((p) => !p.panel.hidden);
+  const bottoms = shown.flatMap((p) => p.rows.map((r) => r.row.getBoundingClientRect().bottom));
+  const made = drawing(Math.ceil(frame.width), Math.ceil(Math.max(...bottoms) - top + 20));
+  const write = (node, size, more) => {
+    const { x, y } = at(node.getBoundingClientRect());
+    if (node.textContent) made.node("text", { x, y: y + 1.2 * size, "font-size": size, ...more }, node.textContent.slice(0, 90));
+  };
+  made.node("text", { x: 12, y: 26, "font-size": 18, "font-weight": 600 }, "Summary");
+  copyWords(made, summary.spans, at);
+  for (const { panel, heading, bar, spans, rows } of shown) {
+    write(heading, 17, { "font-weight": 600 });
+    made.node("image", { ...at(bar.bar.getBoundingClientRect()), href: pictureData(bar.bar), preserveAspectRatio: "none" });
+    panel.querySelectorAll(".uk-legend span").forEach((text) => write(text, 15));
+    for (const { row, meter, share, tag } of rows) {
+      const place = at(row.getBoundingClientRect());
+      if (tag.textContent) made.node("rect", { ...place, width: 6, fill: "#0072b2" });
+      for (const [node, fill] of [[meter.parentElement, "#ececf0"], [meter, "#7a5c1e"]]) {
+        made.node("rect", { ...at(node.getBoundingClientRect()), fill });
+      }
+      for (const node of [row.firstElementChild, share, tag]) write(node, 15, { fill: "#45454d" });
+    }
+    copyWords(made, spans, at);
+  }
+  return made;
+}
+
+function render({ model, el }) {
+  const root = makeRoot(el, "Where does the summary come from?",
+    "Point at a word of the summary: the words of the document it was made from light up. Click to keep it; Shift and click takes all words up to another.");
+  root.classList.add("uk-sum");
+  const shelf = makeShelf(model);
+  let over = null; // the words the pointer is on, or null
+  let anchor = null; // where a range of words began
+  const handlers = {
+    over: (words) => { if (String(over) !== String(words)) { over = words; show(); } },
+    leave: () => { over = null; show(); },
+    choose: (words) => { anchor = null; choose(words); },
+    pick: (word, extend) => {
+      if (!extend) anchor = word;
+      else if (anchor === null) anchor = model.get("chosen")[0];
+      const [from, to] = extend ? [Math.min(anchor, word), Math.max(anchor, word)] : [word, word];
+      choose(explained.filter((w) => w >= from && w <= to));
+    },
+  };
+  const explained = model.get("explained");
+  const controls = makeControls(root, model, shelf);
+  const summary = makeSummary(root, model, handlers);
+  const caption = element("p", "uk-caption", root);
+  caption.setAttribute("aria-live", "polite");
+  const places = makePlaces(root);
+  const stage = element("div", "uk-sum-stage", root);
+  const panels = [makePanel(stage, model), makePanel(stage, model)];
+  const covered = element("p", "uk-caption uk-sum-covered", root);
+  const actions = element("div", "uk-controls", root);
+  const documentWords = model.get("document").flatMap((sentence) => sentence.pairs.map(([, word]) => word));
+  const summaryWords = model.get("summary").flatMap((sentence) => sentence.pairs.map(([, word]) => word));
+  const asked = new Set();
+
+  const keysShown = () => {
+    const [layer, kind, beside, contrast] = ["layer", "kind", "beside", "contrast"].map((key) => model.get(key));
+    return [contrast ? ["", layer, contrast] : [kind, layer, ""], ...(beside ? [[beside, layer, ""]] : [])];
+  };
+
+  function lackingText(key, words) {
+    if (key[2] && words.length > 1) return "Choose one word for a contrast.";
+    return model.get("has_kernel") ? "Click to work out this evidence." : "This evidence is not in this file.";
+  }
+
+  function show() {
+    const words = over || model.get("chosen");
+    const keys = keysShown();
+    const found = keys.map((key) => shelf.find(key, words));
+    const coverage = keys.map((key) => shelf.coverage(key));
+    const marked = model.get("coverage");
+    panels.forEach((panel, i) => {
+      panel.panel.hidden = i >= keys.length;
+      if (i >= keys.length) return;
+      const [kind, layer, contrast] = keys[i];
+      panel.draw(found[i], {
+        title: `Document: ${contrast ? `why “${shortened(nameOf(words), 30)}” rather than “${shortened(contrast, 30)}”` : kind}, layer ${layer}`,
+        unit: `relevance (no unit), 0 to this map's largest`,
+        lacking: lackingText(keys[i], words),
+        unused: (marked && coverage[i].unused) || [],
+      });
+    });
+    summary.mark(words, (marked && coverage[0].weak) || []);
+    places(found[0] && found[0].shares);
+    caption.textContent = said(words, found[0], keys[0]);
+    covered.textContent = marked ? coverageText(keys, coverage) : "";
+    Object.assign(el.dataset, { chosen: words.join(" "), layer: model.get("layer"), kind: keys[0][0], contrast: keys[0][2], found: found.map(Boolean).join(" "), coverage: String(marked) });
+  }
+
+  const shortened = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
+  const nameOf = (words) => words.map((w) => shortened(summaryWords[w], 40)).join(" ");
+
+  function said(words, found, key) {
+    const name = `“${shortened(nameOf(words), 80)}”`;
+    if (!found) return `${name}: ${lackingText(key, words)}`;
+    const best = Array.from(found.values.keys()).sort((a, b) => found.values[b] - found.values[a] || a - b).slice(0, 3);
+    const list = best.filter((i) => found.values[i] > 0).map((i) => `“${shortened(documentWords[i], 30)}” ${found.values[i].toPrecision(3)}`);
+    return list.length ? `${name} draws most on ${list.join(", ")}. Where its relevance lies:` : `${name} has no relevance in the document.`;
+  }
+
+  function coverageText(keys, coverage) {
+    const { unused, weak } = coverage[0];
+    if (keys[0][2]) return "Coverage is not told of a contrast, which is about one word.";
+    if (!unused) return "Coverage is not known here: not every summary word was worked out.";
+    const n = model.get("document").length;
+    const words = weak.map((w) => `“${shortened(summaryWords[w], 30)}”`).join(", ") || "none";
+    return `${unused.length} of ${n} document sentences are used by no summary word (hatched). Words of weak support: ${words}. `
+      + "A word uses a sentence that holds twice its even share of the word's relevance, or the most of all; "
+      + "support is weak below a quarter of the median.";
+  }
+
+  // Ask the kernel for what is not here.
+  function ask() {
+    if (!model.get("has_kernel")) return;
+    const chosen = model.get("chosen");
+    for (const key of keysShown()) {
+      if (key[2] && chosen.length > 1) continue;
+      const all = model.get("coverage") && !key[2] && !shelf.coverage(key).unused;
+      const words = all ? explained : chosen;
+      const name = JSON.stringify([key, words]);
+      if ((!all && shelf.find(key, words)) || asked.has(name)) continue;
+      asked.add(name);
+      caption.textContent = "Working out this evidence ...";
+      model.send({ kind: key[0], layer: key[1], contrast: key[2], words });
+    }
+  }
+
+  function choose(words) {
+    if (!words.length) return;
+    over = null;
+    change(model, { chosen: words });
+    show();
+    ask();
+  }
+
+  const answered = (content, buffers) => {
+    asked.clear();
+    if (content.error) caption.textContent = content.error;
+    if (!content.book) return;
+    const copy = buffers[0].buffer.slice(buffers[0].byteOffset, buffers[0].byteOffset + buffers[0].byteLength);
+    shelf.add(content.book, new Float32Array(copy));
+    show();
+  };
+
+  function step(name, options, by, round) {
+    const at = options.indexOf(model.get(name)) + by;
+    const next = round ? (at + options.length) % options.length : at;
+    if (next >= 0 && next < options.length) change(model, { [name]: options[next] });
+  }
+
+  // The word, or the sentence, before or after the chosen.
+  function move(by, extend) {
+    const chosen = model.get("chosen");
+    const at = explained.indexOf(by > 0 ? chosen[chosen.length - 1] : chosen[0]) + by;
+    if (at < 0 || at >= explained.length) return;
+    choose(extend ? [...new Set([...chosen, explained[at]])].sort((a, b) => a - b) : [explained[at]]);
+  }
+
+  function moveSentence(by) {
+    const at = summary.sentences.findIndex((words) => words.includes(model.get("chosen")[0])) + by;
+    const next = summary.sentences[at];
+    if (next && next.length) handlers.choose(next);
+  }
+
+  const pressed = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
+    if (event.key === "ArrowRight") move(1, event.shiftKey);
+    else if (event.key === "ArrowLeft") move(-1, event.shiftKey);
+    else if (event.key === "ArrowDown") moveSentence(1);
+    else if (event.key === "ArrowUp") moveSentence(-1);
+    else if (event.key === "s") moveSentence(0);
+    else if (event.key === "+" || event.key === "=") step("layer", controls.layers, 1);
+    else if (event.key === "-") step("layer", controls.layers, -1);
+    else if (event.key === "m") step("kind", controls.kinds, 1, true);
+    else if (event.key === "b") step("beside", ["", ...controls.kinds], 1, true);
+    else if (event.key === "c") change(model, { coverage: !model.get("coverage") });
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  root.addEventListener("keydown", pressed);
+
+  pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");
+  keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"]]);
+  element("p", "uk-note", root, "Shades run from 0 to the largest value of the map shown, so two maps are compared by where they lie, not by their numbers. "
+    + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps."
+    + (model.get("left_out") && !model.get("has_kernel") ? ` ${model.get("left_out")} further maps are not in this file.` : ""));
+
+  const changed = () => { controls.follow(); show(); ask(); };
+  const stop = watch(model, STATE, changed);
+  model.on("msg:custom", answered);
+  controls.follow();
+  show();
+  ask();
+  return () => {
+    stop();
+    model.off("msg:custom", answered);
+  };
+}
+
+export default { render };
