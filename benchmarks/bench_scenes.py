@@ -3,7 +3,8 @@
 For tokens of objects of four patches and more, how well do the maps find the rest of the object?
 The token's own position is left out of every score. Every method's layer (and for ULTra and the
 gradient methods the score and the rule) is chosen by average precision on scenes that are not
-tested. Then segments with the true number of segments, phrases and captions.
+tested. Then segments with the true number of segments (layer and distance of each method chosen by
+mean IoU on scenes that are not tested), phrases and captions.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from ultra_kit.validation import Maker, score_maps, score_segments
 
 CHOOSE, TEST = 2_000_000, 3_000_000  # first seeds; training uses 1_000_000 and on
 SLOW = ("gradient x input", "integrated gradients")
+BESIDE = ("ULTra (negative rule)", "ULTra (absolute rule)")
+"""Families whose segments are shown on the first scenes only, as those of the slow ones."""
 
 
 def colour_similarity(cap: Capture, *, tokens: np.ndarray) -> ExplanationMaps:
@@ -75,6 +78,26 @@ def choose(model: Any, families: dict[str, dict[str, Maker]], seeds: range) -> d
     for (f, c), make in sorted(flat.items(), key=lambda kv: -scores[kv[0]]["AP"]):  # type: ignore[index]
         print(f"  {scores[f, c]['AP']:.3f}  {f}: {c}")  # type: ignore[index]
         best.setdefault(f, (c, make))
+    return best
+
+
+def choose_segments(
+    model: Any, families: dict[str, dict[str, Maker]], scores: dict[str, str], seeds: range
+) -> dict[str, tuple[str, str, Maker]]:
+    """The layer and the distance of each family with the best mean IoU; its score is settled."""
+    flat = {
+        (f, c): make
+        for f, choices in families.items()
+        if f not in SLOW
+        for c, make in choices.items()
+        if c.split(",")[0] == scores[f].split(",")[0] or not c.startswith(("norm", "sum", "head"))
+    }
+    found = score_segments(model, flat, seeds)  # type: ignore[arg-type]
+    rows = [(value, f, c, metric) for (f, c) in flat for metric, value in found[f, c].items()]  # type: ignore[index]
+    best: dict[str, tuple[str, str, Maker]] = {}
+    for value, f, c, metric in sorted(rows, key=lambda row: -row[0]):
+        print(f"  {value:.3f}  {f}: {c}, {metric}")
+        best.setdefault(f, (c, metric, flat[f, c]))
     return best
 
 
@@ -144,6 +167,9 @@ def main() -> None:
     parser.add_argument(
         "--segment-scenes", type=int, default=200, help="scenes for segments, all tokens of each"
     )
+    parser.add_argument(
+        "--choose-segments", type=int, default=24, help="scenes for choosing layer and distance"
+    )
     parser.add_argument("--per-object", type=int, default=4, help="tokens scored in each object")
     parser.add_argument(
         "--slow-scenes", type=int, default=20, help="scenes for segments by the gradient baselines"
@@ -179,14 +205,21 @@ def main() -> None:
     }
     choices = {name: c for name, (c, _) in (best | best_random).items()}
 
-    quick = {name: make for name, make in methods.items() if name not in SLOW}
-    slow = {name: methods[name] for name in SLOW}
-    cutting = testing[: a.segment_scenes]
-    segments = score_segments(model, quick, cutting)
-    segments |= {k: v for k, v in score_segments(twin, random_methods, cutting).items() if k != "ceiling"}
-    segments |= simple_segments(cutting, model, int(best["latent cosine"][0].split()[-1]))
-    few = score_segments(model, slow, testing[: a.slow_scenes])
-    segments |= {f"{name} (first {a.slow_scenes} scenes)": few[name] for name in SLOW}
+    print("mean IoU of segments on the scenes for choosing:")
+    cuts = choose_segments(model, families, choices, choosing[: a.choose_segments])
+    rest = {name: cuts.pop(name) for name in list(cuts) if name in BESIDE}
+    cutting, few = testing[: a.segment_scenes], testing[: a.slow_scenes]
+    found = score_segments(model, {name: make for name, (_, _, make) in cuts.items()}, cutting)
+    segments = {"ceiling": found["ceiling"]["cosine"]}
+    segments |= {name: found[name][metric] for name, (_, metric, _) in cuts.items()}
+    segments |= simple_segments(cutting, model, int(cuts["latent cosine"][0].split()[-1]))
+    found = score_segments(
+        model, {n: m for n, (_, _, m) in rest.items()} | {n: methods[n] for n in SLOW}, few
+    )
+    found |= {n: v for n, v in score_segments(twin, random_methods, few).items() if n != "ceiling"}
+    first = f"(first {a.slow_scenes} scenes)"
+    segments |= {f"{n} {first}": max(v.values()) for n, v in found.items() if n != "ceiling"}
+    choices |= {f"segments: {n}": f"{c}, {metric}" for n, (c, metric, _) in (cuts | rest).items()}
     words = score_words(model, testing, min(100, a.scenes))
 
     print(f"\nmaps of object tokens, {a.scenes} held-out scenes, own position left out")

@@ -72,6 +72,7 @@ def test_two_halves_by_hand():
     assert seg.card["model"] == "by hand"
     assert seg.card["segmentation"] == {
         "method": "average",
+        "metric": "cosine",
         "size": [2, 4],
         "threshold": 0.25,
         "n_segments": None,
@@ -305,3 +306,29 @@ def test_merging_numbers_anew_and_keeps_tokens_without_contrast_apart():
     for wrong in [(), (1,), (1, 1), (0, 3), (-1, 0)]:
         with pytest.raises(ValueError, match=r"two or more different segments of 0\.\.2"):
             seg.merge(*wrong)
+
+
+def test_hellinger_compares_the_maps_as_distributions():
+    # p = (.64, .36, 0, 0), q = (.36, .64, 0, 0), r = (0, 0, .64, .36): sum sqrt(pq) = .96, sqrt(pr) = 0.
+    # Own positions lie in a last column that no map but r's uses.
+    values = np.zeros((3, 6), np.float32)
+    values[0, [3, 4]] = 64, 36
+    values[1, [3, 4]] = 3.6, 6.4
+    values[2, [5, 0]] = 0.64, 0.36
+    layout = Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
+    maps = ExplanationMaps(values, np.array([0, 1, 2]), -1, layout)
+    # The own column (0, 1, 2) takes the largest other entry of its row, so it is worked out by hand:
+    rows = values.astype(float)
+    for own in range(3):
+        rows[own, own] = np.delete(rows[own], own).max()
+    p = np.sqrt(rows / rows.sum(1, keepdims=True))
+    near, far = 1 - p[0] @ p[1], 1 - (p[0] @ p[2] + p[1] @ p[2]) / 2
+    tree = segment(maps, metric="hellinger").linkage
+    assert tree[:, 2] == pytest.approx([near, far])
+    assert segment(maps, metric="cosine").linkage[0, 2] != pytest.approx(near)
+
+
+def test_refuses_an_unknown_metric():
+    layout = Layout("image", n_prefix=0, grid=(1, 2), size=(1, 2))
+    with pytest.raises(ValueError, match="metric must be one of cosine, hellinger"):
+        segment(ExplanationMaps(np.eye(2, dtype=np.float32), np.arange(2), -1, layout), metric="euclidean")

@@ -17,6 +17,9 @@ from .types import ExplanationMaps, Layout
 METHODS = ("average", "complete", "single", "weighted")
 """Linkages that are defined on any distance; Ward's and the centroid ones need a Euclidean one."""
 
+METRICS = ("cosine", "hellinger")
+"""Distances between maps, both 0 for the same direction and 1 for maps that share no patch."""
+
 _FLAT = 1e-6
 """A map whose range is below this share of its largest magnitude is constant up to float32 rounding."""
 
@@ -47,7 +50,7 @@ class Segmentation:
     maps : ndarray of shape (T, h, w), float32
         The maps that were compared, own positions replaced.
     threshold : float or None
-        Cosine distance at which the tree was cut; None if it was cut at a number of segments.
+        Distance at which the tree was cut; None if it was cut at a number of segments.
     layout : Layout
     input : ndarray or None
         The original image, for showing.
@@ -95,7 +98,7 @@ class Segmentation:
         Parameters
         ----------
         threshold : float
-            Cosine distance, as in `segment`.
+            Distance, as in `segment`.
         n_segments : int
             Number of segments, as in `segment`. Give this or `threshold`.
 
@@ -190,12 +193,13 @@ def segment(
     threshold: float = 0.25,
     n_segments: int | None = None,
     method: str = "average",
+    metric: str = "cosine",
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
     """Group the tokens of an image whose maps look alike, and give every pixel to a group.
 
     The procedure of ULTra (arXiv 2411.12589): each token's own column is replaced by the largest
-    other entry of its map; cosine distances between the maps; a tree by average linkage, cut into
+    other entry of its map; distances between the maps (cosine by default); a tree by average linkage, cut into
     flat clusters; the maps of each cluster are summed and min-max scaled to [0, 1]; every pixel
     takes the cluster whose scaled map, resized bicubically, is largest there. Ties go to the lower
     cluster number. This project's choices: the resizing of the scaled maps in place of the single
@@ -207,13 +211,18 @@ def segment(
     maps : ExplanationMaps
         T maps of patch tokens of one image, usually of all of them.
     threshold : float, default 0.25
-        Cosine distance at which the tree is cut: 0 (only equal directions) to 1 (maps are
-        non-negative). Not used if `n_segments` is given.
+        Distance at which the tree is cut: 0 (only equal directions) to 1 (maps are non-negative).
+        Not used if `n_segments` is given.
     n_segments : int, optional
         Exactly so many segments, 1..T, also where the tree has ties; fewer only if fewer tokens
         have a map with contrast.
     method : {"average", "complete", "single", "weighted"}
         Linkage, as in `scipy.cluster.hierarchy.linkage`.
+    metric : {"cosine", "hellinger"}
+        Distance between maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the
+        few largest values decide. "hellinger", this project's choice for sharp maps: the squared
+        Hellinger distance 1 - sum sqrt(p q) of the maps taken as distributions p and q (sum 1,
+        negative values as 0), in which small shares count too.
     size : tuple of int, optional
         (height, width) at which the maps are compared, bicubic; the token grid by default.
 
@@ -248,17 +257,22 @@ def segment(
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, got {method!r}; other linkages need Euclidean distances"
         )
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ValueError(f"size must be (height, width), both at least 1, got {size}")
     images = maps.images(size)
     rows = images.reshape(len(images), -1).astype(np.float64)
+    if metric == "hellinger":
+        # Scaled to unit length, square roots of maps are square roots of distributions.
+        rows = np.sqrt(np.maximum(rows, 0))
     flat = ~_has_contrast(rows)
     if (~flat).sum() > 1:
         # Rounding may leave a tiny negative distance between equal maps.
         tree = linkage(np.maximum(pdist(rows[~flat], "cosine"), 0), method)
     else:
         tree = np.zeros((0, 4))
-    made = {"method": method, "size": list(images.shape[1:])}
+    made = {"method": method, "metric": metric, "size": list(images.shape[1:])}
     uncut = Segmentation(
         labels=np.zeros((0, 0), np.int32),
         clusters=np.zeros(0, np.int64),
@@ -296,7 +310,7 @@ def _check_maps(maps: ExplanationMaps) -> None:
 def _check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) -> None:
     if n_segments is None:
         if threshold is None or not (math.isfinite(threshold) and threshold >= 0):
-            raise ValueError(f"threshold must be a cosine distance of at least 0, got {threshold}")
+            raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
     elif isinstance(n_segments, bool) or not isinstance(n_segments, (int, np.integer)):
         raise TypeError(f"n_segments must be an int, got {n_segments!r}")
     elif not 1 <= n_segments <= n_tokens:

@@ -13,7 +13,7 @@ from . import metrics
 from .capture import capture
 from .evidence import Evidence
 from .language import Summary, summarize
-from .segmentation import segment
+from .segmentation import METRICS, segment
 from .synthetic import Brief, Scene, brief, scene
 from .types import Capture, ExplanationMaps
 
@@ -130,11 +130,12 @@ def score_maps(
 
 def score_segments(
     model: Any, methods: Mapping[str, Maker], seeds: Iterable[int], *, progress: bool = True
-) -> dict[str, float]:
+) -> dict[str, dict[str, float]]:
     """Mean IoU of segments cut from the maps, with the true number of segments given.
 
-    Every method's maps go through the same clustering; the found segments of an image are matched
-    one to one with the true ones, the ground among them (`ultra_kit.metrics.hungarian_miou`).
+    Every method's maps go through the same clustering, once for each distance that
+    `ultra_kit.segment` knows; the found segments of an image are matched one to one with the true
+    ones, the ground among them (`ultra_kit.metrics.hungarian_miou`).
 
     Parameters
     ----------
@@ -144,22 +145,26 @@ def score_segments(
     Returns
     -------
     dict
-        ``{method: mean IoU}``, and for ``"ceiling"`` what labels constant on each patch can reach.
+        ``{method: {"cosine": mean IoU, "hellinger": mean IoU}}``, and for ``"ceiling"`` what labels
+        constant on each patch can reach.
 
     Examples
     --------
     >>> import ultra_kit as uk
-    >>> found = score_segments(uk.load("scenes"), {"cosine": uk.baselines.cosine}, [1], progress=False)
-    >>> 0 <= found["cosine"] <= 1
+    >>> found = score_segments(uk.load("scenes"), {"rollout": uk.baselines.rollout}, [1], progress=False)
+    >>> 0 <= found["rollout"]["hellinger"] <= found["ceiling"]["hellinger"] <= 1
     True
     """
-    rows: dict[str, list[float]] = {}
+    rows: dict[str, list[list[float]]] = {}
     for s, cap in _captures(model, seeds, progress):
-        rows.setdefault("ceiling", []).append(metrics.grid_ceiling(s.instances, _grid(cap)))
+        ceiling = metrics.grid_ceiling(s.instances, _grid(cap))
+        rows.setdefault("ceiling", []).append([ceiling] * len(METRICS))
+        k = len(np.unique(s.instances))
         for name, make in methods.items():
-            seg = segment(make(cap, tokens=cap.layout.content), n_segments=len(np.unique(s.instances)))
-            rows.setdefault(name, []).append(metrics.hungarian_miou(seg.labels, s.instances))
-    return {name: float(np.mean(v)) for name, v in rows.items()}
+            maps = make(cap, tokens=cap.layout.content)
+            found = [segment(maps, n_segments=k, metric=metric).labels for metric in METRICS]
+            rows.setdefault(name, []).append([metrics.hungarian_miou(f, s.instances) for f in found])
+    return {name: dict(zip(METRICS, np.mean(v, axis=0).tolist(), strict=True)) for name, v in rows.items()}
 
 
 def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:

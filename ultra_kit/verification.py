@@ -154,7 +154,9 @@ def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     made = stored.card["segmentation"]
     maps = _explain_again(stored.card, stored.tokens, stored.input, model)
     cut = {key: made[key] for key in ("threshold", "n_segments") if made[key] is not None}
-    again = segment(maps, **cut, method=made["method"], size=tuple(made["size"]))
+    again = segment(
+        maps, **cut, method=made["method"], metric=made.get("metric", "cosine"), size=tuple(made["size"])
+    )
     for group in made.get("merged", []):
         again = again.merge(*group)
     return (
