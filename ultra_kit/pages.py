@@ -206,7 +206,9 @@ def view(name: str, state: Mapping[str, Any], *, still: str = "") -> str:
 
 
 def view_script(name: str) -> str:
-    """The script of a view as one ES module: the helpers of ``common.js``, then the view's own file.
+    """The script of a view as one ES module: the helpers of ``common.js``, then the view's own files.
+
+    Those are ``name_*.js``, in the order of their names, and ``name.js``.
 
     Parameters
     ----------
@@ -223,7 +225,12 @@ def view_script(name: str) -> str:
     >>> view_script("token").splitlines()[-1]
     'export default { render };'
     """
-    return _text("common.js") + "\n" + _text(f"{name}.js")
+    own = sorted(
+        f.name
+        for f in files(__package__).joinpath("widgets").iterdir()
+        if re.fullmatch(rf"{name}_\w+\.js", f.name)
+    )
+    return "\n".join(map(_text, ["common.js", *own, f"{name}.js"]))
 
 
 def view_style(name: str) -> str:

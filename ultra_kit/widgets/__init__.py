@@ -34,9 +34,10 @@ How to add a view
 """
 
 from .base import View
+from .object import ObjectSelector
 from .segment import SegmentExplorer
 from .summary import SummaryExplorer
 from .token import TokenExplorer
 from .workbench import Workbench, workbench
 
-__all__ = ["SegmentExplorer", "SummaryExplorer", "TokenExplorer", "View", "Workbench", "workbench"]
+__all__ = ["ObjectSelector", "SegmentExplorer", "SummaryExplorer", "TokenExplorer", "View", "Workbench", "workbench"]

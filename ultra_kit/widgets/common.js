@@ -11,6 +11,7 @@ function element(tag, className, parent, text) {
 // The root of a view: every view has one, and everything of it lies inside.
 function makeRoot(el, title, hint) {
   const root = element("section", "uk-view", el);
+  root.tabIndex = -1; // a click anywhere in it leaves the keys at work
   if (title) element("h2", "uk-title", root, title);
   if (hint) element("p", "uk-hint", root, hint);
   return root;

@@ -1,0 +1,193 @@
+// What a TokenExplorer shows of one side: the rows of its maps, and the two pictures they are drawn on.
+
+// The rows of all books: find(side, kind, layer, token) gives { levels, largest, prefix } or undefined.
+function makeLibrary(model) {
+  const levels = bytes(model, "levels");
+  const floats = (key) => new Float32Array(bytes(model, key).buffer);
+  const largest = floats("largest");
+  const prefix = floats("prefix_values");
+  const shelf = new Map();
+  const tops = new Map();
+  const key = (side, kind, layer) => JSON.stringify([side, kind, layer]);
+
+  function add(side, book, part, n, p) {
+    const name = key(side, book.kind, book.layer);
+    if (!shelf.has(name)) shelf.set(name, new Map());
+    book.tokens.forEach((token, t) => {
+      const from = t * book.variants;
+      const row = {
+        levels: part.levels.subarray(from * n, (from + book.variants) * n),
+        largest: part.largest.subarray(from, from + book.variants),
+        prefix: part.prefix.subarray(t * p, (t + 1) * p),
+      };
+      shelf.get(name).set(token, row);
+      tops.set(name, Math.max(tops.get(name) || 0, row.largest[0]));
+    });
+  }
+
+  model.get("sides").forEach((side, s) => {
+    const n = side.grid[0] * side.grid[1];
+    for (const book of side.books) {
+      const part = { levels: levels.subarray(book.start), largest: largest.subarray(book.first) };
+      add(s, book, { ...part, prefix: prefix.subarray(book.prefix) }, n, side.n_prefix);
+    }
+  });
+  return {
+    add,
+    find: (side, kind, layer, token) => (shelf.get(key(side, kind, layer)) || new Map()).get(token),
+    top: (kind, layer) => Math.max(0, ...model.get("sides").map((_, s) => tops.get(key(s, kind, layer)) || 0)),
+  };
+}
+
+// The row of a token's variants that a head stands for: 0 all, h a head, -1 past the heads.
+function variantOf(row, head) {
+  const count = row.largest.length;
+  if (head === 0 || count === 1) return 0;
+  return head === -1 ? count - 1 : Math.min(head, count - 2);
+}
+
+// The two pictures of one side, and what draws on them.
+function makePanel(stage, model, s, handlers) {
+  const side = model.get("sides")[s];
+  const [h, w] = side.grid;
+  const aspect = side.size[1] / side.size[0];
+  const lut = bytes(model, "lut");
+  const data = model.get(`image${s}`);
+  const address = data ? pictureAddress(bytes(model, `image${s}`)) : "";
+  const left = element("figure", "uk-panel", stage);
+  element("figcaption", "", left, side.name);
+  const picture = pictureBox(left, address, aspect, `The input: ${side.name}`);
+  picture.classList.add("uk-pointed");
+  picture.tabIndex = 0;
+  picture.setAttribute("role", "application");
+  picture.setAttribute("aria-label", "Patches of the input; arrow keys move from patch to patch");
+  const marker = element("div", "uk-marker", picture);
+  const chips = element("div", "uk-chips", left);
+  const right = element("figure", "uk-panel", stage);
+  const heading = element("figcaption", "", right);
+  const shown = pictureBox(right, "", aspect, "");
+  const canvas = element("canvas", "uk-map", shown);
+  Object.assign(canvas, { width: w, height: h });
+  const under = element("img", "uk-input uk-under", shown);
+  under.alt = "";
+  if (address) under.src = address;
+  else under.hidden = true;
+  const own = element("div", "uk-marker uk-own", shown);
+  if (address) own.style.backgroundImage = `url("${address}")`;
+  own.style.backgroundSize = `${100 * w}% ${100 * h}%`;
+  const missing = element("p", "uk-missing", shown);
+  const bar = legend(right, lut, "");
+  const tokenChips = Array.from({ length: side.n_prefix }, (_, i) => {
+    const chip = element("button", "uk-chip", chips, `prefix ${i}`);
+    chip.type = "button";
+    chip.addEventListener("pointermove", () => handlers.over(s, i));
+    chip.addEventListener("click", () => handlers.pin(s, i));
+    return chip;
+  });
+  const tokenAt = (event) => {
+    const cell = cellAt(event, picture, h, w);
+    return cell < 0 ? -1 : cell + side.n_prefix;
+  };
+  picture.addEventListener("pointermove", (event) => handlers.over(s, tokenAt(event)));
+  picture.addEventListener("pointerleave", handlers.leave);
+  chips.addEventListener("pointerleave", handlers.leave);
+  picture.addEventListener("click", (event) => handlers.pin(s, tokenAt(event)));
+
+  function mark(token) {
+    const cell = token - side.n_prefix;
+    marker.hidden = own.hidden = cell < 0;
+    if (cell < 0) return;
+    placeOver(marker, cell, h, w);
+    placeOver(own, cell, h, w);
+    own.style.backgroundPosition = `${(100 * (cell % w)) / Math.max(w - 1, 1)}% ${
+      (100 * Math.floor(cell / w)) / Math.max(h - 1, 1)}%`;
+  }
+
+  // Draw a token's row, or say that it is not there; returns what a caption says of it.
+  function draw(token, row, { head, scale, prefix, shared, title, lacking }) {
+    mark(token);
+    heading.textContent = title;
+    missing.textContent = row ? "" : lacking;
+    chips.hidden = !prefix;
+    under.style.visibility = row ? "" : "hidden";
+    if (!row) {
+      paintLevels(canvas, new Uint8Array(h * w), lut);
+      return `${placeName(side, token)}: ${lacking}`;
+    }
+    const v = variantOf(row, head);
+    const top = scale === "shared" ? shared : row.largest[v];
+    const cells = row.levels.subarray(v * h * w, (v + 1) * h * w);
+    const factor = top > 0 ? row.largest[v] / top : 0;
+    const levels = factor === 1 ? cells : Uint8Array.from(cells, (q) => Math.min(255, Math.round(q * factor)));
+    paintLevels(canvas, levels, lut);
+    bar.set(top, scale === "shared" ? "relevance (no unit), one scale for the layer" : "relevance (no unit), this map's own scale");
+    tokenChips.forEach((chip, i) => {
+      const level = top > 0 ? Math.min(255, Math.round((255 * row.prefix[i]) / top)) : 0;
+      chip.style.background = `rgb(${lut[3 * level]}, ${lut[3 * level + 1]}, ${lut[3 * level + 2]})`;
+      chip.style.color = level > 140 ? "#000" : "#fff";
+      chip.title = `relevance ${row.prefix[i].toPrecision(3)}`;
+      chip.classList.toggle("uk-chosen", token === i);
+    });
+    const sum = cells.reduce((a, b) => a + b, 0) * row.largest[v] / 255;
+    const aside = row.prefix.reduce((a, b) => a + b, 0);
+    const share = v === 0 && aside + sum > 0 ? ` ${Math.round((100 * aside) / (aside + sum))}% of it lies on prefix tokens.` : "";
+    return `${placeName(side, token)}: largest relevance ${row.largest[v].toPrecision(3)}.${side.n_prefix ? share : ""}`;
+  }
+
+  // Both pictures on a drawing, from x and y, each `width` wide.
+  function copyTo(made, x, y, width) {
+    const height = width / aspect;
+    const flat = element("canvas", "");
+    Object.assign(flat, { width: 480, height: Math.round(480 / aspect) });
+    const context = flat.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(canvas, 0, 0, flat.width, flat.height);
+    if (!under.hidden && under.style.display !== "none") {
+      context.globalCompositeOperation = "screen";
+      context.filter = "grayscale(1) brightness(.35)";
+      context.drawImage(under, 0, 0, flat.width, flat.height);
+    }
+    if (!own.hidden && address) {
+      const cell = [own.style.left, own.style.top].map((text) => parseFloat(text) / 100);
+      const [fromWidth, fromHeight] = [under.naturalWidth, under.naturalHeight];
+      Object.assign(context, { globalCompositeOperation: "source-over", filter: "none" });
+      context.drawImage(under, cell[0] * fromWidth, cell[1] * fromHeight, fromWidth / w, fromHeight / h,
+        cell[0] * flat.width, cell[1] * flat.height, flat.width / w, flat.height / h);
+    }
+    const frame = { y, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" };
+    if (address) made.node("image", { ...frame, href: pictureData(under), x });
+    made.node("image", { ...frame, href: flat.toDataURL("image/png"), x: x + width + 20 });
+    if (!marker.hidden) {
+      const box = { width: width / w, height: height / h, fill: "none", "stroke-width": 2.5, stroke: "#fff" };
+      const at = [parseFloat(marker.style.left) / 100 * width, parseFloat(marker.style.top) / 100 * height];
+      for (const shift of [0, width + 20]) {
+        made.node("rect", { ...box, x: x + shift + at[0], y: y + at[1], stroke: "#000", "stroke-width": 5 });
+        made.node("rect", { ...box, x: x + shift + at[0], y: y + at[1] });
+      }
+    }
+    const ramp = { href: pictureData(bar.bar), x: x + width + 20, y: y + height + 8, width, height: 12 };
+    made.node("image", { ...ramp, preserveAspectRatio: "none" });
+    const text = { x: x + width + 20, y: y + height + 38, "font-size": 15 };
+    made.node("text", text, `0 to ${right.querySelector(".uk-end").textContent}, ${right.querySelector(".uk-unit").textContent}`);
+    made.node("text", { x, y: y - 8, "font-size": 16, "font-weight": 600 }, side.name.slice(0, 40));
+    made.node("text", { x: x + width + 20, y: y - 8, "font-size": 16, "font-weight": 600 }, heading.textContent.slice(0, 45));
+  }
+
+  return { side, draw, copyTo, aspect, under, address, picture };
+}
+
+function placeName(side, token) {
+  if (token < side.n_prefix) return `Prefix token ${token}`;
+  const cell = token - side.n_prefix;
+  const w = side.grid[1];
+  return `Patch (${Math.floor(cell / w)}, ${cell % w}), token ${token}`;
+}
+
+// The token of another side at the same place.
+function counterpart(from, to, token) {
+  if (from === to || token < from.n_prefix) return Math.min(token, to.n_prefix + to.grid[0] * to.grid[1] - 1);
+  const cell = token - from.n_prefix;
+  const row = Math.floor(((Math.floor(cell / from.grid[1]) + 0.5) / from.grid[0]) * to.grid[0]);
+  const column = Math.floor((((cell % from.grid[1]) + 0.5) / from.grid[1]) * to.grid[1]);
+  return to.n_prefix + row * to.grid[1] + column;
+}
