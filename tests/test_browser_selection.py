@@ -1,0 +1,162 @@
+"""`ObjectSelector` in a real browser: clicks, a box, the slider and the keyboard give Python's mask."""
+
+import json
+
+import numpy as np
+import pytest
+import test_browser
+from test_selection import CAP, LAYOUT, MAPS, PARTS
+
+import ultra_kit as uk
+from ultra_kit.types import ExplanationMaps
+
+pytestmark = pytest.mark.browser
+visit = test_browser.visit
+
+
+def blurred_maps():
+    """Maps that are not all or nothing: near patches of the same part count more."""
+    y, x = np.divmod(np.arange(24), 6)
+    near = np.exp(-((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2) / 6)
+    label = PARTS.ravel()
+    values = np.zeros((24, 25), np.float32)
+    values[:, 1:] = near * ((label[:, None] == label) + 0.3)
+    return ExplanationMaps(values, LAYOUT.content, 1, LAYOUT, input=CAP.input, card=MAPS.card)
+
+
+@pytest.fixture
+def view():
+    return uk.widgets.ObjectSelector(CAP, maps=blurred_maps(), prompts=["bar", "object"])
+
+
+@pytest.fixture
+def page(visit, view, tmp_path):
+    page = visit(uk.export_html(view, tmp_path / "view.html"))
+    page.locator("[data-picks]").wait_for(state="attached")
+    return page
+
+
+def picks(page):
+    return json.loads(page.locator("[data-picks]").get_attribute("data-picks"))
+
+
+def wait_for(page, wanted=(), unwanted=(), box=(), prompt=""):
+    text = json.dumps(
+        [list(map(list, wanted)), list(map(list, unwanted)), list(box), prompt], separators=(",", ":")
+    )
+    page.wait_for_function("t => document.querySelector('[data-picks]').dataset.picks === t", arg=text)
+
+
+def place(page, x, y):
+    """Screen position of a point of the image, which is 48 x 32."""
+    box = page.locator(".uk-pointed").bounding_box()
+    return box["x"] + x / 48 * box["width"], box["y"] + y / 32 * box["height"]
+
+
+def alpha_free(page):
+    """The mask as drawn: what is not under the veil."""
+    data = page.evaluate(
+        """() => { const c = document.querySelector(".uk-mask");
+        return [c.height, c.width, ...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; }"""
+    )
+    return np.array(data[2:], np.uint8).reshape(data[0], data[1], 4)[..., 3] != 175
+
+
+def check(page, view):
+    """The page's mask and line of code are those of Python for the page's own picks."""
+    view.wanted, view.unwanted, view.box, view.prompt = picks(page)
+    view.threshold = float(page.locator("[data-threshold]").get_attribute("data-threshold"))
+    sel = view.selection
+    doubtful = abs(sel.relevance - sel.threshold) < 0.01  # what the rounding of the maps may turn
+    drawn = alpha_free(page)
+    assert doubtful.mean() < 0.1 and 0 < sel.share < 1
+    np.testing.assert_array_equal(drawn | doubtful, sel.mask | doubtful)
+    assert page.locator(".uk-code").inner_text() == sel.code
+    return sel
+
+
+def test_a_click_selects_and_another_rules_out(page, view):
+    page.mouse.click(*place(page, 13, 20))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[0].length === 1")
+    (x, y) = picks(page)[0][0]
+    assert abs(x - 13) < 0.3 and abs(y - 20) < 0.3
+    first = check(page, view)
+    assert first.mask[20, 13]
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 20, 4))
+    page.keyboard.up("Shift")
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[1].length === 1")
+    assert not check(page, view).mask[4, 20]
+
+
+def test_the_relevance_is_that_of_python(page, view):
+    page.mouse.click(*place(page, 13, 20))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[0].length === 1")
+    view.wanted = picks(page)[0]
+    data = page.evaluate(
+        """() => { const c = document.querySelector(".uk-relevance");
+        return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; }"""
+    )
+    drawn = np.array(data, np.int64).reshape(32, 48, 4)[..., :3]
+    lut = np.frombuffer(view.data()["lut"], np.uint8).reshape(256, 3).astype(np.int64)
+    level = np.abs(drawn[:, :, None] - lut).sum(-1).argmin(-1)
+    assert np.abs(level / 255 - view.selection.relevance).max() < 0.01
+
+
+def test_a_drag_draws_a_box(page, view):
+    page.mouse.move(*place(page, 1, 1))
+    page.mouse.down()
+    page.mouse.move(*place(page, 15, 15), steps=3)
+    page.mouse.move(*place(page, 31, 31))
+    page.mouse.up()
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[2].length === 4")
+    assert np.abs(np.array(picks(page)[2]) - [1, 1, 31, 31]).max() < 0.3
+    check(page, view)
+
+
+def test_the_slider_moves_the_cut(page, view):
+    page.mouse.click(*place(page, 13, 20))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[0].length === 1")
+    before = check(page, view).share
+    page.locator("input[type=range]").fill("0.8")
+    page.wait_for_function("document.querySelector('[data-threshold]').dataset.threshold === '0.8'")
+    assert check(page, view).share < before
+
+
+def test_keys_point_rule_out_undo_and_start_again(page, view):
+    page.locator(".uk-pointed").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")  # the cross starts at patch (2, 3) and is now on (1, 2)
+    wait_for(page, wanted=[(20, 12)])
+    check(page, view)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    wait_for(page, wanted=[(20, 12)], unwanted=[(28, 12)])
+    check(page, view)
+    page.keyboard.press("u")
+    wait_for(page, wanted=[(20, 12)])
+    page.keyboard.press("r")
+    wait_for(page)
+    assert page.locator(".uk-code").inner_text() == ""
+    page.keyboard.press("u")
+    wait_for(page, wanted=[(20, 12)])
+
+
+def test_a_prompt_that_was_prepared(page, view):
+    page.locator("select").nth(1).select_option("bar")
+    wait_for(page, prompt="bar")
+    sel = check(page, view)
+    assert sel.mask[16, 36] and not sel.mask[16, 12]
+
+
+@pytest.mark.parametrize(
+    "prompt", test_browser.HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"]
+)
+def test_hostile_prompts_are_text(visit, tmp_path, view, prompt):
+    view._prompts = {prompt: 3}
+    page = visit(uk.export_html(view, tmp_path / "view.html"))
+    page.locator("select").nth(1).select_option(index=1)
+    wait_for(page, prompt=prompt)
+    assert page.evaluate("window.pwned") is None
+    assert prompt[:6] in page.locator(".uk-code").evaluate("e => e.textContent") or not prompt.isascii()
