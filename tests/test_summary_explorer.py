@@ -180,7 +180,7 @@ def test_the_line_that_says_what_it_is(evs):
     view = SummaryExplorer(evs)
     view.chosen = [0, 1]
     assert repr(view) == (
-        "SummaryExplorer(16 document words, 6 summary words, layer 2, raw attention, chosen='The flood')"
+        "SummaryExplorer(17 document words, 6 summary words, layer 2, raw attention, chosen='The flood')"
     )
 
 
@@ -195,7 +195,7 @@ def test_a_text_has_its_summary(monkeypatch):
 
 def test_an_image_has_its_views():
     bench = uk.widgets.workbench(uk.load("scenes", pretrained=False), uk.synthetic.scene(0).image, layer=2)
-    assert list(bench.views)[:2] == ["Tokens", "Segments"]
+    assert list(bench.views) == ["Tokens", "Segments", "Objects"]
     assert bench["Tokens"].layer == 2 and all(isinstance(v, View) for v in bench.views.values())
     with pytest.raises(KeyError, match="no tab 'Text'; there are Tokens"):
         bench["Text"]

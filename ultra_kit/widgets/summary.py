@@ -88,8 +88,8 @@ class SummaryExplorer(View):
         baselines: Sequence[str] = ("raw_attention", "rollout"),
     ) -> None:
         self._shelf = make_shelf(source, scores, baselines)
-        plain = [key for key in self._shelf.books if not key[2]]
-        kind, layer, contrast = plain[0] if plain else next(iter(self._shelf.books))
+        first = self.kinds[0] if self.kinds else ""
+        kind, layer, contrast = next(key for key in self._shelf.books if key[0] == first)
         book = self._shelf.books[kind, layer, contrast]
         real = np.array([any(c.isalnum() for c in book.words[w]) for w in book.rows], bool)
         best = int(book.rows[(book.matrix.max(1) * (real if real.any() else 1)).argmax()])

@@ -13,8 +13,9 @@ from ..models import load
 from ..pages import view
 from ..relevance import explain
 from ..segmentation import segment
-from ..types import Capture
+from ..types import Capture, ExplanationMaps
 from .base import View
+from .object import ObjectSelector
 from .segment import SegmentExplorer
 from .summary import SummaryExplorer
 from .token import TokenExplorer
@@ -122,14 +123,18 @@ class Workbench(View):
         return f"Workbench({', '.join(self._views)})"
 
 
-def _segments(cap: Capture, layer: int) -> SegmentExplorer:
-    return SegmentExplorer(segment(explain(cap, layer=layer)))
-
-
-def _tokens(cap: Capture, layer: int) -> TokenExplorer:
+def _tokens(cap: Capture, maps: ExplanationMaps) -> TokenExplorer:
     made = TokenExplorer(cap)
-    made.layer = layer
+    made.layer = maps.layer
     return made
+
+
+def _segments(cap: Capture, maps: ExplanationMaps) -> SegmentExplorer:
+    return SegmentExplorer(segment(maps))
+
+
+def _objects(cap: Capture, maps: ExplanationMaps) -> ObjectSelector:
+    return ObjectSelector(cap, maps=maps)
 
 
 def _summary(s: Summary, layer: int) -> SummaryExplorer:
@@ -138,12 +143,16 @@ def _summary(s: Summary, layer: int) -> SummaryExplorer:
     return made
 
 
-_OF_IMAGES: dict[str, Callable[[Capture, int], View]] = {"Tokens": _tokens, "Segments": _segments}
-"""The tabs of an image: a title, and what makes the view of a capture at a layer."""
+_OF_IMAGES: dict[str, Callable[[Capture, ExplanationMaps], View]] = {
+    "Tokens": _tokens,
+    "Segments": _segments,
+    "Objects": _objects,
+}
+"""The tabs of an image: a title, and what makes the view of a capture and the maps of all its tokens at a layer."""
 
 
 def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
-    """Open the views of one input as tabs: tokens and segments of an image, the summary of a text.
+    """Open the views of one input as tabs: tokens, segments and objects of an image, the summary of a text.
 
     Parameters
     ----------
@@ -177,4 +186,5 @@ def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
     number = cap.layer_index(layer)
     if number == 0:
         raise ValueError("layer must be 1 or more: at layer 0 every token is made from itself alone")
-    return Workbench({title: make(cap, number) for title, make in _OF_IMAGES.items()})
+    maps = explain(cap, layer=number)
+    return Workbench({title: make(cap, maps) for title, make in _OF_IMAGES.items()})
