@@ -28,6 +28,9 @@ def test_max_f_beta_by_hand():
     assert by_hand == pytest.approx(1.3 * 0.5 / 0.8)
     assert max_f_beta(values, truth, beta2=1) == pytest.approx(2 * (2 / 3) / (5 / 3))
     assert max_f_beta(np.zeros((1, 4)), truth) == 0
+    # 0.2 is the threshold 51/255 itself, and does not exceed it: both pixels or none.
+    tied = max_f_beta(np.array([[0.2, 0.2]]), np.array([[True, False]]))
+    assert tied == pytest.approx(1.3 * 0.5 / (0.3 * 0.5 + 1))
     for bad in (values * 2, values - 1):
         with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
             max_f_beta(bad, truth)

@@ -79,8 +79,11 @@ def nearest_rgb(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _colour(number: int) -> tuple[int, ...]:
-    """A colour for a class: hues a golden ratio apart, so that near numbers look different."""
+    """A colour for a class: the first one pale, as it often is the ground, then hues a golden ratio apart."""
     if number < 0:
         return (0, 0, 0)
-    hue, value = number * 0.618034 % 1, (0.95, 0.7, 0.85)[number % 3]
-    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.65, value))
+    if number == 0:
+        return (232, 226, 208)
+    # Eight steps later a hue nearly comes back: then it is paler and darker.
+    saturation, value = ((0.75, 0.9), (0.4, 0.7))[number // 8 % 2]
+    return tuple(round(255 * v) for v in colorsys.hsv_to_rgb(number * 0.618034 % 1, saturation, value))
