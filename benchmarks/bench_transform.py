@@ -128,10 +128,11 @@ def turning(model: Any, layer: int, d: int) -> float:
     return float(abs(turned - plain).max() / plain.max())
 
 
-def trained(model: Any, layer: int, n: int, seed: int, reading: str) -> uk.Transform:
+def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int) -> uk.Transform:
     """W of a reading, on scenes that depend on the seed."""
     images = [scene(TRAIN + 10_000 * seed + k).image for k in range(n)]
-    return uk.train_transform(model, images, layer=layer, seed=seed, **READINGS[reading])  # type: ignore[arg-type]
+    options: dict[str, Any] = READINGS[reading]
+    return uk.train_transform(model, images, layer=layer, epochs=epochs, seed=seed, **options)
 
 
 def table(found: Mapping[str, np.ndarray], cuts: Mapping[str, int]) -> dict[str, dict[str, float]]:
@@ -178,6 +179,9 @@ def main() -> None:
     parser.add_argument(
         "--every", type=int, default=3, help="on tuning scenes, cluster every so-many-th token"
     )
+    parser.add_argument("--test-every", type=int, default=1, help="the same on test scenes")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--readings", nargs="+", choices=READINGS, default=list(READINGS))
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--save", type=Path, default=None, help="where to write W of the first seed")
     a = parser.parse_args()
@@ -192,22 +196,22 @@ def main() -> None:
         print(f"  layer {at}: {values.mean(0)[0]:.3f}")
     layer = max(plain, key=lambda k: plain[k].mean(0)[0])
 
-    readings = {name: trained(model, layer, a.train, 0, name) for name in READINGS}
+    readings = {name: trained(model, layer, a.train, 0, name, a.epochs) for name in a.readings}
     matrices = {f"W, {name}": w.matrix for name, w in readings.items()}
     tuned = measure(model, layer, matrices, tune, every=a.every)
     print(f"tuning scenes, layer {layer}: readings of the loss")
     everything = {"W = 1": plain[layer], **tuned}
     tuning = table(everything, best_cut(everything))
-    kept = max(READINGS, key=lambda name: sum(list(tuning[f"W, {name}"].values())[:2]))
+    kept = max(a.readings, key=lambda name: sum(list(tuning[f"W, {name}"].values())[:2]))
 
     runs = {0: readings[kept]} | {
-        seed: trained(model, layer, a.train, seed, kept) for seed in range(1, a.seeds)
+        seed: trained(model, layer, a.train, seed, kept, a.epochs) for seed in range(1, a.seeds)
     }
     seeds = {f"W, seed {seed}": w.matrix for seed, w in runs.items()}
     white = {"whitening": whitening(model, layer, range(TRAIN, TRAIN + a.train))}
     options: dict[str, Any] = {"rules": ("positive", "negative", "absolute"), "scales": (1.0, 4.0)}
     cuts = best_cut(measure(model, layer, one | seeds | white, tune, every=a.every, **options))
-    found = measure(model, layer, one | seeds | white, test, **options)
+    found = measure(model, layer, one | seeds | white, test, every=a.test_every, **options)
     print(f"\ntest scenes, layer {layer}, {kept}: true K, then the threshold chosen on tuning scenes")
     rows = table(found, cuts)
     # The norm sees W through W^T W alone: an orthogonal W gives the maps of W = 1, so it is shown on one scene.
@@ -229,6 +233,7 @@ def main() -> None:
             "gain in points": difference,
             "ceiling": ceiling,
             "scenes": {"train": a.train, "tune": a.tune, "test": a.test, "seeds": a.seeds},
+            "every": {"tune": a.every, "test": a.test_every},
         }
         a.json.write_text(json.dumps(content, indent=1))
 
