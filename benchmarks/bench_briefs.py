@@ -2,7 +2,8 @@
 
 For the summary words that state a fact, how well does the evidence find the words of the document
 that they come from? Only the words of the document are scored: the position that writes a word is
-not among them. Every method's layer and place (and for ULTra and the gradient methods the score and
+not among them. Only words that the model gets right are asked about (with random weights, all):
+what it gets wrong it did not take from the true source. Every method's layer and place (and for ULTra and the gradient methods the score and
 the rule) is chosen by average precision on briefs that are not tested. Then the facts in greedy
 summaries, and what taking the words away does to the summary.
 """
@@ -28,7 +29,7 @@ from ultra_kit.types import UltraError
 from ultra_kit.validation import Reader, score_evidence
 
 CHOOSE, TEST = 200_000, 300_000  # first seeds; training uses 1_000_000 and on
-RULES = ("positive", "negative", "absolute")
+RULES = ("positive", "negative")
 
 
 def ways(n_layers: int) -> dict[str, dict[str, Reader]]:
@@ -57,11 +58,11 @@ def ways(n_layers: int) -> dict[str, dict[str, Reader]]:
 
 
 def choose(
-    model: Any, families: Mapping[str, Mapping[str, Reader]], seeds: range
+    model: Any, families: Mapping[str, Mapping[str, Reader]], seeds: range, *, known: bool = True
 ) -> tuple[dict[str, tuple[str, Reader]], dict[str, dict[str, float]]]:
     """The choice of each family with the best average precision, and that of every choice."""
     flat = {f"{f}: {c}": make for f, choices in families.items() for c, make in choices.items()}
-    scores = score_evidence(model, flat, seeds)
+    scores = score_evidence(model, flat, seeds, known=known)
     best, every = {}, {}
     for f, choices in families.items():
         every[f] = {c: scores[f"{f}: {c}"]["AP"] for c in choices}
@@ -101,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--briefs", type=int, default=100, help="briefs on which the evidence is tested")
     parser.add_argument("--choose", type=int, default=20, help="briefs for choosing layer, score and rule")
+    parser.add_argument("--choose-random", type=int, default=5, help="of these, for random weights")
     parser.add_argument("--facts", type=int, default=200, help="greedy summaries")
     parser.add_argument("--faithful", type=int, default=40, help="briefs from which words are taken away")
     parser.add_argument("--json", type=Path, default=None)
@@ -114,9 +116,11 @@ def main() -> None:
     families = ways(model.n_blocks)
     best, every = choose(model, families, choosing)
     ultra = {c + f", {f[7:-6]}": m for f in families if f.startswith("ULTra") for c, m in families[f].items()}
-    best_random, _ = choose(twin, {"ULTra on random weights": ultra}, choosing[:5])
+    best_random, _ = choose(
+        twin, {"ULTra on random weights": ultra}, choosing[: a.choose_random], known=False
+    )
 
-    maps = score_evidence(model, {name: make for name, (_, make) in best.items()}, testing)
+    maps = score_evidence(model, {name: make for name, (_, make) in best.items()}, testing, known=True)
     random = score_evidence(twin, {name: make for name, (_, make) in best_random.items()}, testing)
     maps |= {name: values for name, values in random.items() if name != "chance"}
     choices = {name: c for name, (c, _) in (best | best_random).items()}

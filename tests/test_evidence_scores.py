@@ -42,26 +42,21 @@ def test_the_truth_scores_one_and_a_constant_scores_chance(model):
 
 
 def test_only_words_that_the_model_gets_right():
-    model = uk.load("briefs", pretrained=False)
-    seen = []
+    model, seen = uk.load("briefs"), []
 
     def watching(s, words):
         with torch.no_grad():
             best = model.module(**s.capture.inputs).logits[0].argmax(-1).tolist()
         ids = s.capture.inputs["input_ids"][0].tolist()
-        for w in words:
-            at = s.words[w].tokens
-            seen.append(all(best[p - 1] == ids[p] for p in at))
+        seen.extend(all(best[p - 1] == ids[p] for p in s.words[w].tokens) for w in words)
         return uk.evidence(s, words=words, layer=1)
 
     score_evidence(model, {"watching": watching}, SEEDS, progress=False)
-    assert not all(seen)
-    with torch.no_grad():  # a model that says "struck" after everything knows not one fact
-        model.module.model.norm.weight.zero_()
+    right = sum(seen)
+    assert 0 < right < len(seen)
     seen.clear()
-    with pytest.raises(ValueError, match="at least one word to score"):
-        score_evidence(model, {"watching": watching}, SEEDS, known=True, progress=False)
-    assert not seen
+    score_evidence(model, {"watching": watching}, SEEDS, known=True, progress=False)
+    assert all(seen) and len(seen) == right
 
 
 def test_fact_words_and_their_sources(model):

@@ -258,7 +258,7 @@ def _write(
     for i, (word, (line, column, width)) in enumerate(zip(words, places, strict=True)):
         if leftwards:
             column = columns - column - width
-        if shades is not None and shades[i] > 0:
+        if shades is not None and shades[i] > 0.02:  # less could not be seen, but for its edges
             colour = _COLOURS(_DEEPEST * float(shades[i]))
             ax.add_patch(
                 Rectangle((column - 0.15, line + 0.06), width + 0.3, 0.88, color=colour, linewidth=0)

@@ -76,8 +76,7 @@ class Reports(Dataset):
         first, n = GROUP * self.batch * group, GROUP * self.batch
         rng = np.random.default_rng(group)
         hardest = min(1.0, GROUP * (group + 1) / self.ramp)
-        # Half of the reports are of the hardest kind, the others easier.
-        share = hardest * np.minimum(1, 2 * rng.random(n))
+        share = hardest * rng.random(n) ** 2  # more easy reports than hard ones
         briefs = [brief(HELD_OUT + first + i, others=float(share[i])) for i in range(n)]
         texts = self.tokenizer([b.document for b in briefs], [b.summary for b in briefs])["input_ids"]
         rows = sorted(([*row, self.tokenizer.eos_token_id] for row in texts), key=len)
@@ -186,6 +185,7 @@ def endless(
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Config, tokenizer and weights, in float16: half of the size, and read back as float32."""
+    tokenizer.backend_tokenizer.no_padding()  # left over from the last evaluation
     tokenizer.save_pretrained(out)
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(out)
@@ -210,8 +210,8 @@ def parse() -> argparse.Namespace:
     p.add_argument("--lr", type=float, default=0.02, help="of the blocks' matrices")
     p.add_argument("--lr-rest", type=float, default=3e-3, help="of embedding and norms")
     p.add_argument("--warmup", type=int, default=100)
-    p.add_argument("--ramp", type=int, default=1500, help="steps until reports have all their sentences")
-    p.add_argument("--document-loss", type=float, default=0.1, help="weight of the loss on the documents")
+    p.add_argument("--ramp", type=int, default=3000, help="steps until reports have all their sentences")
+    p.add_argument("--document-loss", type=float, default=0.05, help="weight of the loss on the documents")
     p.add_argument("--workers", type=int, default=1, help="processes that write reports")
     p.add_argument("--eval-every", type=int, default=500)
     p.add_argument("--eval-reports", type=int, default=200)
