@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -108,7 +109,7 @@ class View(traitlets.HasTraits):
             "text/html": framed(
                 self.fragment(with_still=False), title=text, still=still, height=self._height
             ),
-            "image/png": still,
+            "image/png": b64encode(still).decode(),
             "text/plain": text,
         }
 
