@@ -30,7 +30,9 @@ def main() -> None:
     p.add_argument("--out", required=True, type=Path)
     a = p.parse_args()
     parts = [tensors(torch.load(c, map_location="cpu", weights_only=True)) for c in a.checkpoints]
-    mean = {k: torch.stack([part[k] for part in parts]).mean(0).contiguous() for k in parts[0]}
+    mean = {
+        k: torch.stack([part[k].float() for part in parts]).mean(0).to(v.dtype) for k, v in parts[0].items()
+    }
     a.out.mkdir(parents=True, exist_ok=True)
     save_file(mean, a.out / "model.safetensors")
     shutil.copy(a.checkpoints[-1].parent / "config.json", a.out)
