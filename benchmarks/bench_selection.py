@@ -104,13 +104,13 @@ def answer(cap: Capture, options: Mapping[str, Any], wanted: Any, unwanted: Any)
     return uk.select(cap, points=wanted, unwanted=unwanted, **options).mask
 
 
-def figures(runs: list[Clicks]) -> dict[str, float]:
+def figures(runs: list[Clicks], max_clicks: int) -> dict[str, float]:
     """What the tables show of many runs."""
-    after = {n: [r.after(n) for r in runs] for n in (1, 2, 3, 5, 10)}
+    after = {n: [r.after(n) for r in runs] for n in (1, 2, 3, 5, 10) if n <= max_clicks}
     out = {f"median IoU after {n}": float(np.median(v)) for n, v in after.items()}
     out |= {f"mean IoU after {n}": float(np.mean(v)) for n, v in after.items()}
     for target in (85, 90):
-        needed = [r.needed(target / 100) for r in runs]
+        needed = [r.needed(target / 100, max_clicks) for r in runs]
         out[f"NoC@{target}"] = float(np.mean(needed))
         out[f"failed@{target}"] = float(np.mean([max(r.ious) < target / 100 for r in runs]))
     return out
@@ -176,7 +176,7 @@ def choose(
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """The best choice of each family, and all scores."""
     flat = {f"{f}: {c}": (make, {}) for f, choices in offered.items() for c, make in choices.items()}
-    scores = {name: figures(runs) for name, runs in click_through(model, flat, seeds, 3).items()}
+    scores = {name: figures(runs, 3) for name, runs in click_through(model, flat, seeds, 3).items()}
     best: dict[str, str] = {}
     for name in sorted(scores, key=lambda n: -scores[n]["mean IoU after 1"] - scores[n]["mean IoU after 3"]):
         print(f"  {line(scores[name])}  {name}")
@@ -211,7 +211,7 @@ def main() -> None:
         "walk, not refined": (make, {"refine": False}),
         "walk, unconnected parts kept": (make, {"connected": False}),
     }
-    other = {name: figures(runs) for name, runs in click_through(model, ways, choosing, 3).items()}
+    other = {name: figures(runs, 3) for name, runs in click_through(model, ways, choosing, 3).items()}
     for name, row in other.items():
         print(f"  {line(row)}  ULTra, {name}")
 
@@ -220,9 +220,13 @@ def main() -> None:
         "colours of patches, no model": (colours, {}),
         "nearness of patches, no model": (nearness, {}),
     }
-    tested = {name: figures(r) for name, r in click_through(model, methods, testing, a.clicks).items()}
+    tested = {
+        name: figures(r, a.clicks) for name, r in click_through(model, methods, testing, a.clicks).items()
+    }
     randomly = {"ULTra on random weights": (make, {})}
-    tested |= {name: figures(r) for name, r in click_through(twin, randomly, testing, a.clicks).items()}
+    tested |= {
+        name: figures(r, a.clicks) for name, r in click_through(twin, randomly, testing, a.clicks).items()
+    }
     print(
         f"\n{a.scenes} held-out scenes: median IoU after 1 and 3 clicks, NoC@85, NoC@90 ({a.clicks}: failed)"
     )

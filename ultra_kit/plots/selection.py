@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
 from ..selection import Selection
-from ._style import draw_input, extent, map_colours, panel_size, panels, styled
+from ._style import GROUND, draw_input, extent, map_colours, panel_size, panels, styled
 
 WANTED, UNWANTED, OUTLINE = "#56B4E9", "#E69F00", "#F0E442"
 """Blue and orange of Okabe and Ito's palette, told apart by sign too (+ and x); the outline is yellow on black."""
@@ -47,6 +47,7 @@ def show_selection(sel: Selection) -> Figure:
         layer = shown.imshow(sel.relevance, extent=extent(sel.layout), cmap=map_colours(True), vmin=0, vmax=1)
         shown.set_title("Relevance")
         bar = figure.colorbar(layer, ax=shown, fraction=0.045, pad=0.02)
+        bar.ax.set_facecolor(GROUND)
         bar.ax.yaxis.set_major_locator(MultipleLocator(0.25))
         bar.ax.axhline(sel.threshold, color="white", linewidth=5)
         bar.ax.axhline(sel.threshold, color="black", linewidth=2.5)

@@ -253,7 +253,7 @@ def smooth(
     wanted : sequence of (x, y)
         Pixels of `image` round which v is 1 (within `RADIUS`).
     held_out : ndarray of bool, shape (H, W)
-        Where v is 0: round unwanted points, and outside a box.
+        Where v is 0: round unwanted points.
 
     Returns
     -------

@@ -213,13 +213,15 @@ def pixels(
     across, down = size[1] / full[1], size[0] / full[0]
     values = masks.odds(masks.resize(coarse, size))
     ruled_out = masks.near_points(size, [(x * across, y * down) for x, y in unwanted])
+    outside = np.zeros(size, bool)
     if box is not None:
         y, x = np.mgrid[: size[0], : size[1]] + 0.5
-        ruled_out |= ~_within(x / across, y / down, box)
+        outside = ~_within(x / across, y / down, box)
+        values[outside] = 0
     if refine:
         small = masks.shrink(image, size)
         values = masks.smooth(small, values, [(x * across, y * down) for x, y in points], ruled_out)
-    values[ruled_out] = 0
+    values[ruled_out | outside] = 0
     return (values if size == full else masks.resize(values, full).clip(0, 1)).astype(np.float32)
 
 

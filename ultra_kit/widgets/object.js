@@ -213,12 +213,11 @@ function makeEngine(model) {
     });
     each(wanted, (i) => { value[i] = 1; pull[i] = 1; });
     each(unwanted, (i) => { ruledOut[i] = 1; });
-    if (box.length) for (let i = 0; i < value.length; i++) {
-      if (!within([((i % W) + 0.5) / scale[0], (Math.floor(i / W) + 0.5) / scale[1]], box)) ruledOut[i] = 1;
-    }
     ruledOut.forEach((on, i) => { if (on) { value[i] = 0; pull[i] = 1; } });
+    const outside = (i) => box.length && !within([((i % W) + 0.5) / scale[0], (Math.floor(i / W) + 0.5) / scale[1]], box);
+    for (let i = 0; i < value.length; i++) if (pull[i] < 1 && outside(i)) value[i] = 0;
     const found = smooth(edges, working, value, pull);
-    ruledOut.forEach((on, i) => { if (on) found[i] = 0; });
+    ruledOut.forEach((on, i) => { if (on || outside(i)) found[i] = 0; });
     return { values: found, anchors: (wanted.length ? wanted : [...picked].map(middle)).map(small) };
   }
   return { relevance, cut: (found, threshold) =>
