@@ -49,13 +49,23 @@ def _scenes(folder: Path, pretrained: bool) -> Backbone:
     return load_scenes(folder, pretrained=pretrained)
 
 
+def _photos(folder: Path, pretrained: bool) -> Backbone:
+    from .photos import load_photos
+
+    return load_photos(folder, pretrained=pretrained)
+
+
 def _briefs(folder: Path, pretrained: bool) -> Backbone:
     from .huggingface_text import load_briefs
 
     return load_briefs(folder, pretrained=pretrained)
 
 
-_BUNDLED: dict[str, Callable[[Path, bool], Backbone]] = {"scenes": _scenes, "briefs": _briefs}
+_BUNDLED: dict[str, Callable[[Path, bool], Backbone]] = {
+    "scenes": _scenes,
+    "photos": _photos,
+    "briefs": _briefs,
+}
 """Name to builder, which gets the model's folder and `pretrained`."""
 
 
@@ -77,7 +87,7 @@ def load(
     Parameters
     ----------
     source : str, nn.Module or Backbone
-        A bundled name (``"scenes"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a module: a model of timm
+        A bundled name (``"scenes"``, ``"photos"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a module: a model of timm
         or transformers, or any ViT-like module with its blocks in a ModuleList or Sequential. A module stays
         where and as it is. A Backbone is returned unchanged.
     transform : callable, optional
