@@ -339,6 +339,7 @@ def test_what_a_notebook_stores_lives_in_a_frame_and_is_a_picture_without_script
     twice = f"<!DOCTYPE html><body>{bundle['text/html']}{bundle['text/html']}"
     (tmp_path / "x.html").write_text(twice, "utf-8")
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto((tmp_path / "x.html").as_uri())
     page.wait_for_function("document.querySelectorAll('iframe').length === 2")
     for frame in page.frames[1:]:
