@@ -59,6 +59,7 @@ def perturbation_curves(
         for ax, (name, title, label) in zip(axes[0], panes, strict=True):
             for number, (method, curves) in enumerate(found.items()):
                 bold = method.lower().startswith(starts)
+                order = sum(m.lower().startswith(starts) for m in list(found)[:number])
                 random = method.lower().startswith("random")
                 colour = FOCUS if bold else REFERENCE if random else _OTHERS[number % len(_OTHERS)]
                 dashes = ":" if random else _DASHES[number % 3]
@@ -66,7 +67,7 @@ def perturbation_curves(
                     curves.fractions,
                     getattr(curves, name).mean(axis=0),
                     color=colour,
-                    linestyle="-" if bold else dashes,
+                    linestyle=_DASHES[order % 3] if bold else dashes,
                     linewidth=4 if bold else 2.2,
                     zorder=3 if bold else 2,
                     label=f"{method}  {curves.scores[name]:.3f}",
