@@ -167,13 +167,17 @@ def test_coverage_marks_what_was_not_used(visit, tmp_path):
 )
 def test_hostile_texts_are_text(visit, tmp_path, text):
     document = f"It said {text} and left. {text}\nAgain {text}"
-    view = SummaryExplorer(evidence_of(document, f"Said {text}. {text}"))
+    said = f"Said {text}. {text}"
+    other = evidence_of(document, said, rows=[0], score="logprob", contrast=text)
+    view = SummaryExplorer([evidence_of(document, said), other])
     page = visit(uk.export_html(view, tmp_path / "s.html", title=text))
     wait_for(page, coverage="false")
     assert page.evaluate("window.pwned") is None
     read = "(nodes) => nodes.map((node) => node.textContent).join('')"
     assert page.locator(".uk-sum-panel:not([hidden]) .uk-sum-text").evaluate_all(read) == document
-    assert page.locator(".uk-sum-said .uk-sum-text").evaluate_all(read) == f"Said {text}. {text}"
+    assert page.locator(".uk-sum-said .uk-sum-text").evaluate_all(read) == said
+    offered = page.locator("option").evaluate_all("(nodes) => nodes.map((node) => node.textContent)")
+    assert text in offered  # whole, where a word of a document is never more than its letters
     assert page.locator("script[src], .uk-view img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
