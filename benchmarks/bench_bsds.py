@@ -30,6 +30,7 @@ from ultra_kit import baselines
 from ultra_kit.datasets import BSDS500, Dataset, Sample
 from ultra_kit.metrics import RegionScores, patch_labels, region_scores, region_summary
 from ultra_kit.models import data_folder
+from ultra_kit.models.photos import load_photos
 from ultra_kit.types import Capture
 
 THRESHOLDS = tuple(np.round(np.arange(0.1, 0.96, 0.05), 2))
@@ -218,13 +219,14 @@ def main() -> None:
         default=data_folder() / "models" / "photos" / "transform.safetensors",
         help="file of W; trained on 40 other train photographs if it is not there",
     )
+    parser.add_argument("--weights", type=Path, default=data_folder() / "models" / "photos")
     parser.add_argument("--json", type=Path, default=None)
     a = parser.parse_args()
     if a.root is None:
         print(WHERE)
         return
     start = time.time()
-    model = uk.load("photos")
+    model = load_photos(a.weights)
     train, val = BSDS500(a.root, "train"), BSDS500(a.root, "val")[: a.val]
     transform = fitted_transform(a.transform, model, [s.image for s in train[1::5]])
     ways = families(model.n_blocks, transform)

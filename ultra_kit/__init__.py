@@ -58,7 +58,17 @@ _EXPORTS = {
     "from_rle": "rle",
     "export_html": "export",
 }
-_MODULES = ("clicks", "validation", "baselines", "synthetic", "metrics", "perturbation", "datasets", "plots", "widgets")
+_MODULES = (
+    "clicks",
+    "validation",
+    "baselines",
+    "synthetic",
+    "metrics",
+    "perturbation",
+    "datasets",
+    "plots",
+    "widgets",
+)
 
 __all__ = ["__version__", *_EXPORTS, *_MODULES]
 

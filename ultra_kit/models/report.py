@@ -91,7 +91,9 @@ def check(model: Backbone | nn.Module) -> Report:
         f"scores: norm, sum, energy, towards=vector{'' if model.head(latents[-1]) is None else ', head'}",
     ]
     if isinstance(model, TextAligned):
-        lines.append("reads texts into the space of its patches: encode_text(texts), and zero_shot(texts) for a head")
+        lines.append(
+            "reads texts into the space of its patches: encode_text(texts), and zero_shot(texts) for a head"
+        )
     if flat:
         lines.append(
             "||z|| of the last layer is nearly constant (a norm closes the block), so score 'norm' says little: "

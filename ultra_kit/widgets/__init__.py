@@ -40,4 +40,12 @@ from .summary import SummaryExplorer
 from .token import TokenExplorer
 from .workbench import Workbench, workbench
 
-__all__ = ["ObjectSelector", "SegmentExplorer", "SummaryExplorer", "TokenExplorer", "View", "Workbench", "workbench"]
+__all__ = [
+    "ObjectSelector",
+    "SegmentExplorer",
+    "SummaryExplorer",
+    "TokenExplorer",
+    "View",
+    "Workbench",
+    "workbench",
+]
