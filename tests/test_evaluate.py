@@ -189,12 +189,12 @@ def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_
     _, whole = straight
     with joblib.parallel_config(backend="loky", n_jobs=2):
         uk.evaluate("scenes", data, out=tmp_path / "loky", **QUICK)
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
     with cluster, Client(cluster) as client, joblib.parallel_config(backend="dask"):
         uk.evaluate("scenes", data, out=tmp_path / "dask", **QUICK)
-        # The work was really done over there: the worker has loaded the model.
+        # The work was really done over there (with a single worker joblib would do it here).
         there = client.run(lambda: "ultra_kit.evaluate.image" in __import__("sys").modules)
-    assert list(there.values()) == [True]
+    assert any(there.values())
     assert files(tmp_path / "loky") == files(whole)
     assert files(tmp_path / "dask") == files(whole)
 

@@ -204,7 +204,7 @@ def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer
     place = s.positions(4)
     token = ids_of(s)[0, place[0] + 1]
     # Not smaller: the norms of the library work in float32, so that tiny steps drown in rounding.
-    direction = torch.randn(192, dtype=torch.float64) * 3e-3
+    direction = torch.randn(lm.module.config.hidden_size, dtype=torch.float64) * 3e-3
     up, down = (nudged(lm, s, layer, int(place[0]), d) for d in (direction, -direction))
     slope = (up.log_softmax(-1) - down.log_softmax(-1))[token] / 2
     seeds = _logprob_seeds(s, layer, place, None)
