@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from joblib import Parallel, delayed
 from scipy.cluster.vq import kmeans2
 from skimage.color import rgb2lab
 from skimage.segmentation import slic
@@ -33,7 +34,7 @@ from ultra_kit.models import data_folder
 from ultra_kit.models.photos import load_photos
 from ultra_kit.types import Capture
 
-THRESHOLDS = tuple(np.round(np.arange(0.1, 0.96, 0.05), 2))
+THRESHOLDS = tuple(np.round(np.geomspace(0.004, 0.9, 18), 4))
 COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
 WHERE = (
     "BSDS500 is at github.com/BIDS/BSDS500: pass --root FOLDER, which holds images/ and groundTruth/ "
@@ -153,16 +154,19 @@ def families(n_layers: int, transform: Any) -> dict[str, dict[str, Segmenter]]:
     return out
 
 
+def score_one(model: Any, sample: Sample, methods: dict[str, Segmenter]) -> list[RegionScores]:
+    torch.set_num_threads(1)
+    cap = uk.capture(model, sample.image)
+    return [region_scores(segmenter(sample, cap), sample.truths) for segmenter in methods.values()]
+
+
 def score(
     model: Any, data: Dataset, methods: dict[str, Segmenter], note: str
 ) -> dict[str, list[RegionScores]]:
-    """Scores of every photograph by every method, each at all of its scales."""
-    found: dict[str, list[RegionScores]] = {name: [] for name in methods}
-    for sample in tqdm(data, desc=note, total=len(data)):
-        cap = uk.capture(model, sample.image)
-        for name, segmenter in methods.items():
-            found[name].append(region_scores(segmenter(sample, cap), sample.truths))
-    return found
+    """Scores of every photograph by every method, each at all of its scales; one process a processor."""
+    work = Parallel(n_jobs=-1, return_as="generator")(delayed(score_one)(model, s, methods) for s in data)
+    rows = list(tqdm(work, desc=note, total=len(data)))
+    return {name: [r[k] for r in rows] for k, name in enumerate(methods)}
 
 
 def choose(model: Any, data: Dataset, ways: dict[str, dict[str, Segmenter]]) -> dict[str, tuple[str, dict]]:
@@ -210,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, default=None, help=WHERE)
     parser.add_argument(
-        "--train", type=int, default=30, help="train photographs that choose what is left open"
+        "--train", type=int, default=20, help="train photographs that choose what is left open"
     )
     parser.add_argument("--val", type=int, default=100, help="val photographs that are scored")
     parser.add_argument(

@@ -31,3 +31,9 @@ def test_photograph_is_small_and_of_something(name):
 def test_an_unknown_name_is_told_the_known_ones():
     with pytest.raises(ValueError, match=r"chelsea.*'../README'"):
         uk.photograph("../README")
+
+
+def test_a_function_of_a_notebook_that_uses_the_package_can_be_sent_to_another_process():
+    import pickle
+
+    assert pickle.loads(pickle.dumps(uk)) is uk

@@ -95,5 +95,8 @@ class _Package(ModuleType):
         if not (name in _EXPORTS and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # so that functions that use the package reach other processes
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package

@@ -376,7 +376,7 @@ def advance(run: Run, images: list[Image.Image], a: argparse.Namespace) -> dict[
     rng, done = np.random.default_rng([a.seed, run.step]), run.step / a.steps
     falling = 0.5 + 0.5 * np.cos(np.pi * done)
     for g in run.opt.param_groups:
-        g["lr"] = a.lr * min(1.0, (run.step + 1) / 30) * max(0.01, falling)
+        g["lr"] = float(a.lr * min(1.0, (run.step + 1) / 30) * max(0.01, falling))
     grid = SHAPES[rng.integers(len(SHAPES))]
     whole = bool(rng.random() < 0.25 + 0.5 * done)
     views = cut(images, grid, a.tokens // (grid[0] * grid[1]), rng, whole=whole)
