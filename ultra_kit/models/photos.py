@@ -95,7 +95,7 @@ def load_photos(folder: Path, *, pretrained: bool = True) -> ImageBackbone:
         grid=vision.patch_embed.dynamic_feat_size,
         n_prefix=vision.num_prefix_tokens,
         forward=vision.forward_features,
-        reader=None if prototypes is None else lambda z: z @ module.prototypes.T,
+        reader=None if prototypes is None else lambda z: F.linear(z, module.get_buffer("prototypes")),
         facts=config | {"pretrained": pretrained},
         libraries=("timm",),
     )
