@@ -153,6 +153,11 @@ def test_a_box_selects_what_stays_inside():
     assert not uk.select(CAP, box=(8, 0, 16, 32), maps=MAPS).mask[:, 16:].any()
 
 
+def test_equal_values_but_for_rounding_have_no_two_classes():
+    values = 1 + np.finfo(float).eps * np.arange(4)
+    assert masks.otsu(values) == values.max()
+
+
 def test_a_text_selects_what_it_names():
     sel = uk.select(CAP, text="bar", maps=MAPS)
     np.testing.assert_array_equal(sel.mask, PIXELS == 2)

@@ -74,14 +74,17 @@ def _mark(ax: Axes, sel: Selection) -> None:
         ax.scatter(x, y, s=260, marker=mark, color=colour, linewidths=3.5, zorder=5)
     if sel.box is not None:
         x0, y0, x1, y1 = sel.box
-        for colour, line in (("black", 5), (WANTED, 2.5)):
-            box = {"edgecolor": colour, "linewidth": line, "linestyle": "--" if line < 3 else "-"}
-            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **box))
+        for colour, line, style in (("black", 5.0, "-"), (WANTED, 2.5, "--")):
+            ax.add_patch(
+                Rectangle(
+                    (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=line, linestyle=style
+                )
+            )
     if not sel.points and sel.layout.grid is not None:
         (h, w), (height, width) = sel.layout.grid, sel.layout.size or (1, 1)
         for token in sel.tokens:
-            x, y = sel.layout.center_of(int(token))
-            corner = (x - width / w / 2, y - height / h / 2)
+            u, v = sel.layout.center_of(int(token))
+            corner = (u - width / w / 2, v - height / h / 2)
             ax.add_patch(
                 Rectangle(corner, width / w, height / h, fill=False, edgecolor="white", linewidth=1.5)
             )

@@ -198,7 +198,7 @@ def otsu(values: np.ndarray) -> float:
     Returns
     -------
     float
-        The value itself if all are equal.
+        The largest value if all are equal but for rounding.
 
     Examples
     --------
@@ -206,9 +206,9 @@ def otsu(values: np.ndarray) -> float:
     1.0
     """
     values = np.asarray(values, np.float64)
-    above = values > threshold_otsu(values)
-    if not above.any():
+    if np.ptp(values) <= 1e-9 * np.abs(values).max():
         return float(values.max())
+    above = values > threshold_otsu(values)
     return float(values[above].mean() + values[~above].mean()) / 2
 
 

@@ -285,4 +285,5 @@ def _staying(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     links = masks.links(values)
     stay = (links * inside).sum(axis=1)[inside]
     at = np.flatnonzero(inside)
-    return at[stay > masks.otsu(stay)] if np.ptp(stay) > 0 else at
+    kept = at[stay > masks.otsu(stay)]
+    return kept if kept.size else at

@@ -80,7 +80,7 @@ function resize(values, [h, w], [H, W]) {
 function otsu(values) {
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  if (!(high > low)) return high;
+  if (!(high - low > 1e-9 * high)) return high;
   const counts = new Float64Array(256);
   for (const v of values) counts[Math.min(255, Math.floor(((v - low) / (high - low)) * 256))] += 1;
   const middle = (k) => low + ((k + 0.5) * (high - low)) / 256;

@@ -71,12 +71,12 @@ class ObjectSelector(View):
     _name = "object"
     _height = 640
 
-    wanted = traitlets.List().tag(state=True)
-    unwanted = traitlets.List().tag(state=True)
-    box = traitlets.List().tag(state=True)
+    wanted: traitlets.List[Any] = traitlets.List().tag(state=True)
+    unwanted: traitlets.List[Any] = traitlets.List().tag(state=True)
+    box: traitlets.List[Any] = traitlets.List().tag(state=True)
     prompt = traitlets.Unicode().tag(state=True)
     threshold = traitlets.Float(0.5, min=0, max=1).tag(state=True)
-    history = traitlets.List().tag(state=True)
+    history: traitlets.List[Any] = traitlets.List().tag(state=True)
 
     def __init__(
         self,

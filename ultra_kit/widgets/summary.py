@@ -134,7 +134,10 @@ class SummaryExplorer(View):
                 "words that can be explained",
             )
         else:
-            known = {"layer": self.layers, "kind": [*self.kinds, ""] if not self.kinds else self.kinds}
+            known: dict[str, list[Any]] = {
+                "layer": self.layers,
+                "kind": [*self.kinds, ""] if not self.kinds else self.kinds,
+            }
             options = known.get(name, ["", *self.kinds])
             allowed, text = value in options, f"one of {', '.join(map(repr, options))}"
         if not allowed:

@@ -154,7 +154,7 @@ def _shelf_of(s: Summary, scores: Sequence[str], baselines: Sequence[str]) -> Sh
         raise ValueError(
             f"scores must hold at least one, and baselines be of {', '.join(METHODS)}; got {list(scores)}, {unknown}"
         )
-    kinds = {f"ULTra: {score}, positive": {"score": score} for score in scores}
+    kinds: dict[str, dict[str, Any]] = {f"ULTra: {score}, positive": {"score": score} for score in scores}
     kinds |= {name.replace("_", " "): {"method": name} for name in baselines}
     last = s.capture.n_layers
     words = [i for i, w in enumerate(s.words) if w.tokens]
@@ -271,7 +271,8 @@ def pack(shelf: Shelf, first: Sequence[Key]) -> dict[str, Any]:
         did not fit.
     """
     order = sorted(shelf.books, key=lambda key: key not in first)
-    room, kept = _MAX_BYTES, []
+    room = _MAX_BYTES
+    kept: list[Key] = []
     for key in order:
         if shelf.books[key].matrix.size * 4 <= room or not kept:
             room -= shelf.books[key].matrix.size * 4
