@@ -216,7 +216,7 @@ def test_heads_and_prefix_tokens(visit, tmp_path):
     page.locator(".uk-pointed").focus()
     page.keyboard.press("p")
     assert chips.count() == cap.layout.n_prefix and chips.first.is_visible()
-    assert chips.nth(1).get_attribute("title") == f"relevance {view.maps.values[1, 1]:.3g}"
+    assert chips.nth(1).get_attribute("title") == f"relevance {view.maps.values[1, 1]:#.3g}"
 
 
 # --- SegmentExplorer ---
