@@ -24,6 +24,7 @@ from ultra_kit import export_html
 
 HERE = Path(__file__).parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LIVE = "application/vnd.jupyter.widget-view+json"
 FIGURES = ("image/png", "image/svg+xml", "application/vnd.plotly.v1+json")
 
 
@@ -70,7 +71,15 @@ def execute(
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
         error = describe(failure, notebook)
     notebook.metadata.pop("widgets", None)
+    drop_progress(notebook)
     return notebook, error
+
+
+def drop_progress(notebook: nbformat.NotebookNode) -> None:
+    """Take the progress bars out: a slow machine shows them, and a stored one is an error to read."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if LIVE not in o.get("data", {})]
 
 
 def figures_in(notebook: nbformat.NotebookNode) -> int:
