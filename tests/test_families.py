@@ -18,7 +18,7 @@ from timm.models.vitamin import VitCfg, VitConvCfg
 from torch import nn
 
 import ultra_kit as uk
-from ultra_kit.relevance import relevance_rows
+from ultra_kit.engine import FEW, relevance_rows
 from ultra_kit.scores import make_score
 
 transformers = pytest.importorskip("transformers")
@@ -233,7 +233,7 @@ def unlike(model):
 
 
 def check_against(model, reference):
-    """Maps of three tokens at two layers equal the oracle's, and the model is left as it was."""
+    """Maps of five tokens at two layers equal the oracle's, and the model is left as it was."""
     inputs, layout, _ = model.prepare(IMAGE)
     latents, attentions, _ = reference(inputs)
     plain = output(model, inputs)
@@ -242,14 +242,16 @@ def check_against(model, reference):
     cap = uk.capture(model, IMAGE)
     torch.testing.assert_close(cap.latents[-1], latents[-1].detach(), rtol=0, atol=1e-9)
     assert [tuple(s.weights.shape) for s in cap.steps] == [tuple(a.shape) for a in attentions]
-    tokens = np.array([0, layout.n_prefix + 1, layout.n_tokens - 1])
+    last = layout.n_tokens - 1
+    tokens = np.array([0, layout.n_prefix + 1, last - 2, last, last - 1])
+    assert len(tokens) >= FEW  # so that what is behind the last attention is passed once for all
     direction = torch.randn(latents[0].shape[1], dtype=torch.float64)
     for layer, chunk in ((1, 1), (len(attentions), 3)):
         # A direction, since behind a closing norm ||z|| is constant, and its maps would show nothing.
-        seeds = make_score(cap, 3, "norm", direction, None).seeds(cap.latents[layer][tokens])
+        seeds = make_score(cap, len(tokens), "norm", direction, None).seeds(cap.latents[layer][tokens])
         expected = oracle.explanation_maps(latents, attentions, layer, tokens, score=lambda z: z @ direction)
         off = expected.clone()
-        off[torch.arange(3), tokens] -= 1
+        off[torch.arange(len(tokens)), tokens] -= 1
         assert off.abs().max() > 1e-3  # a comparison of identities would show nothing
         found = relevance_rows(cap, layer, tokens, seeds, chunk_size=chunk)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import ultra_kit as uk
+from ultra_kit import engine
 from ultra_kit.relevance import ConstantNormWarning, Interrupted, relevance_rows
 from ultra_kit.scores import make_score
 from ultra_kit.types import AttentionStep, Capture, Layout, UltraError
@@ -110,6 +111,63 @@ def test_equals_the_oracle_for_every_chunk_size(case):
     expected = oracle.explanation_maps(*own, 3, every)
     for chunk in (1, 2, 3, len(every) - 1, len(every), len(every) + 7):
         torch.testing.assert_close(rows(cap, tokens=every, chunk_size=chunk), expected, rtol=0, atol=1e-9)
+
+
+class Mixed(nn.Module):
+    """A block's MLP with something behind it that takes tokens together."""
+
+    def __init__(self, mlp, mixer):
+        super().__init__()
+        self.mlp, self.mixer = mlp, mixer
+
+    def forward(self, x):
+        return self.mixer(self.mlp(x))
+
+
+MIXERS = {
+    "none": nn.Identity(),
+    "class token alone": lambda y: torch.cat([y.mean(1, keepdim=True), y[:, 1:]], 1),
+    "neighbours": lambda y: y + y.roll(1, 1),
+    "global response norm": lambda y: y / y.norm(dim=1, keepdim=True),
+}
+
+
+class Mixer(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, y):
+        return self.function(y)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("chunk_size", [1, 4])
+def test_what_is_behind_the_last_attention_is_passed_once_only_where_tokens_stay_apart(mixer, chunk_size):
+    model, image = build("class token")
+    model.blocks[-1].mlp = Mixed(model.blocks[-1].mlp, Mixer(MIXERS[mixer]))
+    wrapped = uk.load(model, transform=lambda _: image[0])
+    cap = uk.capture(wrapped, np.zeros((24, 24, 3), np.uint8))
+    latents, attentions = oracle.forward(model, image)
+    every = torch.arange(len(latents[0]))
+    expected = oracle.explanation_maps(latents, attentions, 3, every.tolist())
+    torch.testing.assert_close(
+        rows(cap, tokens=every.numpy(), chunk_size=chunk_size), expected, rtol=0, atol=1e-9
+    )
+    seeds = make_score(cap, len(every), "norm", None, None).seeds(cap.latents[-1])
+    starts = engine._behind_attention(cap, cap.steps[-1], every, seeds)
+    assert (starts is not None) == (mixer == "none")
+
+
+def test_a_token_asked_for_twice_in_two_directions_has_two_maps():
+    model, image = build("class token")
+    cap = uk.capture(uk.load(model, transform=lambda _: image[0]), np.zeros((24, 24, 3), np.uint8))
+    towards = torch.randn(5, 24, dtype=torch.float64)
+    tokens = [3, 3, 4, 5, 6]
+    found = rows(cap, tokens=tokens, score="towards", towards=towards)
+    for row, token, direction in zip(found, tokens, towards, strict=True):
+        alone = rows(cap, tokens=[token], score="towards", towards=direction)
+        torch.testing.assert_close(row, alone[0], rtol=0, atol=1e-9)
 
 
 def test_three_tokens_by_hand():

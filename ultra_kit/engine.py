@@ -1,12 +1,14 @@
 """The engine: gradients of attention maps for seeds, and the row of the product they make.
 
 All gradients of a token come from one backward pass, and its row is carried through the blocks as
-``r <- r C_b`` for b = k..1, which costs N^2 a block where the product costs N^3.
+``r <- r C_b`` for b = k..1, which costs N^2 a block where the product costs N^3. Behind the last
+attention a token's gradient lies in its own row alone; what is there is passed once for all tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,25 @@ import torch
 
 from .scores import keep_sign_
 from .types import AttentionStep, Capture, UltraError
+
+FEW = 4
+"""With fewer tokens, passing what is behind the last attention once for all costs more than it saves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where the backward pass of each token begins.
+
+    Attributes
+    ----------
+    tensor : torch.Tensor of shape (..., N, d)
+        In the graph.
+    rows : torch.Tensor of shape (..., T, d)
+        The gradient at the token's own row, for each of T tokens; it is zero in all other rows.
+    """
+
+    tensor: torch.Tensor
+    rows: torch.Tensor
 
 
 def relevance_rows(
@@ -78,14 +99,19 @@ def row_chunks(
             "the capture holds no autograd graph, so nothing can be explained: make it with "
             "ultra_kit.capture outside torch.inference_mode()"
         )
-    for start in range(0, len(tokens), chunk_size):
-        index = torch.as_tensor(tokens[start : start + chunk_size], device=z.device)
+    every = torch.as_tensor(tokens, device=z.device)
+    starts = (_behind_attention(cap, steps[0], every, seeds) if steps else None) or [Start(z, seeds)]
+    for first in range(0, len(tokens), chunk_size):
+        part = slice(first, first + chunk_size)
+        index = every[part]
         r = torch.zeros(
             len(index), len(z), device=z.device, dtype=torch.promote_types(z.dtype, torch.float32)
         )
         r[torch.arange(len(index)), index] = 1
         if steps:
-            gradients = _attention_gradients(z, steps, index, seeds[start : start + chunk_size])
+            gradients = _attention_gradients(
+                [Start(s.tensor, s.rows[..., part, :]) for s in starts], steps, index
+            )
             _carry(r, steps, gradients, rule)
         yield r
 
@@ -110,21 +136,65 @@ def seed_gradients(
     list of torch.Tensor or None
         For every input of shape S the gradients (C, *S), or None where z does not depend on it.
     """
-    start = z.new_zeros(len(index), *z.shape)
-    start[torch.arange(len(index)), index] = seeds.to(z)
+    return _gradients([Start(z, seeds)], inputs, index)
+
+
+def _gradients(
+    starts: Sequence[Start], inputs: Sequence[torch.Tensor], index: torch.Tensor
+) -> list[torch.Tensor | None]:
+    """As `seed_gradients`, from any starts."""
+    tensors, every = [s.tensor for s in starts], torch.arange(len(index))
+    seeds = [t.new_zeros(len(index), *t.shape) for t in tensors]
+    for seed, start in zip(seeds, starts, strict=True):
+        seed[every, ..., index, :] = start.rows.movedim(-2, 0).to(seed)
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
     if len(index) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
-        found = torch.autograd.grad(z, inputs, start[0], **options)
+        found = torch.autograd.grad(tensors, inputs, [s[0] for s in seeds], **options)
         return [None if g is None else g[None] for g in found]
-    return list(torch.autograd.grad(z, inputs, start, is_grads_batched=True, **options))
+    return list(torch.autograd.grad(tensors, inputs, seeds, is_grads_batched=True, **options))
+
+
+def _behind_attention(
+    cap: Capture, last: AttentionStep, tokens: torch.Tensor, seeds: torch.Tensor
+) -> list[Start] | None:
+    """Pass projection and MLP of the last block once for all tokens: the starts that remain.
+
+    They are the product of attention and values, and the block's input, which the block adds to its output.
+    None where that product was not seen, or where a token's gradient leaves its own row on the way.
+    """
+    context, before, z = last.context, cap.latents[last.layer - 1], cap.latents[last.layer]
+    if context is None or len(tokens) < FEW or len(tokens.unique()) < len(tokens):
+        return None
+
+    def backward(seeds: torch.Tensor) -> list[torch.Tensor] | None:
+        """Gradients at the context, and at the block's input past it, of the sum over all tokens."""
+        seed, seen = torch.zeros_like(z), []
+        seed[tokens] = seeds.to(z)
+        hook = context.register_hook(lambda g: seen.append(g) or torch.zeros_like(g))
+        try:
+            (past,) = torch.autograd.grad(z, [before], seed, retain_graph=True, allow_unused=True)
+        finally:
+            hook.remove()
+        return [*seen, past] if len(seen) == 1 and past is not None else None
+
+    # Factors that differ from row to row come out as they went in only if no rows are mixed; powers of
+    # two are exact in every float.
+    factors = 2.0 ** (torch.arange(len(z), device=z.device) % 8)[:, None]
+    found, scaled = backward(seeds), backward(seeds.to(z) * factors[tokens].to(z))
+    if found is None or scaled is None:
+        return None
+    if not all(torch.equal(g * factors.to(g), s) for g, s in zip(found, scaled, strict=True)):
+        return None
+    tensors = [context, before][: min(last.layer, 2)]  # nothing is to be found before the first block
+    return [Start(t, g[..., tokens, :]) for t, g in zip(tensors, found, strict=False)]
 
 
 def _attention_gradients(
-    z: torch.Tensor, steps: list[AttentionStep], index: torch.Tensor, seeds: torch.Tensor
+    starts: list[Start], steps: list[AttentionStep], index: torch.Tensor
 ) -> list[torch.Tensor]:
     """Return df/dA of every step, (C, H, Nq, Nk) each; a missing one is an error, not zero."""
     gradients = []
-    for step, g in zip(steps, seed_gradients(z, [s.weights for s in steps], index, seeds), strict=True):
+    for step, g in zip(steps, _gradients(starts, [s.weights for s in steps], index), strict=True):
         if g is None:
             raise UltraError(
                 f"the latents do not depend on the attention of block {step.layer} ({step.name or 'unnamed'}) "

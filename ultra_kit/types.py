@@ -170,6 +170,9 @@ class AttentionStep:
         encoder-decoder models, where the decoder's tokens follow the encoder's.
     name : str
         The module that made it.
+    context : torch.Tensor of shape (..., Nq, width of a head), optional
+        The product of the probabilities and the values, in the graph, where it was seen: from there on
+        the engine may treat the tokens one by one.
     """
 
     weights: torch.Tensor
@@ -177,6 +180,7 @@ class AttentionStep:
     query_start: int = 0
     key_start: int = 0
     name: str = ""
+    context: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

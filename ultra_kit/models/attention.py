@@ -51,7 +51,10 @@ def record(module: nn.Module, forward: Callable[[], Any]) -> tuple[list[Tensor],
     blocks = find_blocks(recorder)
     first, *_ = blocks
     latents = [first.input, *(b.output for b in blocks)]
-    steps = [AttentionStep(b.maps[0].weights, k, name=b.name) for k, b in enumerate(blocks, 1)]
+    steps = [
+        AttentionStep(b.maps[0].weights, k, name=b.name, context=b.maps[0].context)
+        for k, b in enumerate(blocks, 1)
+    ]
     return latents, steps  # type: ignore[return-value]
 
 

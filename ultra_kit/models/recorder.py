@@ -28,11 +28,14 @@ class Map:
         What was seen.
     version : int
         Tells whether they were changed in place afterwards.
+    context : torch.Tensor or None
+        Their product with the values, if it was seen.
     """
 
     weights: Tensor
     shape: tuple[int, ...]
     version: int
+    context: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -139,7 +142,8 @@ class Recorder(TorchFunctionMode):
         weights = self._keep(weights)
         if dropout_p:
             weights = F.dropout(weights, dropout_p)
-        return weights @ value
+        self.maps[-1].context = context = weights @ value
+        return context
 
     def _softmax(self, func: Any, args: tuple, kwargs: dict) -> Tensor:
         out = func(*args, **kwargs)
