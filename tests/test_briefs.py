@@ -78,13 +78,12 @@ def test_variety():
     many = [uk.synthetic.brief(s) for s in range(60)]
     assert len({b.summary for b in many}) == len({b.document for b in many}) == 60
     assert {b.facts.what for b in many} == set(briefs.KINDS)
-    assert len({b.facts.who for b in many}) == len({b.facts.where for b in many}) == 60
+    assert len({b.facts.who for b in many}) > 55 and len({b.facts.where for b in many}) > 25
     joined = " ".join(b.document for b in many)
     assert " not " in joined and "right number" in joined and "earlier" in joined
     assert any(b.main[0] > 0 for b in many) and any(b.main != tuple(range(len(b.main))) for b in many)
     words = {w for b in many for w in b.words + b.summary_words}
-    unknown = {w for w in words - set(briefs.vocabulary()) if not w.isdigit()}
-    assert all(re.fullmatch(r"([BDFGJKLMNPRSTVZ][aeiou])([bdfgjklmnprstvz][aeiou]){1,2}", w) for w in unknown)
+    assert words <= set(briefs.vocabulary())
 
 
 def test_a_seed_gives_one_brief_and_a_negative_one_is_refused():

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,23 @@ RESULTS = tuple(
 )
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TIMES = ("morning", "noon", "afternoon", "evening", "night")
-SYLLABLES = tuple(c + v for c in "bdfgjklmnprstvz" for v in "aeiou")
-"""Names are made of two or three of these."""
+FORENAMES = tuple(
+    "Ada Ali Anna Boris Carla Chen Dora Emil Erik Fatima Frida Hana Hugo Ines Ivan Jonas Juan Karin Leo "
+    "Lin Lucia Malik Marta Mei Nadia Nils Olga Omar Oscar Pablo Petra Ravi Rosa Samir Sofia Tariq Tom "
+    "Vera Yuki Zoe".split()
+)
+SURNAMES = tuple(
+    "Abbas Adler Bauer Berg Bruno Costa Cruz Dahl Diaz Farah Fischer Garcia Gupta Haddad Hansen Ito Jansen "
+    "Kaya Keller Khan Kim Kovac Larsen Lopez Mehta Moreau Nagy Novak Okafor Olsen Park Patel Reyes Rossi "
+    "Sato Silva Singh Tanaka Weber Wong".split()
+)
+TOWNS = tuple(
+    "Alder Ashby Barrow Beck Birch Bray Calder Corby Dalby Derwent Elm Falby Fenton Garsdale Glen Harby "
+    "Hatton Irby Kelby Kirton Lund Marsden Melby Norby Oakham Penrith Quern Raby Ripley Selby Skirby "
+    "Thornby Tilby Ulby Velby Wansford Welby Whitby Yarm Zeal".split()
+)
+NUMBERS = tuple(map(str, range(2, 100)))
+"""Every word of a report is from these lists and the templates: a model needs no spelling to copy one."""
 
 SUMMARY = "The {what} struck {where} on {when}. {who} counted {n} damaged {noun}. The {object} was {result}."
 SUBJECT = (
@@ -217,7 +233,7 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
     >>> sum(facts_right("The fire struck.", b.facts).values())
     0
     """
-    # Whole words: the "on" of "Monday" or of a place called Tonobe separates nothing.
+    # Whole words: the "on" of "Monday" or of a place called Fenton separates nothing.
     pattern = r"\s*".join(
         f"(?P<{w[1:-1]}>.+?)" if _SLOT.fullmatch(w) else rf"\b{w}\b" if w.isalnum() else re.escape(w)
         for w in _PART.findall(SUMMARY)
@@ -230,7 +246,7 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that a report or summary may hold, but for names and numbers, as written there.
+    """Every word that a report or summary may hold, as written there.
 
     Returns
     -------
@@ -245,7 +261,7 @@ def vocabulary() -> tuple[str, ...]:
     groups = (SUBJECT, SUBJECT_ALONE, WHEN, WHEN_WHERE, WHO, HOW_MANY, WHO_HOW_MANY, OUTCOME, ASIDE, OTHER)
     written = {w for t in (SUMMARY, *(t for g in groups for t in g)) for w in _PART.findall(t)}
     written |= {w[0].upper() + w[1:] for w in written} | {"earlier"}
-    written |= {*KINDS, *COUNTED, *PLACES, *RESULTS, *DAYS, *TIMES}
+    written |= {*KINDS, *COUNTED, *PLACES, *RESULTS, *DAYS, *TIMES, *FORENAMES, *SURNAMES, *TOWNS, *NUMBERS}
     return tuple(sorted(w for w in written if not _SLOT.fullmatch(w)))
 
 
@@ -261,40 +277,29 @@ def _facts(slots: Mapping[str, str]) -> Facts:
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, str]]:
-    """Values of all slots, time after time, none of which comes twice until a list is used up."""
-    lists = {"what": KINDS, "noun": COUNTED, "object": PLACES, "result": RESULTS, "day": DAYS, "time": TIMES}
-    orders = {name: [x[i] for i in rng.permutation(len(x))] for name, x in lists.items()}
-    used: set[str] = set()
+    """Values of all slots, time after time, none of which comes twice until its list is used up."""
+    lists = {
+        "what": KINDS,
+        "noun": COUNTED,
+        "object": PLACES,
+        "result": RESULTS,
+        "n": NUMBERS,
+        "where": TOWNS,
+        "forename": FORENAMES,
+        "surname": SURNAMES,
+        "day": DAYS,
+        "time": TIMES,
+    }
+    fresh = {name: cycle([x[i] for i in rng.permutation(len(x))]) for name, x in lists.items()}
 
-    def new(make: object) -> str:
-        while (value := make()) in used:  # type: ignore[operator]
-            pass
-        used.add(value)
-        return value
-
-    def name() -> str:
-        count = int(rng.integers(2, 4))
-        return "".join(SYLLABLES[i] for i in rng.integers(len(SYLLABLES), size=count)).capitalize()
-
-    def number() -> str:
-        return str(rng.integers(2, 10 ** rng.integers(1, 4)))
-
-    turn = 0
-
-    def pick(kind: str) -> str:
-        return orders[kind][turn % len(orders[kind])]
-
-    def moment() -> str:
-        nonlocal turn
-        value = f"{pick('day')} {pick('time')}"
-        turn += 1
-        return value
+    def when() -> str:
+        return f"{next(fresh['day'])} {next(fresh['time'])}"
 
     while True:
-        slots = {key: pick(key) for key in ("what", "noun", "object", "result")}
-        slots |= {"who": f"{new(name)} {new(name)}", "where": new(name), "wrong_where": new(name)}
-        slots |= {"n": new(number), "wrong_n": new(number)}
-        yield slots | {"when": moment(), "wrong_when": moment()}
+        slots = {key: next(fresh[key]) for key in ("what", "noun", "object", "result", "n", "where")}
+        slots |= {"who": f"{next(fresh['forename'])} {next(fresh['surname'])}", "when": when()}
+        wrong = {"n": next(fresh["n"]), "where": next(fresh["where"]), "when": when()}
+        yield slots | {f"wrong_{key}": value for key, value in wrong.items()}
 
 
 def _one(rng: np.random.Generator, *groups: tuple[str, ...]) -> str:
