@@ -62,6 +62,23 @@ def test_segment_writes_masks(picture, tmp_path):
         np.testing.assert_array_equal(uk.from_rle(entry["mask"]), seg.labels == k)
 
 
+def test_explain_and_segment_read_w_at_its_own_layer(picture, tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    w = uk.Transform(matrix, layer=3, loss=np.zeros((1, 2), np.float32))
+    named, out = ["--transform", str(w.save(tmp_path / "w.safetensors"))], ["--out", str(tmp_path / "out")]
+    cut = ["--metric", "hellinger", "--threshold", "0.4"]
+    for arguments in (["explain", "--token", "50"], ["segment", *cut]):
+        result = run(app, [arguments[0], str(picture), *arguments[1:], *named, *out])
+        assert result.exit_code == 0, result.output
+    cap = uk.capture(uk.load("scenes"), picture)
+    maps, seg = (uk.open(tmp_path / "out" / f"scene-{kind}.npz") for kind in ("maps", "segments"))
+    assert maps.layer == 3
+    expected = uk.explain(cap, layer=3, tokens=[50], transform=matrix)
+    np.testing.assert_allclose(maps.values, expected.values, rtol=1e-4, atol=1e-7)
+    every = uk.explain(cap, layer=3, transform=matrix)
+    np.testing.assert_array_equal(seg.labels, uk.segment(every, threshold=0.4, metric="hellinger").labels)
+
+
 def test_a_bad_image_leaves_the_others_alone(picture, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("hello")
@@ -86,6 +103,7 @@ def test_a_bad_image_leaves_the_others_alone(picture, tmp_path):
         (["--token", "9999"], "tokens must be in"),
         (["--point", "7"], "--point must be x,y in pixels"),
         (["--point", "500,2"], "point must lie in"),
+        (["--transform", "no.safetensors"], "no.safetensors"),
     ],
 )
 def test_bad_options_are_told_in_one_line(picture, tmp_path, arguments, message):

@@ -168,9 +168,14 @@ def _behind_attention(
 
     def backward(seeds: torch.Tensor) -> list[torch.Tensor] | None:
         """Gradients at the context, and at the block's input past it, of the sum over all tokens."""
-        seed, seen = torch.zeros_like(z), []
+        seed, seen = torch.zeros_like(z), list[torch.Tensor]()
         seed[tokens] = seeds.to(z)
-        hook = context.register_hook(lambda g: seen.append(g) or torch.zeros_like(g))
+
+        def cut(g: torch.Tensor) -> torch.Tensor:
+            seen.append(g)
+            return torch.zeros_like(g)
+
+        hook = context.register_hook(cut)
         try:
             (past,) = torch.autograd.grad(z, [before], seed, retain_graph=True, allow_unused=True)
         finally:

@@ -40,6 +40,9 @@ Rule = Annotated[
     Literal["positive", "negative", "absolute"],
     typer.Option(help="Count what raises the score, lowers it, or both."),
 ]
+Transform = Annotated[
+    Path | None, typer.Option(help="W, a .safetensors file of the command train-transform.")
+]
 
 
 def stop(message: str) -> NoReturn:
@@ -74,6 +77,21 @@ def load(name: str, modality: str = "image") -> Backbone:
         known = {"image": "scenes", "text": "briefs"}[modality]
         stop(f"this command needs {kinds[modality]}, {name} is a {model.modality} model; try --model {known}")
     return model
+
+
+def load_transform(path: Path | None) -> uk.Transform | None:
+    """Read W from a file, if one is named, or stop with a reason."""
+    try:
+        return uk.Transform.load(path) if path else None
+    except (uk.UltraError, ValueError, OSError) as error:
+        stop(one_line(error))
+
+
+def at_layer(layer: int | None, w: uk.Transform | None) -> int:
+    """The layer asked for, or else the one that W was trained at, or else the last."""
+    if layer is not None:
+        return layer
+    return w.layer if w else -1
 
 
 def each(

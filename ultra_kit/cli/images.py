@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import ultra_kit as uk
 
-from .common import Images, Layer, Model, Out, Rule, Score, app, each, load, stop, write_json, write_png
+from .common import (
+    Images,
+    Model,
+    Out,
+    Rule,
+    Score,
+    Transform,
+    app,
+    at_layer,
+    each,
+    load,
+    load_transform,
+    stop,
+    write_json,
+    write_png,
+)
 
 if TYPE_CHECKING:
     from ..types import ExplanationMaps
+
+LAYER = (
+    "0 is the embedding, k the output of block k; negative from the end. The last, or that of the transform."
+)
 
 
 @app.command()
 def explain(
     images: Images,
     model: Model = "scenes",
-    layer: Layer = -1,
+    layer: Annotated[int | None, typer.Option(help=LAYER)] = None,
     token: Annotated[
         list[int] | None, typer.Option(help="Token to explain, prefix tokens counted; repeatable.")
     ] = None,
@@ -28,18 +47,18 @@ def explain(
     ] = None,
     score: Score = "norm",
     rule: Rule = "positive",
+    transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
     """Explain latent tokens of images: what was each made from? All patches if none is named."""
     points = [_point(text) for text in point or []]
-    backbone = load(model)
+    backbone, w = load(model), load_transform(transform)
+    how: dict[str, Any] = {"layer": at_layer(layer, w), "score": score, "rule": rule, "transform": w}
 
     def work(image: Path, base: Path) -> str:
         cap = uk.capture(backbone, image)
         tokens = [*(token or []), *(cap.layout.token_at(x, y) for x, y in points)]
-        maps = uk.explain(
-            cap, layer=layer, tokens=list(dict.fromkeys(tokens)) or None, score=score, rule=rule
-        )
+        maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, **how)
         uk.save(maps, base.with_name(f"{base.name}.npz"))
         write_json(_maps_summary(maps, image), base)
         write_png(uk.plots.show_map(maps) if len(maps) == 1 else uk.plots.token_grid(maps), base)
@@ -52,15 +71,15 @@ def explain(
 def segment(
     images: Images,
     model: Model = "scenes",
-    layer: Layer = -1,
-    threshold: Annotated[
-        float | None, typer.Option(help="Cosine distance of the cut; 0.25 by default.")
-    ] = None,
+    layer: Annotated[int | None, typer.Option(help=LAYER)] = None,
+    threshold: Annotated[float | None, typer.Option(help="Distance of the cut; 0.25 by default.")] = None,
     n_segments: Annotated[
         int | None, typer.Option(help="Number of segments, in place of a threshold.")
     ] = None,
+    metric: Annotated[Literal["cosine", "hellinger"], typer.Option(help="Distance of two maps.")] = "cosine",
     score: Score = "norm",
     rule: Rule = "positive",
+    transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
     """Segment images: patches whose explanation maps look alike belong together."""
@@ -68,11 +87,11 @@ def segment(
         stop("--threshold and --n-segments exclude each other; give one")
     cut: dict[str, Any] = {"threshold": threshold, "n_segments": n_segments}
     cut = {key: value for key, value in cut.items() if value is not None}
-    backbone = load(model)
+    backbone, w = load(model), load_transform(transform)
+    how: dict[str, Any] = {"layer": at_layer(layer, w), "score": score, "rule": rule, "transform": w}
 
     def work(image: Path, base: Path) -> str:
-        maps = uk.explain(uk.capture(backbone, image), layer=layer, score=score, rule=rule)
-        seg = uk.segment(maps, **cut)
+        seg = uk.segment(uk.explain(uk.capture(backbone, image), **how), metric=metric, **cut)
         uk.save(seg, base.with_name(f"{base.name}.npz"))
         segments = [
             {"segment": k, "area": float(share), "mask": uk.to_rle(seg.mask(k), compressed=True)}

@@ -5,10 +5,10 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 """
 
 from .maps import compare_methods, layer_strip, show_map, token_grid
+from .objects import show_selection
 from .perturbation import perturbation_curves
 from .scores import score_table
 from .segments import show_dendrogram, show_scene, show_segments
-from .selection import show_selection
 from .text import layer_words, sentence_matrix, show_evidence
 from .training import loss_curve
 

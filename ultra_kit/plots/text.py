@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ..evidence import Evidence
 from ..words import Word, split_words
-from ._style import FOCUS, panels, styled
-
-_FONT = {"fontsize": 13, "parse_math": False, "va": "center"}
-_CELL = 0.602 * 13 / 72  # width in inches of a character of the font above
-_LINE = 1.55 * 13 / 72
-_COLOURS = mpl.colormaps["YlOrBr"]
-_DEEPEST = 0.62  # black text is read on everything up to here
-_OTHER_SCRIPTS = (
-    "DejaVu Sans",
-    "Noto Sans Mono CJK JP",
-    "Noto Sans CJK JP",
-    "Noto Emoji",
-    "WenQuanYi Zen Hei",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Microsoft YaHei",
-    "Arial Unicode MS",
-)
-"""Where characters are looked for that the fixed-width font has not."""
+from ._style import panels, styled
+from .text_lines import CELL, COLOURS, DEEPEST, LINE, flow, write
 
 
 @styled
@@ -71,25 +50,25 @@ def show_evidence(ev: Evidence, word: int | None = None, *, columns: int = 58) -
     row = ev.row(word)
     document, summary = split_words(ev.document), split_words(ev.text)
     narrow = max(22, columns // 2)
-    left, right = _flow(document, ev.document, columns), _flow(summary, ev.text, narrow)
+    left, right = flow(document, ev.document, columns), flow(summary, ev.text, narrow)
     lines = 1 + max(at[-1][0] if at else 0 for at in (left, right))
-    width, height = (columns + narrow + 10) * _CELL, lines * _LINE + 0.9
+    width, height = (columns + narrow + 10) * CELL, lines * LINE + 0.9
     figure = plt.figure(figsize=(width, height))
     try:
-        x, y, tall = 2 * _CELL / width, 0.25 / height, lines * _LINE / height
-        first = figure.add_axes((x, y, columns * _CELL / width, tall))
-        second = figure.add_axes(((columns + 5) * _CELL / width, y, narrow * _CELL / width, tall))
+        x, y, tall = 2 * CELL / width, 0.25 / height, lines * LINE / height
+        first = figure.add_axes((x, y, columns * CELL / width, tall))
+        second = figure.add_axes(((columns + 5) * CELL / width, y, narrow * CELL / width, tall))
         top = float(row.max()) or 1.0
-        _write(first, document, left, columns, lines, row / top)
-        _write(second, summary, right, narrow, lines, None, chosen=word)
+        write(first, document, left, columns, lines, row / top)
+        write(second, summary, right, narrow, lines, None, chosen=word)
         first.set_title(f"where “{ev.words[word]}” comes from (layer {ev.layer})", parse_math=False)
         second.set_title("summary")
         shades = mpl.cm.ScalarMappable(
             mpl.colors.Normalize(0, top),
-            mpl.colors.ListedColormap(_COLOURS(np.linspace(0, _DEEPEST, 128))),
+            mpl.colors.ListedColormap(COLOURS(np.linspace(0, DEEPEST, 128))),
         )
-        edge = (columns + 6 + narrow) * _CELL / width
-        figure.colorbar(shades, cax=figure.add_axes((edge, y, 0.8 * _CELL / width, tall)))
+        edge = (columns + 6 + narrow) * CELL / width
+        figure.colorbar(shades, cax=figure.add_axes((edge, y, 0.8 * CELL / width, tall)))
     finally:
         plt.close(figure)
     return figure
@@ -190,80 +169,3 @@ def _matrix(ax: Axes, values: np.ndarray, columns: list[str], rows: list[str], t
 def _shortened(words: Sequence[Word], text: str, bounds: tuple[int, int], longest: int = 30) -> str:
     said = " ".join(text[words[bounds[0]].start : words[bounds[1] - 1].end].split())
     return said if len(said) <= longest else said[: longest - 1] + "…"
-
-
-@cache
-def _families() -> list[str]:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["monospace", *(name for name in _OTHER_SCRIPTS if name in installed)]
-
-
-def _runs_left(words: Sequence[Word]) -> bool:
-    """Whether the first letter of a text is of a script that is written to the left."""
-    ways = (unicodedata.bidirectional(c) for w in words for c in w.text)
-    return next((way for way in ways if way in ("L", "R", "AL")), "L") != "L"
-
-
-def _cut(text: str, columns: int) -> str:
-    """A word that is longer than a line, cut to it."""
-    if _cells(text) <= columns:
-        return text
-    while _cells(text) >= columns:
-        text = text[:-1]
-    return text + "…"
-
-
-def _cells(text: str) -> int:
-    """Columns of a fixed-width font that a text takes: wide characters two, accents none."""
-    wide = {"W": 2, "F": 2}
-    return sum(
-        0
-        if unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn")
-        else wide.get(unicodedata.east_asian_width(c), 1)
-        for c in text
-    )
-
-
-def _flow(words: Sequence[Word], text: str, columns: int) -> list[tuple[int, int, int]]:
-    """(line, column, width) of each word in lines of so many columns; the spaces are the text's own, as one."""
-    out: list[tuple[int, int, int]] = []
-    line, at, end = 0, 0, 0
-    for word in words:
-        between = text[end : word.start]
-        if "\n" in between and out:
-            line, at = line + 1, 0
-        width, gap = min(_cells(word.text), columns), 1 if between and at else 0
-        # A point or comma at the end of a full line hangs over its edge, rather than to begin the next.
-        hangs = not between and width == 1 and not word.text.isalnum()
-        if at and at + gap + width > columns + hangs:
-            line, at, gap = line + 1, 0, 0
-        out.append((line, at + gap, width))
-        at, end = at + gap + width, word.end
-    return out
-
-
-def _write(
-    ax: Axes,
-    words: Sequence[Word],
-    places: list[tuple[int, int, int]],
-    columns: int,
-    lines: int,
-    shades: np.ndarray | None,
-    *,
-    chosen: int | None = None,
-) -> None:
-    ax.set(xlim=(0, columns), ylim=(lines, 0))
-    ax.axis("off")
-    leftwards = _runs_left(words)
-    for i, (word, (line, column, width)) in enumerate(zip(words, places, strict=True)):
-        if leftwards:
-            column = columns - column - width
-        if shades is not None and shades[i] > 0.02:  # less could not be seen, but for its edges
-            colour = _COLOURS(_DEEPEST * float(shades[i]))
-            ax.add_patch(
-                Rectangle((column - 0.15, line + 0.06), width + 0.3, 0.88, color=colour, linewidth=0)
-            )
-        if i == chosen:
-            box = (column - 0.25, line + 0.04)
-            ax.add_patch(Rectangle(box, width + 0.5, 0.92, fill=False, edgecolor=FOCUS, linewidth=2.5))
-        ax.text(column, line + 0.52, _cut(word.text, columns), family=_families(), **_FONT)  # type: ignore[arg-type]

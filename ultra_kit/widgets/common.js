@@ -156,6 +156,36 @@ function paintLevels(canvas, levels, lut) {
   context.putImageData(cells, 0, 0);
 }
 
+// An image as a grey texture to lay over flat colours: every pixel is `grey` (0 or 255), the more opaque the
+// brighter (255) or the darker (0) the image is there, up to `most`. It looks as blending with the grey image
+// does (screen or multiply), but is worked out once, where a browser would blend anew for every picture.
+function greyTexture(parent, className, address, grey, most) {
+  const canvas = element("canvas", `uk-input ${className}`, parent);
+  canvas.hidden = !address;
+  if (!address) return canvas;
+  const image = new Image();
+  image.onload = () => {
+    Object.assign(canvas, { width: image.naturalWidth, height: image.naturalHeight });
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const cells = context.getImageData(0, 0, canvas.width, canvas.height);
+    const rgba = cells.data;
+    for (let i = 0; i < rgba.length; i += 4) {
+      const light = 0.2126 * rgba[i] + 0.7152 * rgba[i + 1] + 0.0722 * rgba[i + 2];
+      rgba.fill(grey, i, i + 3);
+      rgba[i + 3] = most * (grey ? light : 255 - light);
+    }
+    context.putImageData(cells, 0, 0);
+  };
+  image.src = address;
+  return canvas;
+}
+
+// Change a text only where it differs: a browser lays out again what was set, even to the same.
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 // A colour bar from 0 to a value with the name of what it measures; `set(value)` changes its end.
 function legend(parent, lut, name) {
   const box = element("div", "uk-legend", parent);
@@ -169,8 +199,8 @@ function legend(parent, lut, name) {
   return {
     bar,
     set: (value, text) => {
-      end.textContent = Number(value).toPrecision(3);
-      if (text !== undefined) unit.textContent = text;
+      say(end, Number(value).toPrecision(3));
+      if (text !== undefined) say(unit, text);
     },
   };
 }

@@ -74,10 +74,7 @@ function render({ model, el }) {
   picture.setAttribute("role", "application");
   picture.setAttribute("aria-label", "Segments; left and right arrow go from one to the next, Enter marks");
   const canvas = element("canvas", "uk-map uk-labels", picture);
-  const texture = element("img", "uk-input uk-texture", picture);
-  texture.alt = "";
-  if (address) texture.src = address;
-  else texture.hidden = true;
+  const texture = greyTexture(picture, "uk-texture", address, 0, 0.5);
   const lines = element("canvas", "uk-input uk-lines", picture);
   const right = element("figure", "uk-panel", stage);
   const heading = element("figcaption", "", right);

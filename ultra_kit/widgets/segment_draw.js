@@ -152,12 +152,7 @@ function segmentDrawing(now, { canvas, lines, texture, palette, aspect }) {
   const pen = flat.getContext("2d");
   pen.imageSmoothingEnabled = false;
   pen.drawImage(canvas, 0, 0, flat.width, flat.height);
-  if (!texture.hidden) {
-    pen.globalCompositeOperation = "multiply";
-    Object.assign(pen, { filter: "grayscale(1)", globalAlpha: 0.5 });
-    pen.drawImage(texture, 0, 0, flat.width, flat.height);
-    Object.assign(pen, { globalCompositeOperation: "source-over", filter: "none", globalAlpha: 1 });
-  }
+  if (!texture.hidden) pen.drawImage(texture, 0, 0, flat.width, flat.height);
   pen.drawImage(lines, 0, 0);
   const width = 480;
   const height = width / aspect;

@@ -198,20 +198,20 @@ class SummaryExplorer(View):
     def _draw(self) -> Figure:
         from matplotlib.figure import Figure
 
-        from ..plots.text import _CELL, _LINE
+        from ..plots.text_lines import CELL, LINE
 
         keys = self._keys()
         ev = self._shelf.first
         said, written = _flowed(ev.text, _COLUMNS * len(keys)), _flowed(ev.document, _COLUMNS)
-        across = (len(keys) * (_COLUMNS + 4) - 2) * _CELL
+        across = (len(keys) * (_COLUMNS + 4) - 2) * CELL
         tops = [1 + said[1][-1][0], 1 + written[1][-1][0]]
-        height = sum(tops) * _LINE + 1.75
+        height = sum(tops) * LINE + 1.75
         figure = Figure(figsize=(across, height))
-        first = figure.add_axes((0, 1 - (0.4 + tops[0] * _LINE) / height, 1, tops[0] * _LINE / height))
+        first = figure.add_axes((0, 1 - (0.4 + tops[0] * LINE) / height, 1, tops[0] * LINE / height))
         self._write_summary(first, said, tops[0], _COLUMNS * len(keys) + 4 * (len(keys) - 1) + 2)
         for k, key in enumerate(keys):
-            left, wide = k * (_COLUMNS + 4) * _CELL / across, (_COLUMNS + 2) * _CELL / across
-            ax = figure.add_axes((left, 0.75 / height, wide, tops[1] * _LINE / height))
+            left, wide = k * (_COLUMNS + 4) * CELL / across, (_COLUMNS + 2) * CELL / across
+            ax = figure.add_axes((left, 0.75 / height, wide, tops[1] * LINE / height))
             bar = figure.add_axes((left + 0.05 * wide, 0.45 / height, 0.6 * wide, 0.16 / height))
             self._write_document(ax, bar, written, tops[1], key)
         return figure
@@ -220,10 +220,10 @@ class SummaryExplorer(View):
         from matplotlib.patches import Rectangle
 
         from ..plots._style import FOCUS
-        from ..plots.text import _write
+        from ..plots.text_lines import write
 
         words, places = flowed
-        _write(ax, words, places, columns, lines, None)
+        write(ax, words, places, columns, lines, None)
         for i in self.chosen:
             if i < len(places):
                 line, column, width = places[i]
@@ -233,14 +233,14 @@ class SummaryExplorer(View):
         ax.set_title(f"Summary; framed: the chosen words{note}", loc="left")
 
     def _write_document(self, ax: Axes, bar: Axes, flowed: Any, lines: int, key: Key) -> None:
-        from ..plots.text import _write
+        from ..plots.text_lines import write
 
         words, places = flowed
         lacking = self._shelf.lacking(key, self.chosen)
         row = None if lacking else _summed(self._shelf.books[key], self.chosen)
         top = 0.0 if row is None else float(row.max())
         shades = np.zeros(len(words)) if row is None or top <= 0 else row[: len(words)] / top
-        _write(ax, words, places, _COLUMNS + 2, lines, shades)
+        write(ax, words, places, _COLUMNS + 2, lines, shades)
         for i in self._unused_words(key):
             if i < len(places):
                 line, column, width = places[i]
@@ -282,21 +282,19 @@ def _summed(book: Evidence, words: Sequence[int]) -> np.ndarray:
 
 def _flowed(text: str, columns: int) -> tuple[Any, list[tuple[int, int, int]]]:
     """The words of a text, shortened to fit, and their places, as many as the picture has lines for."""
-    from ..plots.text import _flow
+    from ..plots.text_lines import flow
     from ..words import split_words
 
     words = [w if len(w.text) <= 30 else w._replace(text=w.text[:29] + "…") for w in split_words(text)]
-    places = _flow(words, text, columns)
+    places = flow(words, text, columns)
     shown = sum(line < _LINES for line, _, _ in places)
     return words[:shown], places[:shown]
 
 
 def _shades() -> bytes:
     """The colours of the texts, 256 x RGB: white, then those of `ultra_kit.plots`, on which black is read."""
-    import matplotlib
+    from ..plots.text_lines import COLOURS, DEEPEST
 
-    from ..plots.text import _DEEPEST
-
-    table = matplotlib.colormaps["YlOrBr"](np.linspace(0, _DEEPEST, 256), bytes=True)[:, :3].copy()
+    table = COLOURS(np.linspace(0, DEEPEST, 256), bytes=True)[:, :3].copy()
     table[0] = 255
     return table.tobytes()

@@ -74,7 +74,7 @@ function render({ model, el }) {
         lacking: model.get("has_kernel") ? "click to work out this map" : "this token's map is not in this file",
       });
     });
-    caption.textContent = said.join("  |  ");
+    say(caption, said.join("  |  "));
     Object.assign(el.dataset, { token, side: s, layer, kind, head, scale });
   }
 

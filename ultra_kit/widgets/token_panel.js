@@ -57,6 +57,7 @@ function makePanel(stage, model, s, handlers) {
   const left = element("figure", "uk-panel", stage);
   element("figcaption", "", left, side.name);
   const picture = pictureBox(left, address, aspect, `The input: ${side.name}`);
+  const image = picture.querySelector("img");
   picture.classList.add("uk-pointed");
   picture.tabIndex = 0;
   picture.setAttribute("role", "application");
@@ -68,10 +69,7 @@ function makePanel(stage, model, s, handlers) {
   const shown = pictureBox(right, "", aspect, "");
   const canvas = element("canvas", "uk-map", shown);
   Object.assign(canvas, { width: w, height: h });
-  const under = element("img", "uk-input uk-under", shown);
-  under.alt = "";
-  if (address) under.src = address;
-  else under.hidden = true;
+  const under = greyTexture(shown, "uk-under", address, 255, 0.35);
   const own = element("div", "uk-marker uk-own", shown);
   if (address) own.style.backgroundImage = `url("${address}")`;
   own.style.backgroundSize = `${100 * w}% ${100 * h}%`;
@@ -106,8 +104,8 @@ function makePanel(stage, model, s, handlers) {
   // Draw a token's row, or say that it is not there; returns what a caption says of it.
   function draw(token, row, { head, scale, prefix, shared, title, lacking }) {
     mark(token);
-    heading.textContent = title;
-    missing.textContent = row ? "" : lacking;
+    say(heading, title);
+    say(missing, row ? "" : lacking);
     chips.hidden = !prefix;
     under.style.visibility = row ? "" : "hidden";
     if (!row) {
@@ -143,19 +141,16 @@ function makePanel(stage, model, s, handlers) {
     context.imageSmoothingEnabled = false;
     context.drawImage(canvas, 0, 0, flat.width, flat.height);
     if (!under.hidden && under.style.display !== "none") {
-      context.globalCompositeOperation = "screen";
-      context.filter = "grayscale(1) brightness(.35)";
       context.drawImage(under, 0, 0, flat.width, flat.height);
     }
     if (!own.hidden && address) {
       const cell = [own.style.left, own.style.top].map((text) => parseFloat(text) / 100);
-      const [fromWidth, fromHeight] = [under.naturalWidth, under.naturalHeight];
-      Object.assign(context, { globalCompositeOperation: "source-over", filter: "none" });
-      context.drawImage(under, cell[0] * fromWidth, cell[1] * fromHeight, fromWidth / w, fromHeight / h,
+      const [fromWidth, fromHeight] = [image.naturalWidth, image.naturalHeight];
+      context.drawImage(image, cell[0] * fromWidth, cell[1] * fromHeight, fromWidth / w, fromHeight / h,
         cell[0] * flat.width, cell[1] * flat.height, flat.width / w, flat.height / h);
     }
     const frame = { y, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated" };
-    if (address) made.node("image", { ...frame, href: pictureData(under), x });
+    if (address) made.node("image", { ...frame, href: pictureData(image), x });
     made.node("image", { ...frame, href: flat.toDataURL("image/png"), x: x + width + 20 });
     if (!marker.hidden) {
       const box = { width: width / w, height: height / h, fill: "none", "stroke-width": 2.5, stroke: "#fff" };
