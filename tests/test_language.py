@@ -199,7 +199,7 @@ def nudged(lm, s, layer, position, step):
 
 @pytest.mark.parametrize("layer", [2, 5])
 def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer):
-    from ultra_kit.evidence import _logprob_seeds
+    from ultra_kit.evidence.trace import _logprob_seeds
 
     place = s.positions(4)
     token = ids_of(s)[0, place[0] + 1]
@@ -378,9 +378,9 @@ def test_texts_of_every_kind(name, which, request):
 
 def test_a_tokenizer_without_bos_and_pad_writes_too(bytes_lm):
     ids = bytes_lm.tokenizer("flood")["input_ids"]
-    from ultra_kit.language import _generate
+    from ultra_kit.language._tokens import generate
 
-    assert len(_generate(bytes_lm, ids, 4, 1)) == 4  # whatever bytes random weights write
+    assert len(generate(bytes_lm, ids, 4, 1)) == 4  # whatever bytes random weights write
     given = uk.summarize(bytes_lm, DOCUMENT, summary=SUMMARY)
     assert given.text == f" {SUMMARY}"  # the space before a word is part of its token
     assert [w.text for w in given.words] == ["The", "flood", "damaged", "15", "houses", "."]

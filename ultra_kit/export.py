@@ -138,7 +138,7 @@ def _view_fragment(view: View) -> str:
 
 _FRAGMENTS: dict[str, Callable[[Any], str]] = {
     f"{__package__}.types.ExplanationMaps": _maps_fragment,
-    f"{__package__}.segmentation.Segmentation": _segments_fragment,
+    f"{__package__}.segmentation.result.Segmentation": _segments_fragment,
     f"{__package__}.widgets.base.View": _view_fragment,
     "matplotlib.figure.Figure": _matplotlib_fragment,
     "plotly.basedatatypes.BaseFigure": plotly_div,

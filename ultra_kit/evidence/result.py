@@ -1,0 +1,130 @@
+"""What was found: which words of a document are behind each word of a summary, and what was not used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence:
+    """How much of each summary word comes from each document word; made by `evidence`.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (S, D), float32
+        Relevance of document word d for summary word `rows[s]`, summed over the tokens of both.
+    rows : ndarray of shape (S,), int64
+        Which summary words.
+    shares : dict of str to ndarray of shape (S,)
+        Where the mass of each row's map lies, its own positions left out: "document", "prompt",
+        "sinks" (special tokens) and "summary" (what was written before); they sum to 1, or are 0
+        for a map without mass.
+    document_words, words : tuple of str
+    document_sentences, sentences : tuple of (int, int)
+    layer : int
+    method, score, rule, at : str
+    contrast : str or None
+    document, text : str
+    card : dict
+        Provenance: model, inputs, versions, explanation; JSON-able.
+    """
+
+    matrix: np.ndarray
+    rows: np.ndarray
+    shares: dict[str, np.ndarray]
+    document_words: tuple[str, ...]
+    words: tuple[str, ...]
+    document_sentences: tuple[tuple[int, int], ...]
+    sentences: tuple[tuple[int, int], ...]
+    layer: int
+    method: str
+    score: str
+    rule: str
+    at: str
+    contrast: str | None
+    document: str
+    text: str
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_sentence(self) -> np.ndarray:
+        """Summed over the words of each document sentence: (S, document sentences)."""
+        return np.stack([self.matrix[:, a:b].sum(1) for a, b in self.document_sentences], axis=1)
+
+    @property
+    def sentence_matrix(self) -> np.ndarray:
+        """Summed over the words of sentences on both sides: (summary sentences, document sentences)."""
+        rows = self.by_sentence
+        return np.stack([rows[(self.rows >= a) & (self.rows < b)].sum(0) for a, b in self.sentences])
+
+    def row(self, word: int) -> np.ndarray:
+        """Relevance (D,) of the document words for a summary word, given by its index into `words`."""
+        found = np.flatnonzero(self.rows == word)
+        if not len(found):
+            raise ValueError(f"word must be one of the explained, {self.rows.tolist()}, got {word}")
+        return self.matrix[found[0]]
+
+    def top(self, word: int, n: int = 5) -> list[tuple[int, str, float]]:
+        """The n strongest document words for a summary word: (index, word, relevance)."""
+        row = self.row(word)
+        best = np.argsort(-row, kind="stable")[:n]
+        return [(int(i), self.document_words[i], float(row[i])) for i in best]
+
+    def coverage(self, *, lift: float = 2.0, weak: float = 0.25) -> Coverage:
+        """Say which document sentences no summary word used, and which words have weak support.
+
+        This project's reading: a word uses a sentence if the sentence's share of the word's mass on the
+        document is at least `lift` times its share of the document's words, or the largest of all
+        sentences. A word's support is its row's sum; weak is less than `weak` times the median.
+
+        Parameters
+        ----------
+        lift, weak : float
+
+        Returns
+        -------
+        Coverage
+        """
+        mass = self.by_sentence
+        sizes = np.array([b - a for a, b in self.document_sentences]) / max(1, len(self.document_words))
+        total = mass.sum(1, keepdims=True)
+        share = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+        uses = (share >= lift * sizes) | ((share == share.max(1, keepdims=True)) & (share > 0))
+        real = np.array([any(c.isalnum() for c in self.words[w]) for w in self.rows], dtype=bool)
+        support = self.matrix.sum(1)
+        floor = weak * float(np.median(support[real])) if real.any() else 0.0
+        return Coverage(
+            unused=tuple(int(k) for k in np.flatnonzero(~uses[real].any(0))),
+            weak=tuple(int(self.rows[i]) for i in np.flatnonzero(real & (support <= floor))),
+            uses=uses,
+            support=support,
+        )
+
+    def __repr__(self) -> str:
+        s, d = self.matrix.shape
+        return f"Evidence({s} summary x {d} document words, layer {self.layer}, {self.method}, {self.score}, {self.rule}, {self.at})"
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What of a document a summary used; made by `Evidence.coverage`.
+
+    Attributes
+    ----------
+    unused : tuple of int
+        Document sentences that no summary word uses.
+    weak : tuple of int
+        Summary words with weak support.
+    uses : ndarray of shape (S, document sentences), bool
+    support : ndarray of shape (S,)
+        Mass on the document.
+    """
+
+    unused: tuple[int, ...]
+    weak: tuple[int, ...]
+    uses: np.ndarray
+    support: np.ndarray
