@@ -1,0 +1,77 @@
+// The picture that is pointed at, and what is done on it.
+
+// The picture to point at: image, veil outside the mask, points, box, cursor.
+function makePicture(stage, model) {
+  const [H, W] = model.get("size");
+  const panel = element("figure", "uk-panel", stage);
+  element("figcaption", "", panel, "Click on the object; drag a box");
+  const address = pictureAddress(bytes(model, "image"));
+  const box = pictureBox(panel, address, W / H, "The image");
+  box.classList.add("uk-pointed");
+  box.tabIndex = 0;
+  box.setAttribute("role", "application");
+  box.setAttribute("aria-label", "The image; arrow keys move a cross, Enter selects there, x rules out");
+  const veil = element("canvas", "uk-map uk-mask", box);
+  [veil.height, veil.width] = model.get("working");
+  const marks = element("div", "uk-marks", box);
+  const frame = element("div", "uk-frame", box);
+  const cursor = element("div", "uk-cursor", box);
+  cursor.hidden = true;
+  const lay = (node, [x, y]) => { node.style.left = `${(100 * x) / W}%`; node.style.top = `${(100 * y) / H}%`; };
+
+  function drawMask(mask) {
+    const context = veil.getContext("2d");
+    const cells = context.createImageData(veil.width, veil.height);
+    const out = (i, on) => (on ? !mask[i] : false);
+    for (let i = 0; mask && i < mask.length; i++) {
+      const x = i % veil.width;
+      const edge = mask[i] && (out(i - 1, x > 0) || out(i + 1, x + 1 < veil.width)
+        || out(i - veil.width, i >= veil.width) || out(i + veil.width, i + veil.width < mask.length));
+      cells.data.set(edge ? [240, 228, 66, 255] : mask[i] ? [0, 0, 0, 0] : [255, 255, 255, 175], 4 * i);
+    }
+    context.putImageData(cells, 0, 0);
+  }
+
+  function drawPicks() {
+    marks.replaceChildren();
+    for (const [key, sign] of [["wanted", "+"], ["unwanted", "×"]]) {
+      for (const point of model.get(key)) lay(element("span", `uk-mark uk-${key}`, marks, sign), point);
+    }
+    drawBox(model.get("box"));
+  }
+
+  function drawBox(corners) {
+    frame.hidden = !corners.length;
+    if (frame.hidden) return;
+    lay(frame, corners);
+    frame.style.width = `${(100 * (corners[2] - corners[0])) / W}%`;
+    frame.style.height = `${(100 * (corners[3] - corners[1])) / H}%`;
+  }
+  return { box, veil, drawMask, drawPicks, drawBox, address, cursor, place: (point) => { cursor.hidden = false; lay(cursor, point); } };
+}
+
+// Clicks and drags on the picture; a drag of less than 4 pixels is a click.
+function listen(picture, model, act) {
+  const size = model.get("size");
+  let start = null;
+  const at = (event) => pointAt(event, picture.box, size).map((v) => Math.floor(10 * v) / 10);
+  const corners = (event) => {
+    const [a, b] = [start.point, at(event)];
+    return [0, 1].map((k) => Math.min(a[k], b[k])).concat([0, 1].map((k) => Math.max(a[k], b[k])));
+  };
+  const far = (event) => Math.hypot(event.clientX - start.x, event.clientY - start.y) >= 4;
+  picture.box.addEventListener("contextmenu", (event) => event.preventDefault());
+  picture.box.addEventListener("pointerdown", (event) => {
+    start = { point: at(event), x: event.clientX, y: event.clientY };
+    picture.box.setPointerCapture(event.pointerId);
+  });
+  picture.box.addEventListener("pointermove", (event) => { if (start && far(event)) picture.drawBox(corners(event)); });
+  picture.box.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const made = corners(event);
+    if (!far(event)) act.point(start.point, event.shiftKey || event.button === 2);
+    else if (made[2] - made[0] >= 1 && made[3] - made[1] >= 1) act.box(made);
+    else picture.drawPicks();
+    start = null;
+  });
+}
