@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from ultra_kit.clicks import Clicks, iou, next_click, simulate
+from ultra_kit.clicks import Clicks, next_click, simulate
 
 
 def mask(*rows):
@@ -63,8 +63,12 @@ def test_ignored_pixels_count_for_nothing():
     ignore = mask(".....", "...#.", "...#.", "...#.", ".....")
     # Left are two columns of three: depth 1 everywhere.
     assert next_click(EMPTY, SQUARE, ignore=ignore) == ((1, 1), True)
-    assert iou(SQUARE & ~ignore, SQUARE, ignore=ignore) == 1.0
-    assert iou(SQUARE & ~ignore, SQUARE) == pytest.approx(6 / 9)
+
+    def two_columns(wanted, unwanted):
+        return SQUARE & ~ignore
+
+    assert simulate(two_columns, SQUARE, ignore=ignore).ious == (1.0,)
+    assert simulate(two_columns, SQUARE, max_clicks=1).ious == pytest.approx((6 / 9,))
 
 
 @given(arrays(bool, (6, 7)), arrays(bool, (6, 7)))
@@ -130,9 +134,8 @@ def test_number_of_clicks():
 
 def test_errors_say_what_must_hold():
     with pytest.raises(ValueError, match="one shape"):
-        iou(EMPTY, EMPTY[:3])
+        next_click(EMPTY, EMPTY[:3])
     with pytest.raises(ValueError, match="at least one pixel"):
         simulate(lambda wanted, unwanted: EMPTY, EMPTY)
     with pytest.raises(ValueError, match="max_clicks"):
         simulate(lambda wanted, unwanted: EMPTY, SQUARE, max_clicks=0)
-    assert iou(EMPTY, EMPTY) == 1.0

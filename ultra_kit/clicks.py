@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from .metrics import mask_iou
+
 Point = tuple[int, int]
 Predict = Callable[[Sequence[Point], Sequence[Point]], np.ndarray]
 """Called as ``predict(wanted, unwanted)`` with points (x, y); gives a mask, bool of shape (H, W)."""
@@ -54,35 +56,6 @@ class Clicks:
         """Clicks until the overlap first reaches `target` (NoC), `max_clicks` if it never does."""
         reached = [n for n, iou in enumerate(self.ious[:max_clicks], 1) if iou >= target]
         return reached[0] if reached else max_clicks
-
-
-def iou(mask: np.ndarray, truth: np.ndarray, *, ignore: np.ndarray | None = None) -> float:
-    """Intersection over union of two masks.
-
-    Parameters
-    ----------
-    mask, truth : ndarray of bool, shape (H, W)
-    ignore : ndarray of bool, shape (H, W), optional
-        Pixels that are not counted.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 1 where both are empty.
-
-    Raises
-    ------
-    ValueError
-        If the shapes disagree.
-
-    Examples
-    --------
-    >>> iou(np.array([[True, True, False]]), np.array([[False, True, True]]))
-    0.3333333333333333
-    """
-    mask, truth, counted = _masks(mask, truth, ignore)
-    union = int(((mask | truth) & counted).sum())
-    return int((mask & truth & counted).sum()) / union if union else 1.0
 
 
 def next_click(
@@ -195,7 +168,7 @@ def simulate(
         signs.append(click[1])
         split = [[p for p, s in zip(points, signs, strict=True) if s is sign] for sign in (True, False)]
         mask = np.asarray(predict(*split), bool)
-        ious.append(iou(mask, truth, ignore=ignore))
+        ious.append(mask_iou(mask, truth, ignored=ignore))
         if target is not None and ious[-1] >= target:
             break
     return Clicks(tuple(points), tuple(signs), tuple(ious))

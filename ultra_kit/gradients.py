@@ -112,11 +112,8 @@ def integrated_gradients(
 
     Parameters
     ----------
-    cap : Capture
-    layer, tokens, score, towards, transform
-        As for `ultra_kit.explain`.
-    rule : {"positive", "negative", "absolute"}
-        Which sign of a position's contribution is kept; it is applied after the sum over the width.
+    cap, layer, tokens, score, rule, towards, transform, progress
+        As for `gradient_x_input`.
     baseline : {"mean", "zero"}
         Where the path starts: the mean of the content positions' embeddings at each of them
         (prefix tokens stay as they are), or zeros everywhere. A model that normalises its first
@@ -125,7 +122,6 @@ def integrated_gradients(
         Points of the path (Gauss-Legendre).
     chunk_size : int, optional
         Inputs in one forward and backward pass; 8 by default.
-    progress : bool or callable, optional
 
     Returns
     -------

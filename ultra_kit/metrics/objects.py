@@ -35,7 +35,7 @@ def mask_iou(mask: np.ndarray, truth: np.ndarray, *, ignored: np.ndarray | None 
     0.3333333333333333
     """
     mask, truth = _masks(mask, truth)
-    keep = np.ones(truth.shape, bool) if ignored is None else ~np.asarray(ignored)
+    keep = np.ones(truth.shape, bool) if ignored is None else ~np.asarray(ignored, bool)
     union = ((mask | truth) & keep).sum()
     return float((mask & truth & keep).sum() / union) if union else 1.0
 

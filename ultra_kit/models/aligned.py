@@ -52,10 +52,7 @@ class TextImageBackbone(ImageBackbone):
         UltraError
             If the model came without its tokenizer.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        if not texts or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise ValueError(f"texts must be one or more strings that are not empty, got {texts!r}")
-        return F.normalize(self.text_encoder(texts), dim=-1)
+        return F.normalize(self.text_encoder(_listed(texts)), dim=-1)
 
     def project(self, latents: Tensor) -> Tensor:
         """Raw last-layer latents (..., D) in the space of the texts: (..., K)."""
@@ -78,10 +75,8 @@ class TextImageBackbone(ImageBackbone):
 
         Raises
         ------
-        ValueError
-            If there is no text.
-        UltraError
-            If the model came without its tokenizer.
+        ValueError, UltraError
+            As for `encode_text`.
 
         Examples
         --------
@@ -90,10 +85,17 @@ class TextImageBackbone(ImageBackbone):
         >>> model.head(torch.ones(5, 128)).shape
         torch.Size([5, 2])
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = _listed(texts)
         directions = self.encode_text(texts)
 
         def read(latents: Tensor) -> Tensor:
             return F.normalize(self.project(latents), dim=-1) @ directions.to(latents).T
 
         return replace(self, reader=read, facts=self.facts | {"zero_shot": texts})
+
+
+def _listed(texts: str | Sequence[str]) -> list[str]:
+    found = [texts] if isinstance(texts, str) else list(texts)
+    if not found or not all(isinstance(t, str) and t.strip() for t in found):
+        raise ValueError(f"texts must be one or more strings that are not empty, got {found!r}")
+    return found
