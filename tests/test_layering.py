@@ -11,7 +11,7 @@ ROOT = Path(ultra_kit.__file__).parent
 CORE = """types rle synthetic models gallery capture scores engine planning progress relevance heads gradients baselines segmentation selection words language
 evidence faithfulness perturbation transform embedding metrics clicks datasets classes evaluate validation storage
 verification""".split()
-VIEWS = "plots pages widgets notebook_html export cli __main__".split()
+VIEWS = "plots pictures pages widgets notebook_html export cli __main__".split()
 ROOMS = CORE + VIEWS
 VIEW_LIBRARIES = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "nbconvert", "nbformat"}
 KNOWN_BY = {"timm": {"models"}, "transformers": {"models"}, "typer": {"cli"}}

@@ -11,7 +11,7 @@ import ultra_kit as uk
 from ultra_kit import pages
 from ultra_kit.types import UltraError
 from ultra_kit.widgets import SegmentExplorer, TokenExplorer, View
-from ultra_kit.widgets.token_maps import quantise
+from ultra_kit.widgets.token_pages import quantise
 
 LAYOUT = uk.Layout("image", n_prefix=1, grid=(3, 5), size=(60, 100))
 
@@ -61,6 +61,9 @@ def test_a_view_whose_names_clash_is_refused():
         def data(self):
             return {"pinned": 1}
 
+        def figure(self):
+            return None
+
     with pytest.raises(UltraError, match="share names: pinned"):
         Clash().fragment(with_still=False)
 
@@ -70,6 +73,15 @@ def test_a_view_whose_names_clash_is_refused():
 
     with pytest.raises(UltraError, match="names that widgets have themselves: layout"):
         Taken().live()
+
+
+def test_a_view_that_draws_nothing_cannot_be_made():
+    class Half(View):
+        def data(self):
+            return {}
+
+    with pytest.raises(TypeError, match="figure"):
+        Half()
 
 
 def test_pictures_are_files_of_the_state(tmp_path):
@@ -160,7 +172,7 @@ def test_an_error_of_the_kernel_reaches_the_page(monkeypatch):
 
 
 def test_maps_that_do_not_fit_are_left_out_and_counted(monkeypatch):
-    monkeypatch.setattr("ultra_kit.widgets.token_maps._MAX_BYTES", 40)  # 15 a map: two fit
+    monkeypatch.setattr("ultra_kit.widgets.token_pages.MAX_BYTES", 40)  # 15 a map: two fit
     view = TokenExplorer([maps_of(), maps_of(layer=3)])
     view.layer = 2
     data = view.data()

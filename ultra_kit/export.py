@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .pages import data_address, page, plotly_div
+from .pages import page
+from .pictures import data_address, plotly_div
 from .segmentation import Segmentation
 from .types import ExplanationMaps, UltraError
 from .widgets import SegmentExplorer, TokenExplorer, View

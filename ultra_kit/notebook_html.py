@@ -13,7 +13,8 @@ from latex2mathml.converter import convert as to_mathml
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from .pages import CSP, plotly_div
+from .pages import CSP
+from .pictures import plotly_div
 from .types import UltraError
 
 _PLOTLY = "application/vnd.plotly.v1+json"

@@ -15,11 +15,9 @@ import zlib
 from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from io import BytesIO
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from .pictures import data_address
 
 CSP = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -193,9 +191,8 @@ def view(name: str, state: Mapping[str, Any], *, still: str = "") -> str:
     """
     plain = {k: v for k, v in state.items() if not isinstance(v, bytes)}
     binary = {k: _pack(v) for k, v in state.items() if isinstance(v, bytes)}
-    style = _text(f"{name}.css") if _file(f"{name}.css").is_file() else ""
     return (
-        f"<style>{style}</style><div>{still}</div>\n<script>(async function () {{\n"
+        f"<style>{_own_style(name)}</style><div>{still}</div>\n<script>(async function () {{\n"
         f'"use strict";\nconst el = document.currentScript.previousElementSibling;{_MODEL_JS}'
         f"const state = {script_json(plain)};\n"
         f"for (const [key, packed] of Object.entries({script_json(binary)})) state[key] = await unpack(...packed);\n"
@@ -250,8 +247,11 @@ def view_style(name: str) -> str:
     >>> ".uk-view" in view_style("token")
     True
     """
-    own = _text(f"{name}.css") if _file(f"{name}.css").is_file() else ""
-    return _text("views.css") + own
+    return _text("views.css") + _own_style(name)
+
+
+def _own_style(name: str) -> str:
+    return _text(f"{name}.css") if _file(f"{name}.css").is_file() else ""
 
 
 def _file(name: str) -> Traversable:
@@ -277,69 +277,3 @@ def _inline(source: str) -> str:
             "a view must import nothing, hold no </script or <!--, and end with 'export default { render };'"
         )
     return body
-
-
-def png_bytes(image: np.ndarray) -> bytes:
-    """An image as PNG.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W, 3), uint8
-
-    Returns
-    -------
-    bytes
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> png_bytes(np.zeros((2, 2, 3), np.uint8))[1:4]
-    b'PNG'
-    """
-    buffer = BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def data_address(png: bytes) -> str:
-    """A PNG as an address that holds the picture itself.
-
-    Parameters
-    ----------
-    png : bytes
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> data_address(b"abc")
-    'data:image/png;base64,YWJj'
-    """
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def plotly_div(figure: Any, *, with_library: bool = True) -> str:
-    """HTML of a Plotly figure that asks for nothing from the network.
-
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure or dict
-    with_library : bool, default True
-        Put plotly.js (about 5 MB) before it; once a page is enough.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> "plotly" in plotly_div({"data": []}, with_library=False).lower()
-    True
-    """
-    from plotly import io
-
-    return io.to_html(
-        figure, include_plotlyjs=with_library, full_html=False, include_mathjax=False, validate=False
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABCMeta, abstractmethod
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import traitlets
-from PIL import Image
 
-from ..pages import data_address, framed, png_bytes, view, view_script, view_style
+from ..pages import framed, view, view_script, view_style
+from ..pictures import data_address
 from ..types import UltraError
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STILL_DPI = 60
-_MAX_PIXELS = 640
 
 
-class View(traitlets.HasTraits):
+class _ViewType(traitlets.MetaHasTraits, ABCMeta):
+    """The class of classes of views: traits as in traitlets, and what a view must define."""
+
+
+class View(traitlets.HasTraits, metaclass=_ViewType):
     """Base of all views; see `ultra_kit.widgets` for how to add one.
 
     Subclasses set `_name`, tag their traits with ``state=True``, and define `data` and `figure`.
@@ -32,13 +36,13 @@ class View(traitlets.HasTraits):
     _name: ClassVar[str]
     _height: ClassVar[int] = 560
 
+    @abstractmethod
     def data(self) -> dict[str, Any]:
         """What the page needs and never changes: JSON-able values and bytes, by name."""
-        raise NotImplementedError(f"{type(self).__name__} must define data()")
 
+    @abstractmethod
     def figure(self) -> Figure:
         """Draw the current state as a matplotlib figure."""
-        raise NotImplementedError(f"{type(self).__name__} must define figure()")
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Answer what the live page asks for: content and buffers, or None for no answer."""
@@ -124,32 +128,6 @@ class View(traitlets.HasTraits):
     def __repr__(self) -> str:
         state = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
         return f"{type(self).__name__}({state})"
-
-
-def image_bytes(image: np.ndarray) -> bytes:
-    """An image as a page carries it: PNG, or WebP at no more than 640 pixels a side for a large one.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W, 3), uint8
-
-    Returns
-    -------
-    bytes
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> image_bytes(np.zeros((900, 30, 3), np.uint8))[8:12]
-    b'WEBP'
-    """
-    if max(image.shape[:2]) <= 256:
-        return png_bytes(image)
-    small = Image.fromarray(np.ascontiguousarray(image))
-    small.thumbnail((_MAX_PIXELS, _MAX_PIXELS))
-    buffer = BytesIO()
-    small.save(buffer, "WEBP", quality=85)
-    return buffer.getvalue()
 
 
 def _make_live(owner: View) -> AnyWidget:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from ..pictures import image_bytes
 from ..relevance import explain
 from ..selection import Selection, masks, select
 from ..selection.select import best_patch
 from ..types import Capture, ExplanationMaps
-from .base import View, colours, image_bytes
+from .base import View, colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

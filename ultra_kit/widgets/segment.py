@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from ..pictures import image_bytes
 from ..rle import to_rle
 from ..segmentation import Segmentation
 from ..types import UltraError
-from .base import View, colours, image_bytes
+from .base import View, colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

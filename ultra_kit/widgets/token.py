@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from ..pictures import image_bytes
 from ..types import Capture, ExplanationMaps
-from .base import View, colours, image_bytes
-from .token_maps import Book, Side, make_side, pack, page_rows
+from .base import View, colours
+from .token_maps import Book, Side, make_side
+from .token_pages import pack, page_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,7 +147,7 @@ class TokenExplorer(View):
         return max(counts, default=0)
 
     def data(self) -> dict[str, Any]:
-        """The maps, quantised, with the images; see `ultra_kit.widgets.token_maps.pack`."""
+        """The maps, quantised, with the images; see `ultra_kit.widgets.token_pages.pack`."""
         images = {
             f"image{i}": image_bytes(np.asarray(side.input))
             for i, side in enumerate(self._sides)
