@@ -123,18 +123,16 @@ def test_keys_choose_words_layer_and_kind(visit, tmp_path):
     view.chosen, view.layer = [0], 2
     page = visit(uk.export_html(view, tmp_path / "s.html"))
     page.locator(".uk-sum-said").focus()
-    page.keyboard.press("ArrowRight")
-    wait_for(page, chosen="1")
-    page.keyboard.press("Shift+ArrowRight")
-    wait_for(page, chosen="1 2")
-    page.keyboard.press("ArrowDown")
-    wait_for(page, chosen="6 7 8")
-    page.keyboard.press("ArrowUp")
-    wait_for(page, chosen="0 1 2 3 4 5")
-    page.keyboard.press("ArrowRight")
-    wait_for(page, chosen="6")
-    page.keyboard.press("s")
-    wait_for(page, chosen="6 7 8")
+    for key, chosen in [
+        ("ArrowRight", "1"),
+        ("Shift+ArrowRight", "1 2"),
+        ("ArrowDown", "6 7 8"),
+        ("ArrowUp", "0 1 2 3 4 5"),
+        ("ArrowRight", "6"),
+        ("s", "6 7 8"),
+    ]:
+        page.keyboard.press(key)
+        wait_for(page, chosen=chosen)
     page.keyboard.press("-")
     wait_for(page, layer="1")
     assert shades(page) == expected(evs[0], [6, 7, 8])
