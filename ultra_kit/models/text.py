@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +14,9 @@ from ..types import AttentionStep, Layout, UltraError
 from .attention import as_it_was, record, run_from
 from .card import model_card
 from .encoder_decoder import record_encoder_decoder, run_from_encoder_decoder
+from .text_memory import check_memory, planned_bytes
 
 KINDS = ("causal", "encoder", "encoder-decoder")
-_GRAPH = 6
-"""Tensors as large as an attention map that a block's graph and one backward pass hold at most."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,7 +161,7 @@ class TextBackbone:
             If the model has not the attention that the method needs, or the maps need more memory than
             the device has.
         """
-        self._check_memory(inputs)
+        check_memory(self.module, self.kind, inputs)
         forward = self._forward(inputs)
         if self.kind == "encoder-decoder":
             return record_encoder_decoder(self.module, forward)
@@ -243,26 +241,7 @@ class TextBackbone:
         n_tokens, n_decoder : int
             Tokens of the model, or of encoder and decoder.
         """
-        config = self._config
-        if not isinstance(getattr(config, "num_attention_heads", None), int):
-            return 0  # no attention, or none of a usual kind: the run itself will tell
-        element = next(self.module.parameters()).element_size()
-        heads, width = config.num_attention_heads, config.hidden_size
-        squares = n_tokens**2 * self._depth("encoder" if n_decoder else "all")
-        if n_decoder:
-            squares += n_decoder * (n_decoder + n_tokens) * self._depth("decoder")
-        rows = (n_tokens + n_decoder) * (30 * width * self._depth("all") + 4 * config.vocab_size)
-        return element * (_GRAPH * heads * squares + rows)
-
-    def _depth(self, part: str) -> int:
-        config = self._config
-        encoder = int(getattr(config, "encoder_layers", None) or config.num_hidden_layers)
-        if self.kind != "encoder-decoder":
-            return int(config.num_hidden_layers)
-        decoder = int(
-            getattr(config, "decoder_layers", None) or getattr(config, "num_decoder_layers", None) or encoder
-        )
-        return {"encoder": encoder, "decoder": decoder, "all": encoder + decoder}[part]
+        return planned_bytes(self.module, self.kind, n_tokens, n_decoder)
 
     def _forward(self, inputs: dict[str, Tensor]) -> Any:
         options: dict[str, Any] = {"return_dict": True}
@@ -306,25 +285,5 @@ class TextBackbone:
                     f"{tuple(inputs[key].shape)}"
                 )
 
-    def _check_memory(self, inputs: dict[str, Tensor]) -> None:
-        ids = inputs["input_ids"]
-        decoder = inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else 0
-        need, have = self.planned_bytes(ids.shape[1], decoder), _memory(ids.device)
-        if have is not None and need > have:
-            raise UltraError(
-                f"{ids.shape[1] + decoder} tokens need about {need / 1e9:.3g} GB for their attention maps, the device "
-                f"has {have / 1e9:.3g} GB; shorten the text"
-            )
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self.kind})"
-
-
-def _memory(device: torch.device) -> int | None:
-    """Bytes of memory of a device; None where it can't be told."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
