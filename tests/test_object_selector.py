@@ -55,6 +55,13 @@ def test_pictures(view, tmp_path):
     assert view.save_svg(tmp_path / "b.svg").read_text().startswith("<?xml")
 
 
+def test_what_is_no_map_or_no_list_of_texts_is_refused():
+    with pytest.raises(TypeError, match=r"must be ExplanationMaps, got Capture; call uk\.explain"):
+        uk.widgets.ObjectSelector(CAP, maps=CAP)
+    with pytest.raises(TypeError, match=r"several texts, got 'bar' alone; pass \['bar'\]"):
+        uk.widgets.ObjectSelector(CAP, prompts="bar")
+
+
 def test_errors_say_what_must_hold():
     text = uk.Layout("text", 0, tokens=("a", "b"))
     with pytest.raises(ValueError, match="of an image"):

@@ -129,6 +129,7 @@ def test_sources_that_make_no_view_are_refused():
     for source, error, words_said in [
         ([], ValueError, "at least one entry"),
         ([maps_of(), 3], TypeError, "ExplanationMaps or a Capture, got int"),
+        (3, TypeError, "ExplanationMaps or a Capture, got int; call uk.explain"),
         ([maps_of(), maps_of(layout=other)], ValueError, "of one input"),
         ([maps_of(), maps_of(seed=1)], ValueError, "pass each once"),
         (words, ValueError, "use a SummaryExplorer for texts"),
@@ -137,6 +138,22 @@ def test_sources_that_make_no_view_are_refused():
             TokenExplorer(source)
     with pytest.raises(ValueError, match=r"names must be one a side \(1\), got 2"):
         TokenExplorer(maps_of(), names=["a", "b"])
+
+
+def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch):
+    monkeypatch.setattr("ultra_kit.widgets.token_maps._MAX_ENTRIES", 0)
+    maps = uk.explain(cap, layer=3)
+    view = TokenExplorer(cap, maps=maps)
+    assert (view.layer, view.kind, len(view.maps)) == (3, "ULTra: norm, positive", 144)
+    data = view.data()
+    assert data["left_out"] == 0 and data["layers"] == [1, 2, 3, 4, 5]
+    (book,) = data["sides"][0]["books"]
+    assert book["layer"] == 3 and len(book["tokens"]) == 144
+    np.testing.assert_array_equal(
+        np.frombuffer(data["levels"], np.uint8).reshape(144, 144), quantise(maps.without_own)[0]
+    )
+    with pytest.raises(ValueError, match="of the input of 'Input'"):
+        TokenExplorer(cap, maps=maps_of())
 
 
 def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):

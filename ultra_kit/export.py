@@ -70,7 +70,7 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
                 f"export_html takes {', '.join(name.rpartition('.')[2] for name in _FRAGMENTS)} or the path of a "
                 f"notebook, got {type(obj).__name__}"
             )
-        text = page(make(obj), title=title or repr(obj).splitlines()[0][:200])
+        text = page(make(obj), title=title or _title(obj))
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,11 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
     except OSError as error:
         raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
     return target
+
+
+def _title(obj: Any) -> str:
+    # The state of a view changes under the reader's hands, so its heading names the view alone.
+    return type(obj).__name__ if isinstance(obj, View) else repr(obj).splitlines()[0][:200]
 
 
 def _is(obj: Any, name: str) -> bool:

@@ -95,6 +95,10 @@ class ObjectSelector(View):
             raise ValueError(
                 f"ObjectSelector takes at most {_MOST} patches, got {cap.layout.n_content}; shrink the image"
             )
+        if maps is not None and not isinstance(maps, ExplanationMaps):
+            raise TypeError(f"maps must be ExplanationMaps, got {type(maps).__name__}; call uk.explain")
+        if isinstance(prompts, str):
+            raise TypeError(f"prompts must be several texts, got {prompts!r} alone; pass [{prompts!r}]")
         self._capture = cap
         self._maps = maps if maps is not None else explain(cap, layer=layer, score=score, rule=rule)
         self._prompts = {text: best_patch(cap, text) - cap.layout.n_prefix for text in prompts}
@@ -127,7 +131,10 @@ class ObjectSelector(View):
 
     @traitlets.validate("box")
     def _real_box(self, proposal: Any) -> Any:
-        value = [float(v) for v in proposal["value"]]
+        try:
+            value = [float(v) for v in proposal["value"]]
+        except (TypeError, ValueError) as error:
+            raise traitlets.TraitError(f"box must hold numbers: {error}") from None
         height, width = self._capture.layout.size or (0, 0)
         if value and not (
             len(value) == 4 and 0 <= value[0] < value[2] <= width and 0 <= value[1] < value[3] <= height

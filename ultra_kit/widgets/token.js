@@ -17,7 +17,7 @@ function makeControls(root, model, under) {
   const set = (name) => (value) => change(model, { [name]: value });
   const controls = {};
   if (layers.length > 1) {
-    const format = (i) => `${layers[i]} of ${layers[layers.length - 1]}`;
+    const format = (i) => String(layers[i]);
     controls.layer = slider(box, "Layer", { min: 0, max: layers.length - 1, value: 0, format }, (i) => set("layer")(layers[i]));
   }
   if (kinds.length > 1) controls.kind = choice(box, "Map", kinds.map((k) => [k, k]), kinds[0], set("kind"));
@@ -71,7 +71,8 @@ function render({ model, el }) {
       return panel.draw(own, library.find(i, kind, layer, own), {
         head, scale, prefix: model.get("prefix"), shared: library.top(kind, layer),
         title: `${kind}, layer ${layer}${through}`,
-        lacking: model.get("has_kernel") ? "click to work out this map" : "this token's map is not in this file",
+        lacking: model.get("has_kernel") ? "click to work out this map"
+          : `this token's map is not in this file; the maps of uk.explain(cap, layer=${layer}) hold all tokens`,
       });
     });
     say(caption, said.join("  |  "));

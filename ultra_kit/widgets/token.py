@@ -35,6 +35,9 @@ class TokenExplorer(View):
         their layers, scores and methods.
     right : the same, optional
         A second input or a second model.
+    maps : ExplanationMaps, optional
+        Maps of the left capture that are there already. They travel with the page also where the model
+        is too large for all layers to be explained beforehand.
     names : sequence of str, optional
         What stands above the sides.
     scores, rules : sequence of str
@@ -89,6 +92,7 @@ class TokenExplorer(View):
         left: Source,
         right: Source | None = None,
         *,
+        maps: ExplanationMaps | None = None,
         names: Sequence[str] | None = None,
         scores: Sequence[str] = ("norm",),
         rules: Sequence[str] = ("positive",),
@@ -100,6 +104,8 @@ class TokenExplorer(View):
             raise ValueError(f"names must be one a side ({len(sources)}), got {len(shown)}")
         self._sides = [make_side(s, n, scores, rules) for s, n in zip(sources, shown, strict=True)]
         first = self._sides[0]
+        if maps is not None:
+            first.add(maps)
         (h, w), start = first.layout.grid or (1, 1), first.layout.n_prefix
         pinned = start + (h // 2) * w + w // 2  # the middle of the image, if it is there
         kind = self.kinds[0]

@@ -67,6 +67,14 @@ class Side:
     capture: Capture | None = None
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    def add(self, maps: ExplanationMaps) -> None:
+        """Keep maps of this input; those of the same kind and layer that are there already stay."""
+        if maps.layout != self.layout:
+            raise ValueError(
+                f"maps must be of the input of {self.name!r}; explain the capture that the view was given"
+            )
+        self.books.setdefault((kind_of(maps), maps.layer), Book(maps))
+
     def work_out(self, kind: str, layer: int, tokens: Sequence[int] | np.ndarray | None) -> Book:
         """Explain tokens of the capture, one backward pass a token, and keep their maps."""
         if self.capture is None or kind not in self.kinds:
@@ -159,12 +167,15 @@ def make_side(
         side = Side(name, _image_layout(source.layout), source.input, {}, source, kinds)
         _work_out_all(side)
         return side
-    found = [source] if isinstance(source, ExplanationMaps) else list(source)
+    found = list(source) if isinstance(source, (list, tuple)) else [source]
     if not found:
         raise ValueError("a sequence of maps must hold at least one entry, got none")
     for maps in found:
         if not isinstance(maps, ExplanationMaps):
-            raise TypeError(f"maps must be ExplanationMaps or a Capture, got {type(maps).__name__}")
+            raise TypeError(
+                f"maps must be ExplanationMaps or a Capture, got {type(maps).__name__}; "
+                "call uk.explain or uk.capture first"
+            )
     layout = _image_layout(found[0].layout)
     if any(m.layout != layout for m in found):
         raise ValueError("the maps of one side must be of one input; pass the other input as `right`")

@@ -61,6 +61,8 @@ class Workbench(View):
     tab = traitlets.Int(0).tag(state=True)
 
     def __init__(self, views: Mapping[str, View]) -> None:
+        if not isinstance(views, Mapping):
+            raise TypeError(f"views must map titles to views, got {type(views).__name__}")
         for title, one in views.items():
             if not isinstance(title, str) or not isinstance(one, View):
                 raise TypeError(f"views must map titles to views, got {title!r}: {type(one).__name__}")
@@ -124,7 +126,7 @@ class Workbench(View):
 
 
 def _tokens(cap: Capture, maps: ExplanationMaps) -> TokenExplorer:
-    made = TokenExplorer(cap)
+    made = TokenExplorer(cap, maps=maps)
     made.layer = maps.layer
     return made
 
