@@ -68,8 +68,8 @@ def select(
         patches are explained). "difference": the mean map of the wanted tokens minus that of the
         unwanted (only these are explained).
     refine : bool, default True
-        Let the relevance flow between neighbouring pixels of like colour, and hold it at the
-        points (see `ultra_kit.selection.masks.smooth`). Without it the mask is as coarse as the
+        Let the relevance flow between neighbouring pixels of like colour, texture apart, and hold
+        it at the points (see `ultra_kit.selection.masks.flatten` and `smooth`). Without it the mask is as coarse as the
         patches.
     connected : bool, default True
         Keep only the connected parts that hold a wanted point (or a picked token).
@@ -219,7 +219,7 @@ def pixels(
         outside = ~_within(x / across, y / down, box)
         values[outside] = 0
     if refine:
-        small = masks.shrink(image, size)
+        small = masks.flatten(masks.shrink(image, size))
         values = masks.smooth(small, values, [(x * across, y * down) for x, y in points], ruled_out)
     values[ruled_out | outside] = 0
     return (values if size == full else masks.resize(values, full).clip(0, 1)).astype(np.float32)
