@@ -34,7 +34,7 @@ from ultra_kit.models import data_folder
 from ultra_kit.models.photos import load_photos
 from ultra_kit.types import Capture
 
-THRESHOLDS = tuple(np.round(np.geomspace(0.004, 0.9, 18), 4))
+THRESHOLDS = (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.94, 0.97)
 COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
 WHERE = (
     "BSDS500 is at github.com/BIDS/BSDS500: pass --root FOLDER, which holds images/ and groundTruth/ "
@@ -53,9 +53,9 @@ PUBLISHED = {
 Segmenter = Callable[[Sample, Capture], list[np.ndarray]]
 
 
-def from_maps(sample: Sample, cap: Capture, *, make: Callable) -> list[np.ndarray]:
+def from_maps(sample: Sample, cap: Capture, *, make: Callable, metric: str) -> list[np.ndarray]:
     """ULTra's clustering of some maps, at every threshold."""
-    seg = uk.segment(make(cap), threshold=THRESHOLDS[0])
+    seg = uk.segment(make(cap), threshold=THRESHOLDS[0], metric=metric)
     return [seg.recut(threshold=float(t)).labels for t in THRESHOLDS]
 
 
@@ -118,29 +118,27 @@ def on_the_grid(sample: Sample, cap: Capture) -> list[np.ndarray]:
 
 def families(n_layers: int, transform: Any) -> dict[str, dict[str, Segmenter]]:
     """Method -> choice -> segmenter: every method with what it leaves open beside the scale."""
-    late = range(n_layers - 1, n_layers + 1)
-    maps = {
-        "ULTra": {f"layer {k}": partial(uk.explain, layer=k, progress=False) for k in late},
-        "ULTra with W": {
-            f"layer {transform.layer}, W": partial(
-                uk.explain, layer=transform.layer, transform=transform, progress=False
-            )
-        },
-        **{
-            f"the same clustering on {name}": {
-                f"layer {k}": partial(make, layer=k) for k in range(2, n_layers + 1)
-            }
-            for name, make in (
-                ("raw attention", baselines.raw_attention),
-                ("attention rollout", baselines.rollout),
-                ("latent cosine", baselines.cosine),
-            )
-        },
-    }
+    ultra = {f"layer {k}": partial(uk.explain, layer=k, progress=False) for k in (n_layers - 1, n_layers)}
+    w = partial(uk.explain, layer=transform.layer, transform=transform, progress=False)
     out: dict[str, dict[str, Segmenter]] = {
-        name: {choice: partial(from_maps, make=make) for choice, make in choices.items()}
-        for name, choices in maps.items()
+        "ULTra": {
+            f"{k}, hellinger": partial(from_maps, make=m, metric="hellinger") for k, m in ultra.items()
+        },
+        "ULTra with W": {
+            f"layer {transform.layer}, {metric}": partial(from_maps, make=w, metric=metric)
+            for metric in ("cosine", "hellinger")
+        },
     }
+    for name, make in (
+        ("raw attention", baselines.raw_attention),
+        ("attention rollout", baselines.rollout),
+        ("latent cosine", baselines.cosine),
+    ):
+        out[f"the same clustering on {name}"] = {
+            f"layer {k}, {metric}": partial(from_maps, make=partial(make, layer=k), metric=metric)
+            for k in range(2, n_layers + 1)
+            for metric in ("cosine", "hellinger")
+        }
     out["k-means on latents"] = {
         f"layer {k}": partial(kmeans_latents, layer=k) for k in range(1, n_layers + 1)
     }

@@ -19,7 +19,7 @@ SURVIVAL = 0.9
 FLATNESS = 0.15
 """`flatten`: how much variation counts against the likeness to the image."""
 
-BETA, GAMMA, SLACK = 100.0, 0.003, 1e-3
+BETA, GAMMA, SLACK = 100.0, 0.0015, 1e-3
 """`smooth`: how fast a difference of colours cuts a link, the pull of a pixel's own value, the weakest link."""
 
 RADIUS = 2
@@ -312,7 +312,7 @@ def smooth(
     matrix = _laplacian(image) + sparse.diags(pull.ravel())
     start = (value * pull).ravel()
     solved, _ = cg(
-        matrix, start, x0=value.ravel(), rtol=1e-5, maxiter=500, M=sparse.diags(1 / matrix.diagonal())
+        matrix, start, x0=value.ravel(), rtol=1e-6, maxiter=800, M=sparse.diags(1 / matrix.diagonal())
     )
     return solved.reshape(values.shape).clip(0, 1)
 
