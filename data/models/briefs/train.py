@@ -201,7 +201,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True, type=Path)
-    p.add_argument("--steps", type=int, default=12000)
+    p.add_argument("--steps", type=int, default=13000)
     p.add_argument(
         "--minutes", type=float, default=None, help="end the schedule after this time, at the latest"
     )
@@ -209,8 +209,8 @@ def parse() -> argparse.Namespace:
     p.add_argument("--width", type=int, default=128)
     p.add_argument("--depth", type=int, default=5)
     p.add_argument("--heads", type=int, default=4)
-    p.add_argument("--lr", type=float, default=0.02, help="of the blocks' matrices")
-    p.add_argument("--lr-rest", type=float, default=3e-3, help="of embedding and norms")
+    p.add_argument("--lr", type=float, default=0.005, help="of the blocks' matrices")
+    p.add_argument("--lr-rest", type=float, default=1e-3, help="of embedding and norms")
     p.add_argument("--warmup", type=int, default=100)
     p.add_argument("--ramp", type=int, default=1500, help="steps until reports have all their sentences")
     p.add_argument("--document-loss", type=float, default=0.1, help="weight of the loss on the documents")
