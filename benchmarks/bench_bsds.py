@@ -203,7 +203,7 @@ def fitted_transform(path: Path, model: Any, images: list[np.ndarray]) -> Any:
     """W from a file; if there is none, trained on these images and written there."""
     if path.is_file():
         return uk.Transform.load(path)
-    transform = uk.train_transform(model, images, layer=-1)
+    transform = uk.train_transform(model, images, layer=-2, affinity="attention", loss="contrast")
     transform.save(path)
     return transform
 
