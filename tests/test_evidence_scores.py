@@ -43,6 +43,8 @@ def test_the_truth_scores_one_and_a_constant_scores_chance(model):
 
 def test_only_words_that_the_model_gets_right():
     model, seen = uk.load("briefs"), []
+    # In the first it writes "trees" for "carts", in the second "road" for "museum".
+    seeds = (310_011, 310_015)
 
     def watching(s, words):
         with torch.no_grad():
@@ -51,11 +53,11 @@ def test_only_words_that_the_model_gets_right():
         seen.extend(all(best[p - 1] == ids[p] for p in s.words[w].tokens) for w in words)
         return uk.evidence(s, words=words, layer=1)
 
-    score_evidence(model, {"watching": watching}, SEEDS, progress=False)
+    score_evidence(model, {"watching": watching}, seeds, progress=False)
     right = sum(seen)
     assert 0 < right < len(seen)
     seen.clear()
-    score_evidence(model, {"watching": watching}, SEEDS, known=True, progress=False)
+    score_evidence(model, {"watching": watching}, seeds, known=True, progress=False)
     assert all(seen) and len(seen) == right
 
 

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 import ultra_kit as uk
 from ultra_kit.words import split_sentences, split_words, with_tokens
 
-DOCUMENT = "The flood came on Monday. It damaged not 12 but 15 houses. Rain fell. Kemola Varin counted them."
-SUMMARY = "The flood damaged 15 houses."
+DOCUMENT = "The flood came on Monday. It damaged not 112 but 115 houses. Rain fell. Kemola Varin counted them."
+SUMMARY = "The flood damaged 115 houses."
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_the_document_and_the_summary_lie_where_the_words_say(s, lm):
     for words, at in ((s.document_words, "document"), (s.words, "summary")):
         for w in words:
             assert lm.tokenizer.decode([ids[p] for p in w.tokens]) == w.text, at
-    assert [w.text for w in s.words] == ["The", "flood", "damaged", "15", "houses", "."]
-    assert len(s.words[3].tokens) == 2  # two digits
+    assert [w.text for w in s.words] == ["The", "flood", "damaged", "115", "houses", "."]
+    assert len(s.words[3].tokens) == 2  # a number and a digit
     np.testing.assert_array_equal(s.positions(3, at="holds"), s.words[3].tokens)
     np.testing.assert_array_equal(s.positions(3), np.array(s.words[3].tokens) - 1)
     np.testing.assert_array_equal(s.sinks, [0, s.span[0] - 1])
@@ -221,8 +221,8 @@ def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer
 
 
 def test_contrast_asks_at_the_first_token_that_differs(s):
-    ev = uk.evidence(s, score="logprob", words=3, contrast="12", progress=False)
-    assert ev.contrast == "12" and ev.matrix.shape[0] == 1  # "1" is common, "##5" and "##2" differ
+    ev = uk.evidence(s, score="logprob", words=3, contrast="112", progress=False)
+    assert ev.contrast == "112" and ev.matrix.shape[0] == 1  # "11" is common, "##5" and "##2" differ
     _, second = s.words[3].tokens
     alone = uk.explain(
         s.capture,
@@ -232,10 +232,10 @@ def test_contrast_asks_at_the_first_token_that_differs(s):
     ).values
     expected = [alone[0, list(w.tokens)].sum() for w in s.document_words]
     np.testing.assert_allclose(ev.matrix[0], expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="contrast must differ from '15'"):
-        uk.evidence(s, score="logprob", words=3, contrast="15")
+    with pytest.raises(ValueError, match="contrast must differ from '115'"):
+        uk.evidence(s, score="logprob", words=3, contrast="115")
     with pytest.raises(ValueError, match="contrast needs score='logprob' and one word"):
-        uk.evidence(s, words=3, contrast="12")
+        uk.evidence(s, words=3, contrast="112")
 
 
 def _difference(s, position, other):
@@ -383,7 +383,7 @@ def test_a_tokenizer_without_bos_and_pad_writes_too(bytes_lm):
     assert len(generate(bytes_lm, ids, 4, 1)) == 4  # whatever bytes random weights write
     given = uk.summarize(bytes_lm, DOCUMENT, summary=SUMMARY)
     assert given.text == f" {SUMMARY}"  # the space before a word is part of its token
-    assert [w.text for w in given.words] == ["The", "flood", "damaged", "15", "houses", "."]
+    assert [w.text for w in given.words] == ["The", "flood", "damaged", "115", "houses", "."]
     assert not len(given.sinks)
 
 
