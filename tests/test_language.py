@@ -13,7 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 import ultra_kit as uk
 from ultra_kit.words import split_sentences, split_words, with_tokens
 
-DOCUMENT = "The flood came on Monday. It damaged not 112 but 115 houses. Rain fell. Kemola Varin counted them."
+DOCUMENT = (
+    "The flood came on Monday. It damaged not 112 but 115 houses. Rain fell. Kemola Varin counted them."
+)
 SUMMARY = "The flood damaged 115 houses."
 
 

@@ -131,7 +131,7 @@ def make_shelf(
     """
     if isinstance(source, Summary):
         return _shelf_of(source, scores, baselines)
-    found = list(source) if isinstance(source, (list, tuple)) else [source]
+    found: list[Any] = list(source) if isinstance(source, (list, tuple)) else [source]
     if not found:
         raise ValueError("a sequence of evidence must hold at least one entry, got none")
     for ev in found:

@@ -167,7 +167,7 @@ def make_side(
         side = Side(name, _image_layout(source.layout), source.input, {}, source, kinds)
         _work_out_all(side)
         return side
-    found = list(source) if isinstance(source, (list, tuple)) else [source]
+    found: list[Any] = list(source) if isinstance(source, (list, tuple)) else [source]
     if not found:
         raise ValueError("a sequence of maps must hold at least one entry, got none")
     for maps in found:
