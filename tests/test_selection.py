@@ -1,5 +1,7 @@
 """Selection of objects: each step worked by hand, and the whole on maps whose answer is known."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -264,3 +266,12 @@ def test_errors_of_type_and_model():
     text = Layout("text", 0, tokens=("a", "b"))
     with pytest.raises(ValueError, match="needs an image"):
         uk.select(capture_of(layout=text), points=[(1, 1)])
+
+
+def test_a_word_that_no_caption_had_is_said():
+    model = uk.load("scenes")
+    with pytest.warns(UserWarning, match="not 'zebra'"):
+        model.encode_text(["a red zebra"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.encode_text([uk.synthetic.scene(3).caption])

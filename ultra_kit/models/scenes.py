@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -36,8 +37,22 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, texts: list[str]) -> torch.Tensor:
-        """Word ids, padded with 0: int64 of shape (len(texts), longest)."""
-        rows = [[self._index.get(w, 1) for w in re.findall(r"\w+", t.lower())] or [1] for t in texts]
+        """Word ids, padded with 0: int64 of shape (len(texts), longest).
+
+        Warns
+        -----
+        UserWarning
+            If a text has a word that no caption had.
+        """
+        words = [re.findall(r"\w+", t.lower()) for t in texts]
+        unknown = sorted({w for row in words for w in row} - self._index.keys())
+        if unknown:
+            warnings.warn(
+                f"scenes knows the colours, textures, shapes and grounds of its captions, not {', '.join(unknown[:5])!r}: "
+                "what is found says little; ask for something like 'a red striped star'",
+                stacklevel=2,
+            )
+        rows = [[self._index.get(w, 1) for w in row] or [1] for row in words]
         out = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for i, r in enumerate(rows):
             out[i, : len(r)] = torch.tensor(r)
