@@ -154,6 +154,9 @@ def test_a_click_keeps_a_map_and_keys_move_it(visit, tmp_path):
     page.keyboard.press("ArrowDown")
     assert state(page)["token"] == "9"
     np.testing.assert_array_equal(pixels(page), coloured(maps.without_own[2], (3, 5)))
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    assert state(page)["token"] == "3"
     hover(page, 3)
     page.keyboard.press("Enter")  # keeps what the pointer is on
     page.mouse.move(0, 0)

@@ -98,6 +98,21 @@ def test_a_click_selects_and_another_rules_out(page, view):
     assert not check(page, view).mask[4, 20]
 
 
+def test_a_point_beside_the_mask_and_a_point_far_off(page, view):
+    for number, at in enumerate([(13, 20), (24.5, 3), (36, 20)], 1):
+        page.mouse.click(*place(page, *at))
+        page.wait_for_function(
+            f"JSON.parse(document.querySelector('[data-picks]').dataset.picks)[0].length === {number}"
+        )
+        if number < 3:
+            check(page, view)
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 3, 16))
+    page.keyboard.up("Shift")
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[1].length === 1")
+    assert len(check(page, view).tokens) == 2  # the second point lies beside what the first had selected
+
+
 @pytest.mark.parametrize(("levels", "apart"), [(255, 1), (None, 3)], ids=["round maps", "any maps"])
 def test_the_relevance_is_that_of_python(visit, tmp_path, levels, apart):
     view = uk.widgets.ObjectSelector(CAP, maps=blurred_maps(levels))

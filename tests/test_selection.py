@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ultra_kit as uk
-from ultra_kit.selection import masks
+from ultra_kit.selection import masks, tokens
 from ultra_kit.types import Capture, ExplanationMaps, Layout
 
 # A 4 x 6 grid of patches of 8 pixels: an object in columns 1 to 2, another in column 4, ground around.
@@ -52,7 +52,7 @@ PIXELS = PARTS.repeat(8, 0).repeat(8, 1)
 def test_links_by_hand():
     # Rows without the diagonal, to sum 1: [0, .5, .5], [1, 0, 0], [0, 0, 0]; mean with the transpose:
     # [0, .75, .25], [.75, 0, 0], [.25, 0, 0]; to sum 1 again.
-    found = masks.links(np.array([[7.0, 2, 2], [3, 7, 0], [0, 0, 7]]))
+    found = tokens.links(np.array([[7.0, 2, 2], [3, 7, 0], [0, 0, 7]]))
     np.testing.assert_allclose(found, [[0, 0.75, 0.25], [1, 0, 0], [1, 0, 0]])
 
 
@@ -60,33 +60,33 @@ def test_walk_by_simulation():
     """The chance, estimated by walking."""
     rng = np.random.default_rng(3)
     maps = rng.random((6, 6)) ** 3
-    step = masks.links(maps)
-    found = masks.walk(maps, [0], [5])
+    step = tokens.links(maps)
+    found = tokens.walk(maps, [0], [5])
     for start in (1, 3):
         hits = 0
         for _ in range(4000):
             here = start
-            while here not in (0, 5) and rng.random() < masks.SURVIVAL:
+            while here not in (0, 5) and rng.random() < tokens.SURVIVAL:
                 here = rng.choice(6, p=step[here])
             hits += here == 0
         assert found[start] == pytest.approx(hits / 4000, abs=0.03)
     assert found[5] == 0
     # A walk that starts at the wanted token comes back to it, or the best of the others is taken.
     assert found[0] == pytest.approx(
-        max(masks.SURVIVAL * step[0] @ np.where(np.arange(6) == 0, 1, found), found[1:].max())
+        max(tokens.SURVIVAL * step[0] @ np.where(np.arange(6) == 0, 1, found), found[1:].max())
     )
 
 
 def test_difference_by_hand():
     maps = np.array([[9.0, 4, 2, 0], [0, 9, 3, 0], [0, 0, 9, 0], [0, 0, 5, 9]])
     # Wanted 0 and 1: (1, 1, .5, 0) and (0, 1, 1, 0), mean (.5, 1, .75, 0); unwanted 3: (0, 0, 1, 1).
-    np.testing.assert_allclose(masks.difference(maps, [0, 1], []), [0.5, 1, 0.75, 0])
-    np.testing.assert_allclose(masks.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
+    np.testing.assert_allclose(tokens.difference(maps, [0, 1], []), [0.5, 1, 0.75, 0])
+    np.testing.assert_allclose(tokens.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
 
 
 def test_a_token_that_is_wanted_and_unwanted_counts_for_neither():
     maps = np.ones((3, 3))
-    np.testing.assert_array_equal(masks.walk(maps, [0, 1], [1]), masks.walk(maps, [0], []))
+    np.testing.assert_array_equal(tokens.walk(maps, [0, 1], [1]), tokens.walk(maps, [0], []))
 
 
 def test_odds_put_otsu_at_one_half():
@@ -275,3 +275,27 @@ def test_a_word_that_no_caption_had_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.encode_text([uk.synthetic.scene(3).caption])
+
+
+def test_a_further_point_beside_what_is_selected_corrects_the_outline_only():
+    """Patch (0, 3) is ground that holds a sliver of the object: its token must not bring the ground in."""
+    first, sliver, far = (13, 20), (24.5, 3), (36, 20)
+    one = uk.select(CAP, points=[first], maps=MAPS)
+    both = uk.select(CAP, points=[first, sliver], maps=MAPS)
+    assert both.tokens.tolist() == one.tokens.tolist()
+    assert both.mask[3, 24] and not one.mask[3, 24]
+    assert both.mask[:, :8].sum() == 0 and both.mask[:, 40:].sum() == 0
+    third = uk.select(CAP, points=[first, far], maps=MAPS)
+    assert third.tokens.tolist() == sorted([*one.tokens.tolist(), LAYOUT.token_at(*far)])
+    assert third.mask[:, 8:24].all() and third.mask[:, 32:40].all()
+
+
+def test_outlines_that_texture_hides_stop_the_flow():
+    """A dark line between two fields of one colour, which total variation alone would smooth away."""
+    image = np.full((24, 24, 3), (150, 40, 40), np.uint8)
+    image[:, 12] = 30
+    values = np.zeros((24, 24))
+    values[:, :12] = 0.9
+    found = masks.smooth(masks.looks(image), values, [(4, 12)], np.zeros((24, 24), bool))
+    assert found[:, :11].min() > 0.5 > found[:, 14:].max()
+    assert masks.dark_lines(image)[:, 12].min() > 60 and masks.dark_lines(image)[:, :11].max() == 0

@@ -1,4 +1,4 @@
-"""From the maps of picked tokens to a mask: the steps of `ultra_kit.select`, each a function of arrays."""
+"""From the relevance of patches to a mask of pixels: steps of `ultra_kit.select`, each a function of arrays."""
 
 from __future__ import annotations
 
@@ -8,127 +8,25 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import sparse
-from scipy.ndimage import label
+from scipy.ndimage import grey_closing, label
 from scipy.sparse.linalg import cg
 from skimage.filters import threshold_otsu
 from skimage.restoration import denoise_tv_chambolle
 
-SURVIVAL = 0.9
-"""Share of the walkers that a step of `walk` keeps."""
-
-FLATNESS = 0.15
+FLATNESS = 0.25
 """`flatten`: how much variation counts against the likeness to the image."""
+
+THICKEST = 5
+"""`dark_lines`: pixels across which a line is still a line."""
 
 BETA, GAMMA, SLACK = 100.0, 0.0015, 1e-3
 """`smooth`: how fast a difference of colours cuts a link, the pull of a pixel's own value, the weakest link."""
 
-RADIUS = 2
+RADIUS = 1
 """Pixels round a point that `smooth` holds at what the point says."""
 
 LONGEST = 160
 """Longer side, in pixels, at which a mask is worked out; a larger image is shrunk for it."""
-
-
-def links(maps: np.ndarray) -> np.ndarray:
-    """Links between tokens: how much two were made of each other.
-
-    Parameters
-    ----------
-    maps : ndarray of shape (M, M)
-        Non-negative; row i is the map of token i over the M content positions.
-
-    Returns
-    -------
-    ndarray of shape (M, M), float64
-        Own positions 0; rows scaled to sum 1, the mean of both directions, scaled again. A token
-        without links has a row of zeros.
-
-    Examples
-    --------
-    >>> links(np.array([[9.0, 1.0, 1.0], [1.0, 9.0, 0.0], [0.0, 0.0, 9.0]])).round(2)
-    array([[0.  , 0.75, 0.25],
-           [1.  , 0.  , 0.  ],
-           [1.  , 0.  , 0.  ]])
-    """
-    p = np.array(maps, np.float64)
-    np.fill_diagonal(p, 0)
-    p = _rows_to_one(p)
-    return _rows_to_one((p + p.T) / 2)
-
-
-def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np.ndarray:
-    """Chance that a walk over the links from a token ends at a wanted one.
-
-    Every step goes to another token in proportion to `links`; one walk in ten ends nowhere at each
-    step (`SURVIVAL`), the others go on until they meet a picked token. So tokens that are linked to
-    a wanted one through others count too, and what lies behind an unwanted one is cut off. (This
-    project's choice; the absorbing random walk is that of Grady, "Random Walks for Image
-    Segmentation", 2006, on tokens instead of pixels.)
-
-    Parameters
-    ----------
-    maps : ndarray of shape (M, M)
-        As in `links`.
-    wanted, unwanted : sequence of int
-        Content indices; a token in both counts for neither.
-
-    Returns
-    -------
-    ndarray of shape (M,), float64
-        In [0, 1], 0 at unwanted tokens. At wanted tokens, where the chance is 1 whatever the model
-        says, the chance to come back to one of them, or the largest of the other tokens' if that is
-        higher.
-
-    Examples
-    --------
-    Token 1 goes to token 0 in nine walks of ten; token 2 sets out for token 3 three times of four:
-
-    >>> maps = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]], float)
-    >>> walk(maps, wanted=[0], unwanted=[3]).round(2)
-    array([0.9 , 0.9 , 0.22, 0.  ])
-    """
-    step = SURVIVAL * links(maps)
-    back = step.copy()
-    wanted, unwanted = sorted(set(wanted) - set(unwanted)), sorted(set(unwanted) - set(wanted))
-    ends = np.zeros(len(step))
-    ends[wanted] = 1
-    step[wanted + unwanted] = 0
-    found = np.linalg.solve(np.eye(len(step)) - step, ends).clip(0, 1)
-    others = np.delete(found, wanted).max(initial=0)
-    found[wanted] = np.maximum(back[wanted] @ found, others)
-    return found
-
-
-def difference(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np.ndarray:
-    """Mean map of the wanted tokens minus that of the unwanted ones, where it is above 0.
-
-    Parameters
-    ----------
-    maps, wanted, unwanted
-        As in `walk`.
-
-    Returns
-    -------
-    ndarray of shape (M,), float64
-        Each map is first scaled to a largest value of 1, its own position, which takes that largest
-        value too, left out.
-
-    Examples
-    --------
-    >>> maps = np.array([[9, 4, 2, 0], [0, 9, 0, 0], [0, 0, 9, 0], [0, 0, 5, 9]], float)
-    >>> difference(maps, wanted=[0], unwanted=[3])
-    array([1., 1., 0., 0.])
-    """
-    scaled = np.array(maps, np.float64)
-    np.fill_diagonal(scaled, 0)
-    largest = scaled.max(axis=1, keepdims=True)
-    scaled /= np.where(largest > 0, largest, 1)
-    np.fill_diagonal(scaled, 1)
-    found = scaled[list(wanted)].mean(axis=0)
-    if len(unwanted):
-        found = (found - scaled[list(unwanted)].mean(axis=0)).clip(0)
-    found[list(unwanted)] = 0
-    return found
 
 
 def working_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -176,7 +74,8 @@ def flatten(image: np.ndarray) -> np.ndarray:
 
     Minimises the total variation plus the squared difference to the image (Chambolle, 2004, as in
     `skimage.restoration.denoise_tv_chambolle`, weight `FLATNESS`): stripes and spots are no edges of an
-    object.
+    object. Values are square roots of the image's, so that dark colours are told apart as well as bright
+    ones.
 
     Parameters
     ----------
@@ -191,13 +90,53 @@ def flatten(image: np.ndarray) -> np.ndarray:
     Thin stripes on the left half vanish, the edge in the middle stays:
 
     >>> image = np.full((16, 16, 3), 200, np.uint8)
-    >>> image[:, :8] = np.where(np.arange(8) % 2, 40, 0)[:, None]
+    >>> image[:, :8] = np.where(np.arange(8) % 2, 40, 20)[:, None]
     >>> flat = flatten(image).astype(int)
-    >>> int(np.ptp(flat[:, 1:7])) < 20, int((flat[:, 8] - flat[:, 7]).min()) > 100
+    >>> int(np.ptp(flat[:, 1:7])) < 20, int((flat[:, 8] - flat[:, 7]).min()) > 60
     (True, True)
     """
-    flat = denoise_tv_chambolle(image, weight=FLATNESS, channel_axis=-1)
+    flat = denoise_tv_chambolle(np.sqrt(np.asarray(image) / 255), weight=FLATNESS, channel_axis=-1)
     return (flat * 255).round().astype(np.uint8)
+
+
+def dark_lines(image: np.ndarray) -> np.ndarray:
+    """How much darker than on both of its sides an image is: outlines, as `flatten` would lose them.
+
+    Morphological closing by a square of `THICKEST` pixels minus the image (the black top-hat), of the
+    square root of the brightest colour.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint8
+
+    Examples
+    --------
+    >>> image = np.full((7, 7, 3), 255, np.uint8)
+    >>> image[:, 3] = 0
+    >>> dark_lines(image)[3]
+    array([  0,   0,   0, 255,   0,   0,   0], dtype=uint8)
+    """
+    bright = np.sqrt(np.asarray(image).max(axis=-1) / 255)
+    lines = grey_closing(bright, (THICKEST, THICKEST)) - bright
+    return (lines.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def looks(image: np.ndarray) -> np.ndarray:
+    """What tells a pixel from its neighbour: `flatten` and `dark_lines`, (H, W, 4), uint8.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8
+
+    Returns
+    -------
+    ndarray of shape (H, W, 4), uint8
+    """
+    return np.concatenate([flatten(image), dark_lines(image)[..., None]], axis=-1)
 
 
 def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -270,21 +209,22 @@ def odds(values: np.ndarray) -> np.ndarray:
 
 
 def smooth(
-    image: np.ndarray, values: np.ndarray, wanted: Sequence[tuple[float, float]], held_out: np.ndarray
+    seen: np.ndarray, values: np.ndarray, wanted: Sequence[tuple[float, float]], held_out: np.ndarray
 ) -> np.ndarray:
-    """Let values flow between pixels of like colour, and not across edges; no label is used.
+    """Let values flow between pixels that look alike, and not across edges; no label is used.
 
     Minimises ``sum_ij w_ij (x_i - x_j)^2 + sum_i g_i (x_i - v_i)^2`` over neighbouring pixels, with
-    ``w_ij = exp(-BETA |c_i - c_j|^2) + SLACK`` for colours in [0, 1] (Grady, "Multilabel Random
+    ``w_ij = exp(-BETA |c_i - c_j|^2) + SLACK`` for colours c in [0, 1] (Grady, "Multilabel Random
     Walker Image Segmentation Using Prior Models", 2005). g_i is `GAMMA`, and 1 near a point.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W, 3), uint8
+    seen : ndarray of shape (H, W, C), uint8
+        c of every pixel: colours, or `looks`.
     values : ndarray of shape (H, W)
         v, in [0, 1].
     wanted : sequence of (x, y)
-        Pixels of `image` round which v is 1 (within `RADIUS`).
+        Pixels round which v is 1 (within `RADIUS`).
     held_out : ndarray of bool, shape (H, W)
         Where v is 0: round unwanted points.
 
@@ -309,7 +249,7 @@ def smooth(
     near = near_points(values.shape, wanted)
     value[near], value[held_out] = 1, 0
     pull[near | held_out] = 1
-    matrix = _laplacian(image) + sparse.diags(pull.ravel())
+    matrix = _laplacian(seen) + sparse.diags(pull.ravel())
     start = (value * pull).ravel()
     solved, _ = cg(
         matrix, start, x0=value.ravel(), rtol=1e-6, maxiter=800, M=sparse.diags(1 / matrix.diagonal())
@@ -359,16 +299,11 @@ def connected_part(mask: np.ndarray, points: Sequence[tuple[float, float]]) -> n
     return np.isin(parts, sorted(held)) if held else mask
 
 
-def _rows_to_one(p: np.ndarray) -> np.ndarray:
-    total = p.sum(axis=1, keepdims=True)
-    return p / np.where(total > 0, total, 1)
-
-
-def _laplacian(image: np.ndarray) -> sparse.csr_array:
+def _laplacian(seen: np.ndarray) -> sparse.csr_array:
     """Laplacian of the pixels of an image, each linked to its four neighbours."""
     colours, index = (
-        np.asarray(image, np.float64) / 255,
-        np.arange(image[..., 0].size).reshape(image.shape[:2]),
+        np.asarray(seen, np.float64) / 255,
+        np.arange(seen[..., 0].size).reshape(seen.shape[:2]),
     )
     ends, weights = [], []
     for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):

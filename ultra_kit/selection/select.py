@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,12 @@ import torch
 
 from ..relevance import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
-from . import masks
+from . import masks, tokens
 from .result import Selection, check_threshold
 
 Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]
-COMBINE: dict[str, Callable[..., np.ndarray]] = {"walk": masks.walk, "difference": masks.difference}
+COMBINE: dict[str, tokens.Combine] = {"walk": tokens.walk, "difference": tokens.difference}
 """How the maps of several tokens become one relevance."""
 
 
@@ -49,14 +49,16 @@ def select(
     cap : Capture
         Of an image.
     points, unwanted : sequence of (x, y)
-        Points on the object and beside it, in pixels of the original image.
+        Points on the object and beside it, in pixels of the original image. The order of `points` counts:
+        the first picks its token; a further one picks its own only where what is selected so far does not
+        reach (see `ultra_kit.selection.tokens.new_parts`), else it corrects the outline at its pixel.
     box : tuple of float, optional
         (x0, y0, x1, y1) round the object. Picked are the tokens inside whose own maps stay
         inside (the share of the map's mass there is above Otsu's threshold); nothing outside the
         box is selected.
     text : str, optional
         What the object is, for models that share a space with texts: the patch that is most like
-        it is picked.
+        it is picked, as by a point at its middle, before all points.
     layer, score, rule, transform
         Of the maps, as for `ultra_kit.explain`.
     maps : ExplanationMaps, optional
@@ -64,13 +66,13 @@ def select(
         `score`, `rule` and `transform`. Several selections of one image then take no time.
     combine : {"walk", "difference"}
         "walk": the chance that a walk from a patch, each step to a patch that it was made from or
-        that was made from it, meets a wanted token (see `ultra_kit.selection.masks.walk`; all
+        that was made from it, meets a wanted token (see `ultra_kit.selection.tokens.walk`; all
         patches are explained). "difference": the mean map of the wanted tokens minus that of the
         unwanted (only these are explained).
     refine : bool, default True
-        Let the relevance flow between neighbouring pixels of like colour, texture apart, and hold
-        it at the points (see `ultra_kit.selection.masks.flatten` and `smooth`). Without it the mask is as coarse as the
-        patches.
+        Let the relevance flow between neighbouring pixels of like colour, texture apart, up to edges and
+        dark outlines, and hold it at the points (see `ultra_kit.selection.masks.looks` and `smooth`).
+        Without it the mask is as coarse as the patches.
     connected : bool, default True
         Keep only the connected parts that hold a wanted point (or a picked token).
     threshold : "otsu" or float
@@ -105,9 +107,8 @@ def select(
     if combine not in COMBINE:
         raise ValueError(f"combine must be one of {', '.join(COMBINE)}, got {combine!r}")
     cut = check_threshold(threshold)
-    clicked = [layout.token_at(x, y) for x, y in points]
-    if text is not None:
-        clicked.append(best_patch(cap, text))
+    named = [] if text is None else [best_patch(cap, text)]
+    clicked = named + [layout.token_at(x, y) for x, y in points]
     out = [layout.token_at(x, y) for x, y in unwanted]
     if maps is None:
         few = combine == "difference" and box is None
@@ -116,14 +117,18 @@ def select(
     elif (layer, score, rule) != (-1, "norm", "positive") or transform is not None:
         raise ValueError("maps are made already: give layer, score, rule and transform to explain, not here")
     values = _square(maps, layout, [*clicked, *out])
-    first = layout.n_prefix
+    first, grid = layout.n_prefix, layout.grid or (1, 1)
+    wanted_at, out_at = [t - first for t in clicked], [t - first for t in out]
+    if wanted_at:
+        wanted_at = tokens.new_parts(values, wanted_at, out_at, grid, COMBINE[combine])
     if box is not None:
         inside = _inside(layout, box)
-        clicked += [int(t) + first for t in _staying(values, inside)] if not clicked else []
-        out += [int(t) + first for t in np.flatnonzero(~inside) if t + first not in clicked]
-    wanted_at, out_at = np.unique(clicked) - first, np.unique(out).astype(np.int64) - first
-    coarse = COMBINE[combine](values, wanted_at, out_at).reshape(layout.grid or (1, 1))
-    relevance = pixels(coarse, cap.input, points=points, unwanted=unwanted, box=box, refine=refine)
+        wanted_at = wanted_at or [int(t) for t in _staying(values, inside)]
+        out_at += [int(t) for t in np.flatnonzero(~inside)]
+    out_at = sorted(set(out_at) - set(wanted_at))
+    coarse = COMBINE[combine](values, wanted_at, out_at).reshape(grid)
+    held = [*(layout.center_of(t) for t in named), *points]
+    relevance = pixels(coarse, cap.input, points=held, unwanted=unwanted, box=box, refine=refine)
     made = {
         "points": [list(p) for p in points],
         "unwanted": [list(p) for p in unwanted],
@@ -137,8 +142,8 @@ def select(
     selection = Selection(
         mask=np.zeros(relevance.shape, bool),
         relevance=relevance,
-        tokens=wanted_at + first,
-        unwanted_tokens=out_at + first,
+        tokens=np.array(sorted(wanted_at), np.int64) + first,
+        unwanted_tokens=np.array(out_at, np.int64) + first,
         points=points,
         unwanted=unwanted,
         box=box,
@@ -219,8 +224,8 @@ def pixels(
         outside = ~_within(x / across, y / down, box)
         values[outside] = 0
     if refine:
-        small = masks.flatten(masks.shrink(image, size))
-        values = masks.smooth(small, values, [(x * across, y * down) for x, y in points], ruled_out)
+        seen = masks.looks(masks.shrink(image, size))
+        values = masks.smooth(seen, values, [(x * across, y * down) for x, y in points], ruled_out)
     values[ruled_out | outside] = 0
     return (values if size == full else masks.resize(values, full).clip(0, 1)).astype(np.float32)
 
@@ -282,7 +287,7 @@ def _within(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
 
 def _staying(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Content indices of the patches in a box whose maps stay there; see `select`."""
-    links = masks.links(values)
+    links = tokens.links(values)
     stay = (links * inside).sum(axis=1)[inside]
     at = np.flatnonzero(inside)
     kept = at[stay > masks.otsu(stay)]

@@ -10,7 +10,7 @@ import traitlets
 
 from ..pictures import image_bytes
 from ..relevance import explain
-from ..selection import Selection, masks, select
+from ..selection import Selection, masks, select, tokens
 from ..selection.select import best_patch
 from ..types import Capture, ExplanationMaps
 from .base import View, colours
@@ -156,14 +156,14 @@ class ObjectSelector(View):
             "size": list(layout.size or ()),
             "working": list(size),
             "image": image_bytes(np.asarray(self._capture.input)),
-            "colours": np.ascontiguousarray(masks.shrink(self._capture.input, size)).tobytes(),
+            "looks": masks.looks(masks.shrink(self._capture.input, size)).tobytes(),
             "levels": levels.astype(np.uint8).tobytes(),
             "lut": colours(),
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
             "numbers": {
-                "survival": masks.SURVIVAL,
+                "survival": tokens.SURVIVAL,
                 "beta": masks.BETA,
                 "gamma": masks.GAMMA,
                 "slack": masks.SLACK,

@@ -1,5 +1,5 @@
 // From what is picked to the relevance of every pixel, and to a mask.
-// The steps are those of ultra_kit.selection.masks, in the same order.
+// The steps are those of ultra_kit.selection.tokens and .masks, in the same order.
 
 function rowsToOne(p, n) {
   for (let i = 0; i < n; i++) {
@@ -92,12 +92,19 @@ function otsu(values) {
   return above.length ? (mean(above) + mean(below)) / 2 : high;
 }
 
+function oddsOf(values) {
+  const half = otsu(values);
+  return values.map((v) => (v > 0 ? v / (v + half) : 0));
+}
+
+const without = (set, other) => new Set([...set].filter((t) => !other.has(t)));
+
 // Weights of the links of every pixel to the one on its right and the one below.
-function edgesOf(colours, [H, W], { beta, slack }) {
+function edgesOf(looks, [H, W], { beta, slack }) {
   const right = new Float64Array(H * W), below = new Float64Array(H * W);
   const weight = (i, j) => {
     let apart = 0;
-    for (let c = 0; c < 3; c++) apart += ((colours[3 * i + c] - colours[3 * j + c]) / 255) ** 2;
+    for (let c = 0; c < 4; c++) apart += ((looks[4 * i + c] - looks[4 * j + c]) / 255) ** 2;
     return Math.exp(-beta * apart) + slack;
   };
   for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
@@ -169,7 +176,7 @@ function makeEngine(model) {
   const [h, w] = grid;
   const n = h * w;
   const links = linksOf(bytes(model, "levels"), n);
-  const edges = edgesOf(bytes(model, "colours"), working, numbers);
+  const edges = edgesOf(bytes(model, "looks"), working, numbers);
   const scale = [working[1] / size[1], working[0] / size[0]];
   const small = ([x, y]) => [x * scale[0], y * scale[1]];
   const patchAt = ([x, y]) => Math.floor((y * h) / size[0]) * w + Math.floor((x * w) / size[1]);
@@ -184,18 +191,30 @@ function makeEngine(model) {
     return kept.length ? kept : places;
   }
 
+  // A further token counts only where the selection so far does not reach; else its point corrects an outline.
+  function newParts(tokens, out) {
+    const found = new Set(tokens.slice(0, 1));
+    for (const t of tokens.slice(1)) {
+      const reached = oddsOf(walk(links, n, found, without(out, found), numbers.survival));
+      const near = (j) => Math.abs((j % w) - (t % w)) <= 1 && Math.abs(Math.floor(j / w) - Math.floor(t / w)) <= 1;
+      if (!reached.some((value, j) => near(j) && value >= 0.5)) found.add(t);
+    }
+    return found;
+  }
+
   function relevance({ wanted, unwanted, box, place }) {
-    const picked = new Set(wanted.map(patchAt)), out = new Set(unwanted.map(patchAt));
-    if (place >= 0) picked.add(place);
+    const named = place >= 0 ? [place] : [];
+    let out = new Set(unwanted.map(patchAt));
+    const picked = newParts([...named, ...wanted.map(patchAt)], out);
     if (box.length) {
       const inside = new Set(Array.from({ length: n }, (_, t) => t).filter((t) => within(middle(t), box)));
       inside.add(patchAt([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]));
       if (!picked.size) staying(inside).forEach((t) => picked.add(t));
-      for (let t = 0; t < n; t++) if (!inside.has(t) && !picked.has(t)) out.add(t);
+      for (let t = 0; t < n; t++) if (!inside.has(t)) out.add(t);
     }
+    out = without(out, picked);
     const full = resize(walk(links, n, picked, out, numbers.survival), grid, working);
-    const half = otsu(full);
-    const value = full.map((v) => (v > 0 ? v / (v + half) : 0));
+    const value = oddsOf(full);
     const pull = new Float64Array(value.length).fill(numbers.gamma);
     const ruledOut = new Uint8Array(value.length);
     const [H, W] = working;
@@ -204,7 +223,7 @@ function makeEngine(model) {
         if ((x - Math.floor(u)) ** 2 + (y - Math.floor(v)) ** 2 <= numbers.radius ** 2) act(y * W + x);
       }
     });
-    each(wanted, (i) => { value[i] = 1; pull[i] = 1; });
+    each([...named.map(middle), ...wanted], (i) => { value[i] = 1; pull[i] = 1; });
     each(unwanted, (i) => { ruledOut[i] = 1; });
     ruledOut.forEach((on, i) => { if (on) { value[i] = 0; pull[i] = 1; } });
     const outside = (i) => box.length && !within([((i % W) + 0.5) / scale[0], (Math.floor(i / W) + 0.5) / scale[1]], box);

@@ -154,26 +154,38 @@ def random_window(grid: tuple[int, int], rng: np.random.Generator) -> tuple[floa
 
 
 def forward(v: nn.Module, x: Tensor, where: Tensor, mask: Tensor | None, mask_token: Tensor | None):
-    """Patch latents (B, n, D) and how each patch shares out its attention among all others.
-
-    The second, (B, n, n), is the mean over heads and all blocks but the first; its rows sum to 1.
-    """
+    """Patch latents (B, n, D), and the attention of every block, (B, H, N, N), prefix included."""
     t = v.patch_embed(x).flatten(1, 2)
     if mask is not None:
         t = torch.where(mask[..., None], mask_token, t)
     p = v.num_prefix_tokens
     prefix = torch.cat([v.cls_token, v.reg_token], 1) + v.pos_embed[:, :p]
     t = torch.cat([prefix.expand(len(x), -1, -1), t + where], 1)
-    looks = []
+    attentions = []
     for block in v.blocks:
         y = block.norm1(t)
         q, k, value = block.attn.qkv(y).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attention = (q * block.attn.scale @ k.transpose(-2, -1)).softmax(-1)
-        looks.append(attention[:, :, p:, p:].mean(1))
+        attentions.append(attention)
         t = t + block.attn.proj((attention @ value).transpose(1, 2).flatten(2))
         t = t + block.mlp(block.norm2(t))
-    look = torch.stack(looks[1:]) * (1 - torch.eye(t.shape[1] - p))
-    return t[:, p:], (look / look.sum(-1, keepdim=True).clamp_min(1e-8)).mean(0)
+    return t[:, p:], attentions
+
+
+def shares(maps: Tensor, p: int) -> Tensor:
+    """Rows over the patches, without the prefix and the own position, that sum to 1: (..., n, n)."""
+    maps = maps[..., p:, p:] * (1 - torch.eye(maps.shape[-1] - p))
+    return maps / maps.sum(-1, keepdim=True).clamp_min(1e-8)
+
+
+def first_relevance(z: Tensor, attentions: list[Tensor]) -> Tensor:
+    """What raises the lengths of the latents: mean_h relu(A * G) of every block, (L, B, N, N).
+
+    G is the gradient of the summed lengths. A map of `ultra_kit.explain` is the product over blocks of these
+    plus 1, with the gradient of one length alone; their sum is its first order, for all tokens in one pass.
+    """
+    gradients = torch.autograd.grad(z.norm(dim=-1).sum(), attentions, create_graph=True)
+    return torch.stack([(a * g).relu().mean(1) for a, g in zip(attentions, gradients, strict=True)])
 
 
 @torch.no_grad()
@@ -254,13 +266,20 @@ def losses(student: Student, teacher: Teacher, views: Views, grid: tuple[int, in
         seen, _ = forward(teacher.vision, to_input(views.large), place.detach(), None, None)
         teacher.centre.lerp_(seen.mean((0, 1)), 0.05)
     mask = block_masks(len(seen), grid, rng)
-    z, look = forward(v, to_input(jitter(views.large, rng)), place, mask, student.mask_token)
+    z, attentions = forward(v, to_input(jitter(views.large, rng)), place, mask, student.mask_token)
+    p = v.num_prefix_tokens
+    look = shares(torch.stack([x.mean(1) for x in attentions[1:]]), p).mean(0)
+    by_block = first_relevance(z, attentions)
+    made_from = torch.cat([shares(by_block.sum(0), p)[None], shares(by_block[1:], p)])
+    mass = by_block[1:, :, p:, p:].sum((1, 2, 3))
     small_place = positions(v, (SMALL, SMALL), random_window((SMALL, SMALL), rng))
     s, _ = forward(v, to_input(jitter(views.small, rng)), small_place, None, None)
     hidden = int(mask.sum())
+    weight = torch.tensor([1.0] + [a.each] * (len(made_from) - 1))
     with torch.no_grad():
         told = torch.cat([seen[mask], at_places(seen, grid, views.where).flatten(0, 1)])
         target = teacher.assign(told)
+        near = walk(seen, grid, a.alike, a.reach, 1)
         alike = walk(seen, grid, a.alike, a.reach, a.squarings)
     w = F.normalize(student.prototypes, dim=-1)
     logits = torch.cat([z[mask], s.flatten(0, 1)]) @ w.T + student.bias
@@ -270,7 +289,10 @@ def losses(student: Student, teacher: Teacher, views: Views, grid: tuple[int, in
     return {
         "masked": cross[:hidden].mean(),
         "crop": cross[hidden:].mean(),
-        "look": -(alike * look.clamp_min(1e-8).log()).sum(-1)[~mask].mean(),
+        "look": -(near * look.clamp_min(1e-8).log()).sum(-1)[~mask].mean(),
+        "relevance": (-(alike * made_from.clamp_min(1e-6).log()).sum(-1)[:, ~mask].mean(1) * weight).sum()
+        / weight.sum(),
+        "balance": -(mass / mass.sum()).log().mean(),
         "entropy": entropy.mean(),
         "norm": z.detach().norm(dim=-1).mean(),
     }
@@ -313,6 +335,11 @@ def options() -> argparse.Namespace:
     )
     p.add_argument("--crop", type=float, default=1.0, help="weight of the small crops")
     p.add_argument("--look", type=float, default=1.0, help="weight of the attention's term")
+    p.add_argument("--relevance", type=float, default=1.0, help="weight of the term on relevance")
+    p.add_argument(
+        "--each", type=float, default=0.25, help="weight of each block's relevance, their sum's is 1"
+    )
+    p.add_argument("--balance", type=float, default=0.5, help="weight of even relevance of all blocks but the first")
     p.add_argument("--alike", type=float, default=10.0)
     p.add_argument("--reach", type=float, default=2.0)
     p.add_argument("--squarings", type=int, default=4)
@@ -381,7 +408,10 @@ def advance(run: Run, images: list[Image.Image], a: argparse.Namespace) -> dict[
     whole = bool(rng.random() < 0.25 + 0.5 * done)
     views = cut(images, grid, a.tokens // (grid[0] * grid[1]), rng, whole=whole)
     terms = losses(run.student, run.teacher, views, grid, rng, a)
-    loss = terms["masked"] + a.crop * terms["crop"] + a.look * terms["look"]
+    loss = (
+        terms["masked"] + a.crop * terms["crop"] + a.look * terms["look"] + a.relevance * terms["relevance"]
+    loss = loss + a.balance * terms["balance"]
+    )
     run.opt.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 3.0)
