@@ -339,7 +339,9 @@ def options() -> argparse.Namespace:
     p.add_argument(
         "--each", type=float, default=0.25, help="weight of each block's relevance, their sum's is 1"
     )
-    p.add_argument("--balance", type=float, default=0.5, help="weight of even relevance of all blocks but the first")
+    p.add_argument(
+        "--balance", type=float, default=0.5, help="weight of even relevance of all blocks but the first"
+    )
     p.add_argument("--alike", type=float, default=10.0)
     p.add_argument("--reach", type=float, default=2.0)
     p.add_argument("--squarings", type=int, default=4)
@@ -408,10 +410,8 @@ def advance(run: Run, images: list[Image.Image], a: argparse.Namespace) -> dict[
     whole = bool(rng.random() < 0.25 + 0.5 * done)
     views = cut(images, grid, a.tokens // (grid[0] * grid[1]), rng, whole=whole)
     terms = losses(run.student, run.teacher, views, grid, rng, a)
-    loss = (
-        terms["masked"] + a.crop * terms["crop"] + a.look * terms["look"] + a.relevance * terms["relevance"]
-    loss = loss + a.balance * terms["balance"]
-    )
+    weighted = ("crop", "look", "relevance", "balance")
+    loss = terms["masked"] + sum(getattr(a, name) * terms[name] for name in weighted)
     run.opt.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 3.0)
