@@ -34,7 +34,26 @@ from ultra_kit.models import data_folder
 from ultra_kit.models.photos import load_photos
 from ultra_kit.types import Capture
 
-THRESHOLDS = (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.94, 0.97)
+THRESHOLDS = (
+    0.08,
+    0.12,
+    0.16,
+    0.2,
+    0.25,
+    0.3,
+    0.35,
+    0.4,
+    0.5,
+    0.6,
+    0.7,
+    0.75,
+    0.8,
+    0.85,
+    0.9,
+    0.94,
+    0.97,
+    0.985,
+)
 COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
 WHERE = (
     "BSDS500 is at github.com/BIDS/BSDS500: pass --root FOLDER, which holds images/ and groundTruth/ "
@@ -122,7 +141,9 @@ def families(n_layers: int, transform: Any) -> dict[str, dict[str, Segmenter]]:
     w = partial(uk.explain, layer=transform.layer, transform=transform, progress=False)
     out: dict[str, dict[str, Segmenter]] = {
         "ULTra": {
-            f"{k}, hellinger": partial(from_maps, make=m, metric="hellinger") for k, m in ultra.items()
+            f"{k}, {metric}": partial(from_maps, make=m, metric=metric)
+            for k, m in ultra.items()
+            for metric in ("cosine", "hellinger")
         },
         "ULTra with W": {
             f"layer {transform.layer}, {metric}": partial(from_maps, make=w, metric=metric)
@@ -203,7 +224,7 @@ def fitted_transform(path: Path, model: Any, images: list[np.ndarray]) -> Any:
     """W from a file; if there is none, trained on these images and written there."""
     if path.is_file():
         return uk.Transform.load(path)
-    transform = uk.train_transform(model, images, layer=-2, affinity="attention", loss="contrast")
+    transform = uk.train_transform(model, images, layer=-1, affinity="attention", loss="contrast")
     transform.save(path)
     return transform
 

@@ -131,8 +131,28 @@ def test_training_forward_is_the_models_own(training):
             if p.ndim > 1:
                 p.normal_(0, 0.3)
         place = training["positions"](v, (18, 18), (0.0, 0.0, 1.0, 1.0))
-        z, look = training["forward"](v, x, place, None, None)
+        z, attentions = training["forward"](v, x, place, None, None)
         plain = v.forward_features(x)[:, v.num_prefix_tokens :]
     torch.testing.assert_close(z, plain, rtol=1e-3, atol=1e-3)
+    assert [a.shape for a in attentions] == [(2, 2, 328, 328)] * 2
+    look = training["shares"](attentions[1].mean(1), v.num_prefix_tokens)
     torch.testing.assert_close(look.sum(-1), torch.ones(2, 324), rtol=1e-4, atol=1e-4)
     assert look.diagonal(dim1=1, dim2=2).abs().max() == 0
+
+
+def test_first_relevance_is_the_first_step_of_a_map(training):
+    """With one block a length depends on its own row alone: the sum's gradient is each one's own."""
+    torch.manual_seed(0)
+    v = uk.models.photos.build_photos(16, 1, 2).eval()
+    with torch.no_grad():
+        for p in v.parameters():
+            if p.ndim > 1:
+                p.normal_(0, 0.3)
+    place = training["positions"](v, (3, 4), (0.0, 0.0, 1.0, 1.0))
+    z, attentions = training["forward"](v, torch.randn(1, 3, 24, 32), place, None, None)
+    found = training["first_relevance"](z, attentions)[0]
+    for token in (0, 7, 11):
+        (gradient,) = torch.autograd.grad(z[0, token].norm(), attentions, retain_graph=True)
+        row = (attentions[0] * gradient).relu().mean(1)[0, v.num_prefix_tokens + token]
+        torch.testing.assert_close(found[v.num_prefix_tokens + token], row, rtol=1e-4, atol=1e-6)
+        assert row.max() > 0

@@ -2,13 +2,15 @@
 
 Self-distillation on photographs, without labels, captions or masks. A student sees a crop, colours
 jittered and blocks of patches masked, and a smaller and differently scaled crop out of its middle; a slowly
-moving teacher sees the first crop as it is. Three terms:
+moving teacher sees the first crop as it is. Four terms:
 
 1. masked tokens (iBOT, Zhou et al. 2022): for each masked patch the student names the prototype to which the
    teacher assigns it; the assignments are centred and balanced by Sinkhorn-Knopp;
 2. multi-crop: so does every patch of the small crop, for the place where it lies in the large one;
-3. look: the attention of every block but the first is drawn towards the patches that a random walk over
-   near and like patches reaches, as the teacher finds them alike.
+3. look: the attention of every block but the first is drawn towards the near and like patches that a random
+   walk reaches in a few steps, as the teacher finds them alike;
+4. relevance: what the latents were made from, summed over all blocks, is drawn towards where that walk stands
+   after many steps.
 
 There is no norm after the last block, and logits are scalar products with the latent as it is: a token is
 as long as it is sure.
@@ -26,7 +28,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -35,92 +36,13 @@ from ultra_kit.models.photos import PATCH, SIZE, build_photos
 
 _SCENES = runpy.run_path(str(Path(__file__).resolve().parents[1] / "scenes" / "train.py"))
 build_2d_sincos, sinkhorn = _SCENES["build_2d_sincos"], _SCENES["sinkhorn"]
+_CROPS = runpy.run_path(str(Path(__file__).with_name("crops.py")))
+SMALL, Views, cut, open_photographs = (_CROPS[k] for k in ("SMALL", "Views", "cut", "open_photographs"))
+block_masks, jitter, to_input = (_CROPS[k] for k in ("block_masks", "jitter", "to_input"))
 
 SIDE = SIZE // PATCH
 SHAPES = ((12, 12), (12, 18), (18, 12))
 """Grids of the large crops; every step takes one."""
-SMALL = 6
-"""Side of the small crop's grid."""
-
-
-def open_photographs(folders: list[Path]) -> list[Image.Image]:
-    """The images of some folders, subfolders included, as RGB; very large ones halved."""
-    paths = sorted(p for f in folders for p in f.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    images = [Image.open(p).convert("RGB") for p in paths]
-    return [i.reduce(2) if min(i.size) > 700 else i for i in images]
-
-
-@dataclass(frozen=True)
-class Views:
-    """Large crops, small crops out of them, and where those lie: (B, 4) as x0, y0, x1, y1 in 0..1."""
-
-    large: Tensor
-    small: Tensor
-    where: Tensor
-
-
-def cut(
-    images: list[Image.Image], grid: tuple[int, int], n: int, rng: np.random.Generator, *, whole: bool = False
-) -> Views:
-    """Crops of `n` photographs, mirrored half of the time; float32 in 0..1.
-
-    At a random zoom, or, if `whole`, as much of each photograph as the shape of the crop allows.
-    """
-    height, width = grid[0] * PATCH, grid[1] * PATCH
-    large, small, where = [], [], []
-    for i in rng.integers(0, len(images), n):
-        image = images[i]
-        least = max(width / image.width, height / image.height)  # the zoom at which the crop just fits
-        zoom = least if whole else np.exp(rng.uniform(np.log(least), np.log(max(1.0, least))))
-        w, h = width / zoom, height / zoom
-        x, y = rng.uniform(0, image.width - w + 1e-6), rng.uniform(0, image.height - h + 1e-6)
-        side = min(w, h) * rng.uniform(0.25, 0.7)
-        u, v = rng.uniform(0, w - side), rng.uniform(0, h - side)
-        large.append(view(image, (width, height), (x, y, x + w, y + h)))
-        box = (x + u, y + v, x + u + side, y + v + side)
-        small.append(view(image, (SMALL * PATCH, SMALL * PATCH), box))
-        where.append((u / w, v / h, (u + side) / w, (v + side) / h))
-    views = [torch.from_numpy(np.stack(v)).permute(0, 3, 1, 2).float() / 255 for v in (large, small)]
-    at = torch.tensor(where, dtype=torch.float32)
-    if rng.random() < 0.5:
-        views = [v.flip(-1) for v in views]
-        at = torch.stack([1 - at[:, 2], at[:, 1], 1 - at[:, 0], at[:, 3]], 1)
-    return Views(views[0], views[1], at)
-
-
-def view(image: Image.Image, size: tuple[int, int], box: tuple[float, ...]) -> np.ndarray:
-    """A box of an image at a size (width, height), as an array."""
-    box = (max(box[0], 0), max(box[1], 0), min(box[2], image.width), min(box[3], image.height))
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=box))
-
-
-def jitter(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, saturation and a colour cast for each image; one in twenty is grey."""
-    draw = lambda low, high, *shape: torch.from_numpy(  # noqa: E731
-        rng.uniform(low, high, (len(x), *(shape or (1,)), 1, 1)).astype(np.float32)
-    )
-    grey = x.mean(1, keepdim=True)
-    keep = draw(0.7, 1.3) * torch.from_numpy(rng.random((len(x), 1, 1, 1)) > 0.05)
-    x = grey + (x - grey) * keep
-    mean = x.mean((1, 2, 3), keepdim=True)
-    return ((x - mean) * draw(0.7, 1.3) + mean * draw(0.75, 1.25) * draw(0.95, 1.05, 3)).clamp(0, 1)
-
-
-def to_input(x: Tensor) -> Tensor:
-    """0..1 to the model's range."""
-    return x * 2 - 1
-
-
-def block_masks(n: int, grid: tuple[int, int], rng: np.random.Generator, top: float = 0.6) -> Tensor:
-    """Blocks of masked patches, (n, h * w) bool; three images of four have some."""
-    out = np.zeros((n, *grid), bool)
-    for m in out[: round(n * 0.75)]:
-        want = rng.uniform(0.15, top) * m.size
-        while m.sum() < want:
-            h, w = rng.integers(2, 7, 2)
-            y, x = rng.integers(0, grid[0] - h + 1), rng.integers(0, grid[1] - w + 1)
-            m[y : y + h, x : x + w] = True
-    return torch.from_numpy(out.reshape(n, -1))
 
 
 class Student(nn.Module):
@@ -179,13 +101,13 @@ def shares(maps: Tensor, p: int) -> Tensor:
 
 
 def first_relevance(z: Tensor, attentions: list[Tensor]) -> Tensor:
-    """What raises the lengths of the latents: mean_h relu(A * G) of every block, (L, B, N, N).
+    """What raises the lengths of the latents: the sum over blocks of mean_h relu(A * G), (B, N, N).
 
     G is the gradient of the summed lengths. A map of `ultra_kit.explain` is the product over blocks of these
-    plus 1, with the gradient of one length alone; their sum is its first order, for all tokens in one pass.
+    plus 1, with the gradient of one length alone; this is its first order, for all tokens in one pass.
     """
     gradients = torch.autograd.grad(z.norm(dim=-1).sum(), attentions, create_graph=True)
-    return torch.stack([(a * g).relu().mean(1) for a, g in zip(attentions, gradients, strict=True)])
+    return torch.stack([(a * g).relu().mean(1) for a, g in zip(attentions, gradients, strict=True)]).sum(0)
 
 
 @torch.no_grad()
@@ -231,7 +153,7 @@ class Teacher:
 
 
 @torch.no_grad()
-def seed_prototypes(student: Student, images: list[Image.Image], rng: np.random.Generator) -> Tensor:
+def seed_prototypes(student: Student, images: list, rng: np.random.Generator) -> Tensor:
     """Make latents of random patches the prototypes, the mean latent taken out; the mean, (D,).
 
     Random directions, or those of another model, are all about equally far from every latent: balanced
@@ -269,13 +191,10 @@ def losses(student: Student, teacher: Teacher, views: Views, grid: tuple[int, in
     z, attentions = forward(v, to_input(jitter(views.large, rng)), place, mask, student.mask_token)
     p = v.num_prefix_tokens
     look = shares(torch.stack([x.mean(1) for x in attentions[1:]]), p).mean(0)
-    by_block = first_relevance(z, attentions)
-    made_from = torch.cat([shares(by_block.sum(0), p)[None], shares(by_block[1:], p)])
-    mass = by_block[1:, :, p:, p:].sum((1, 2, 3))
+    made_from = shares(first_relevance(z, attentions), p)
     small_place = positions(v, (SMALL, SMALL), random_window((SMALL, SMALL), rng))
     s, _ = forward(v, to_input(jitter(views.small, rng)), small_place, None, None)
     hidden = int(mask.sum())
-    weight = torch.tensor([1.0] + [a.each] * (len(made_from) - 1))
     with torch.no_grad():
         told = torch.cat([seen[mask], at_places(seen, grid, views.where).flatten(0, 1)])
         target = teacher.assign(told)
@@ -290,9 +209,7 @@ def losses(student: Student, teacher: Teacher, views: Views, grid: tuple[int, in
         "masked": cross[:hidden].mean(),
         "crop": cross[hidden:].mean(),
         "look": -(near * look.clamp_min(1e-8).log()).sum(-1)[~mask].mean(),
-        "relevance": (-(alike * made_from.clamp_min(1e-6).log()).sum(-1)[:, ~mask].mean(1) * weight).sum()
-        / weight.sum(),
-        "balance": -(mass / mass.sum()).log().mean(),
+        "relevance": -(alike * made_from.clamp_min(1e-6).log()).sum(-1)[~mask].mean(),
         "entropy": entropy.mean(),
         "norm": z.detach().norm(dim=-1).mean(),
     }
@@ -336,12 +253,6 @@ def options() -> argparse.Namespace:
     p.add_argument("--crop", type=float, default=1.0, help="weight of the small crops")
     p.add_argument("--look", type=float, default=1.0, help="weight of the attention's term")
     p.add_argument("--relevance", type=float, default=1.0, help="weight of the term on relevance")
-    p.add_argument(
-        "--each", type=float, default=0.25, help="weight of each block's relevance, their sum's is 1"
-    )
-    p.add_argument(
-        "--balance", type=float, default=0.5, help="weight of even relevance of all blocks but the first"
-    )
     p.add_argument("--alike", type=float, default=10.0)
     p.add_argument("--reach", type=float, default=2.0)
     p.add_argument("--squarings", type=int, default=4)
@@ -384,7 +295,7 @@ class Run:
         self.step = state["step"]
 
 
-def new_run(a: argparse.Namespace, images: list[Image.Image]) -> Run:
+def new_run(a: argparse.Namespace, images: list) -> Run:
     student = Student(a.width, a.depth, a.heads, a.prototypes)
     if a.start:
         start_from(a.start, student)
@@ -400,7 +311,7 @@ def new_run(a: argparse.Namespace, images: list[Image.Image]) -> Run:
     return Run(student, Teacher(vision, student.prototypes.detach().clone(), centre), opt)
 
 
-def advance(run: Run, images: list[Image.Image], a: argparse.Namespace) -> dict[str, float]:
+def advance(run: Run, images: list, a: argparse.Namespace) -> dict[str, float]:
     """One step; its draws depend on the seed and on its number alone."""
     rng, done = np.random.default_rng([a.seed, run.step]), run.step / a.steps
     falling = 0.5 + 0.5 * np.cos(np.pi * done)
@@ -410,7 +321,7 @@ def advance(run: Run, images: list[Image.Image], a: argparse.Namespace) -> dict[
     whole = bool(rng.random() < 0.25 + 0.5 * done)
     views = cut(images, grid, a.tokens // (grid[0] * grid[1]), rng, whole=whole)
     terms = losses(run.student, run.teacher, views, grid, rng, a)
-    weighted = ("crop", "look", "relevance", "balance")
+    weighted = ("crop", "look", "relevance")
     loss = terms["masked"] + sum(getattr(a, name) * terms[name] for name in weighted)
     run.opt.zero_grad(set_to_none=True)
     loss.backward()
