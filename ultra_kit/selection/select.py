@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..baselines import rollout
 from ..relevance import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
 from . import masks, tokens
@@ -17,6 +18,9 @@ Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]
 COMBINE: dict[str, tokens.Combine] = {"walk": tokens.walk, "difference": tokens.difference}
 """How the maps of several tokens become one relevance."""
+
+ALONE = 0.35
+"""`best_patch`: what a patch's own likeness to the text counts, beside that of the patches round it."""
 
 
 def select(
@@ -157,7 +161,11 @@ def select(
 
 
 def best_patch(cap: Capture, text: str) -> int:
-    """The patch token that is most like a text, in the space that the model shares with texts.
+    """The patch token that is most like a text, together with the patches that it attends to.
+
+    The likeness of a patch, a scalar product in the space that the model shares with texts, counts
+    `ALONE`; the rest is the mean likeness of the other patches, weighted by its row of attention
+    rollout. A patch that is like the text by chance stands alone.
 
     Parameters
     ----------
@@ -185,8 +193,12 @@ def best_patch(cap: Capture, text: str) -> int:
         )
     with torch.no_grad():
         patches = model.project(cap.latents[-1].detach()[cap.layout.n_prefix :])
-        like = patches @ model.encode_text([text])[0].to(patches)
-    return int(like.argmax()) + cap.layout.n_prefix
+        like = (patches @ model.encode_text([text])[0].to(patches)).double().cpu().numpy()
+    weights = rollout(cap).content.astype(np.float64)
+    np.fill_diagonal(weights, 0)
+    total = weights.sum(axis=1)
+    round_it = np.where(total > 0, weights @ like / np.where(total > 0, total, 1), like)
+    return int((ALONE * like + (1 - ALONE) * round_it).argmax()) + cap.layout.n_prefix
 
 
 def pixels(

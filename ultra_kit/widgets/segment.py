@@ -174,6 +174,8 @@ class SegmentExplorer(View):
         name, value = proposal["trait"].name, proposal["value"]
         known = set(self._seg.tokens.tolist())
         for pair in value:
+            if not isinstance(pair, (list, tuple)):
+                raise traitlets.TraitError(f"{name} must be a list of pairs, got {pair!r} in it")
             tokens = pair if name == "merges" else pair[:1]
             if (
                 len(pair) != 2
