@@ -35,24 +35,8 @@ from ultra_kit.models.photos import load_photos
 from ultra_kit.types import Capture
 
 THRESHOLDS = (
-    0.08,
-    0.12,
-    0.16,
-    0.2,
-    0.25,
-    0.3,
-    0.35,
-    0.4,
-    0.5,
-    0.6,
-    0.7,
-    0.75,
-    0.8,
-    0.85,
-    0.9,
-    0.94,
-    0.97,
-    0.985,
+    *(0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5),
+    *(0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.94, 0.97, 0.985),
 )
 COUNTS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)
 WHERE = (
@@ -240,7 +224,7 @@ def main() -> None:
         "--transform",
         type=Path,
         default=data_folder() / "models" / "photos" / "transform.safetensors",
-        help="file of W; trained on 40 other train photographs if it is not there",
+        help="file of W; trained on 40 train photographs if it is not there",
     )
     parser.add_argument("--weights", type=Path, default=data_folder() / "models" / "photos")
     parser.add_argument("--json", type=Path, default=None)

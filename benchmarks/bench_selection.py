@@ -193,9 +193,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--text-scenes", type=int, default=100, help="scenes for the prompts")
-    parser.add_argument(
-        "--only-texts", action="store_true", help="score the prompts anew, keep the rest of --json"
-    )
     parser.add_argument("--choose", type=int, default=24, help="scenes for choosing the layers")
     parser.add_argument("--clicks", type=int, default=MAX_CLICKS)
     parser.add_argument("--json", type=Path, default=None)
@@ -205,18 +202,6 @@ def main() -> None:
     twin = baselines.randomised(model, seed=0)
     choosing, testing = range(CHOOSE, CHOOSE + a.choose), range(TEST, TEST + a.scenes)
     named = range(TEST, TEST + a.text_scenes)
-    if a.only_texts:
-        kept = (
-            json.loads(a.json.read_text())
-            if a.json
-            else {"choices": {"ULTra": f"layer {model.n_blocks - 1}"}}
-        )
-        texts = score_texts(model, families(model.n_blocks)["ULTra"][kept["choices"]["ULTra"]], named)
-        print(f"texts: {json.dumps(texts, indent=1)}")
-        if a.json:
-            scenes = kept["scenes"] | {"texts": a.text_scenes}
-            a.json.write_text(json.dumps(kept | {"texts": texts, "scenes": scenes}, indent=1) + "\n")
-        return
 
     print(f"median IoU after 1 and 3 clicks, {a.choose} scenes for choosing")
     offered = families(model.n_blocks)

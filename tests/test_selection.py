@@ -84,9 +84,11 @@ def test_difference_by_hand():
     np.testing.assert_allclose(tokens.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
 
 
-def test_a_token_that_is_wanted_and_unwanted_counts_for_neither():
-    maps = np.ones((3, 3))
-    np.testing.assert_array_equal(tokens.walk(maps, [0, 1], [1]), tokens.walk(maps, [0], []))
+@pytest.mark.parametrize("combine", [tokens.walk, tokens.difference])
+def test_a_token_that_is_wanted_and_unwanted_is_wanted(combine):
+    maps = np.random.default_rng(0).random((4, 4))
+    np.testing.assert_array_equal(combine(maps, [0, 1], [1, 3]), combine(maps, [0, 1], [3]))
+    assert combine(maps, [0, 1], [1, 3])[1] > 0
 
 
 def test_odds_put_otsu_at_one_half():

@@ -123,8 +123,7 @@ def select(
     values = _square(maps, layout, [*clicked, *out])
     first, grid = layout.n_prefix, layout.grid or (1, 1)
     wanted_at, out_at = [t - first for t in clicked], [t - first for t in out]
-    if wanted_at:
-        wanted_at = tokens.new_parts(values, wanted_at, out_at, grid, COMBINE[combine])
+    wanted_at = tokens.new_parts(values, wanted_at, out_at, grid, COMBINE[combine])
     if box is not None:
         inside = _inside(layout, box)
         wanted_at = wanted_at or [int(t) for t in _staying(values, inside)]
@@ -194,10 +193,7 @@ def best_patch(cap: Capture, text: str) -> int:
     with torch.no_grad():
         patches = model.project(cap.latents[-1].detach()[cap.layout.n_prefix :])
         like = (patches @ model.encode_text([text])[0].to(patches)).double().cpu().numpy()
-    weights = rollout(cap).content.astype(np.float64)
-    np.fill_diagonal(weights, 0)
-    total = weights.sum(axis=1)
-    round_it = np.where(total > 0, weights @ like / np.where(total > 0, total, 1), like)
+    round_it = tokens.shares(rollout(cap).content) @ like
     return int((ALONE * like + (1 - ALONE) * round_it).argmax()) + cap.layout.n_prefix
 
 

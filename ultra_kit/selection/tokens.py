@@ -36,10 +36,34 @@ def links(maps: np.ndarray) -> np.ndarray:
            [1.  , 0.  , 0.  ],
            [1.  , 0.  , 0.  ]])
     """
+    p = shares(maps)
+    return shares((p + p.T) / 2)
+
+
+def shares(maps: np.ndarray) -> np.ndarray:
+    """How each token's map is shared out among the others.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (M, M)
+        Non-negative.
+
+    Returns
+    -------
+    ndarray of shape (M, M), float64
+        Own positions 0, rows scaled to sum 1; a row of zeros stays one.
+
+    Examples
+    --------
+    >>> shares(np.array([[9.0, 1.0, 3.0], [0.0, 9.0, 0.0], [2.0, 2.0, 9.0]])).round(2)
+    array([[0.  , 0.25, 0.75],
+           [0.  , 0.  , 0.  ],
+           [0.5 , 0.5 , 0.  ]])
+    """
     p = np.array(maps, np.float64)
     np.fill_diagonal(p, 0)
-    p = _rows_to_one(p)
-    return _rows_to_one((p + p.T) / 2)
+    total = p.sum(axis=1, keepdims=True)
+    return p / np.where(total > 0, total, 1)
 
 
 def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np.ndarray:
@@ -56,7 +80,7 @@ def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np
     maps : ndarray of shape (M, M)
         As in `links`.
     wanted, unwanted : sequence of int
-        Content indices; a token in both counts for neither.
+        Content indices; a token in both is wanted.
 
     Returns
     -------
@@ -75,10 +99,10 @@ def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np
     """
     step = SURVIVAL * links(maps)
     back = step.copy()
-    wanted, unwanted = sorted(set(wanted) - set(unwanted)), sorted(set(unwanted) - set(wanted))
+    wanted = sorted(set(wanted))
     ends = np.zeros(len(step))
     ends[wanted] = 1
-    step[wanted + unwanted] = 0
+    step[sorted({*wanted, *unwanted})] = 0
     found = np.linalg.solve(np.eye(len(step)) - step, ends).clip(0, 1)
     others = np.delete(found, wanted).max(initial=0)
     found[wanted] = np.maximum(back[wanted] @ found, others)
@@ -105,15 +129,16 @@ def difference(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int])
     >>> difference(maps, wanted=[0], unwanted=[3])
     array([1., 1., 0., 0.])
     """
+    unwanted = sorted(set(unwanted) - set(wanted))
     scaled = np.array(maps, np.float64)
     np.fill_diagonal(scaled, 0)
     largest = scaled.max(axis=1, keepdims=True)
     scaled /= np.where(largest > 0, largest, 1)
     np.fill_diagonal(scaled, 1)
     found = scaled[list(wanted)].mean(axis=0)
-    if len(unwanted):
-        found = (found - scaled[list(unwanted)].mean(axis=0)).clip(0)
-    found[list(unwanted)] = 0
+    if unwanted:
+        found = (found - scaled[unwanted].mean(axis=0)).clip(0)
+    found[unwanted] = 0
     return found
 
 
@@ -152,13 +177,8 @@ def new_parts(
     """
     found = list(wanted[:1])
     for token in wanted[1:]:
-        reached = odds(combine(maps, found, [t for t in unwanted if t not in found])).reshape(grid)
+        reached = odds(combine(maps, found, unwanted)).reshape(grid)
         y, x = divmod(token, grid[1])
         if reached[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max() < 0.5:
             found.append(token)
     return found
-
-
-def _rows_to_one(p: np.ndarray) -> np.ndarray:
-    total = p.sum(axis=1, keepdims=True)
-    return p / np.where(total > 0, total, 1)

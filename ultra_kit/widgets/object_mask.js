@@ -19,8 +19,8 @@ function linksOf(levels, n) {
 
 function walk(links, n, wanted, unwanted, survival) {
   const ends = new Map();
-  for (const t of wanted) if (!unwanted.has(t)) ends.set(t, 1);
-  for (const t of unwanted) if (!wanted.has(t)) ends.set(t, 0);
+  for (const t of unwanted) ends.set(t, 0);
+  for (const t of wanted) ends.set(t, 1);
   const x = new Float64Array(n);
   ends.forEach((value, t) => { x[t] = value; });
   const step = (i) => {
@@ -96,8 +96,6 @@ function oddsOf(values) {
   const half = otsu(values);
   return values.map((v) => (v > 0 ? v / (v + half) : 0));
 }
-
-const without = (set, other) => new Set([...set].filter((t) => !other.has(t)));
 
 // Weights of the links of every pixel to the one on its right and the one below.
 function edgesOf(looks, [H, W], { beta, slack }) {
@@ -195,7 +193,7 @@ function makeEngine(model) {
   function newParts(tokens, out) {
     const found = new Set(tokens.slice(0, 1));
     for (const t of tokens.slice(1)) {
-      const reached = oddsOf(walk(links, n, found, without(out, found), numbers.survival));
+      const reached = oddsOf(walk(links, n, found, out, numbers.survival));
       const near = (j) => Math.abs((j % w) - (t % w)) <= 1 && Math.abs(Math.floor(j / w) - Math.floor(t / w)) <= 1;
       if (!reached.some((value, j) => near(j) && value >= 0.5)) found.add(t);
     }
@@ -204,7 +202,7 @@ function makeEngine(model) {
 
   function relevance({ wanted, unwanted, box, place }) {
     const named = place >= 0 ? [place] : [];
-    let out = new Set(unwanted.map(patchAt));
+    const out = new Set(unwanted.map(patchAt));
     const picked = newParts([...named, ...wanted.map(patchAt)], out);
     if (box.length) {
       const inside = new Set(Array.from({ length: n }, (_, t) => t).filter((t) => within(middle(t), box)));
@@ -212,7 +210,6 @@ function makeEngine(model) {
       if (!picked.size) staying(inside).forEach((t) => picked.add(t));
       for (let t = 0; t < n; t++) if (!inside.has(t)) out.add(t);
     }
-    out = without(out, picked);
     const full = resize(walk(links, n, picked, out, numbers.survival), grid, working);
     const value = oddsOf(full);
     const pull = new Float64Array(value.length).fill(numbers.gamma);
