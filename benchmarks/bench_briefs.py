@@ -22,11 +22,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
-from ultra_kit import baselines
-from ultra_kit.faithfulness import FRACTIONS
-from ultra_kit.synthetic import brief, facts_right
+from ultra_kit.data.drawn_reports import brief, facts_right
+from ultra_kit.maps import baselines
+from ultra_kit.runs.faithfulness import FRACTIONS
+from ultra_kit.runs.synthetic_truth import Reader, measure_evidence
 from ultra_kit.types import UltraError
-from ultra_kit.validation import Reader, score_evidence
 
 CHOOSE, TEST = 200_000, 300_000  # first seeds; training uses 1_000_000 and on
 RULES = ("positive", "negative")
@@ -62,7 +62,7 @@ def choose(
 ) -> tuple[dict[str, tuple[str, Reader]], dict[str, dict[str, float]]]:
     """The choice of each family with the best average precision, and that of every choice."""
     flat = {f"{f}: {c}": make for f, choices in families.items() for c, make in choices.items()}
-    scores = score_evidence(model, flat, seeds, known=known)
+    scores = measure_evidence(model, flat, seeds, known=known)
     best, every = {}, {}
     for f, choices in families.items():
         every[f] = {c: scores[f"{f}: {c}"]["AP"] for c in choices}
@@ -120,8 +120,8 @@ def main() -> None:
         twin, {"ULTra on random weights": ultra}, choosing[: a.choose_random], known=False
     )
 
-    maps = score_evidence(model, {name: make for name, (_, make) in best.items()}, testing, known=True)
-    random = score_evidence(twin, {name: make for name, (_, make) in best_random.items()}, testing)
+    maps = measure_evidence(model, {name: make for name, (_, make) in best.items()}, testing, known=True)
+    random = measure_evidence(twin, {name: make for name, (_, make) in best_random.items()}, testing)
     maps |= {name: values for name, values in random.items() if name != "chance"}
     choices = {name: c for name, (c, _) in (best | best_random).items()}
     right = facts(model, range(a.facts))

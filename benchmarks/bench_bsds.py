@@ -27,11 +27,13 @@ from sklearn.cluster import AgglomerativeClustering
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
-from ultra_kit import baselines
-from ultra_kit.datasets import BSDS500, Dataset, Sample
-from ultra_kit.metrics import RegionScores, patch_labels, region_scores, region_summary
-from ultra_kit.models import data_folder
-from ultra_kit.models.photos import load_photos
+from ultra_kit.data.bsds import BSDS500
+from ultra_kit.data.dataset import Dataset, Sample
+from ultra_kit.maps import baselines
+from ultra_kit.metrics.regions import RegionMetrics, region_metrics, region_summary
+from ultra_kit.metrics.segment_matching import patch_labels
+from ultra_kit.models.loading import data_folder
+from ultra_kit.models.photos_model import load_photos
 from ultra_kit.types import Capture
 
 THRESHOLDS = (
@@ -157,15 +159,15 @@ def families(n_layers: int, transform: Any) -> dict[str, dict[str, Segmenter]]:
     return out
 
 
-def score_one(model: Any, sample: Sample, methods: dict[str, Segmenter]) -> list[RegionScores]:
+def score_one(model: Any, sample: Sample, methods: dict[str, Segmenter]) -> list[RegionMetrics]:
     torch.set_num_threads(1)
     cap = uk.capture(model, sample.image)
-    return [region_scores(segmenter(sample, cap), sample.truths) for segmenter in methods.values()]
+    return [region_metrics(segmenter(sample, cap), sample.truths) for segmenter in methods.values()]
 
 
 def score(
     model: Any, data: Dataset, methods: dict[str, Segmenter], note: str
-) -> dict[str, list[RegionScores]]:
+) -> dict[str, list[RegionMetrics]]:
     """Scores of every photograph by every method, each at all of its scales; one process a processor."""
     work = Parallel(n_jobs=-1, return_as="generator")(delayed(score_one)(model, s, methods) for s in data)
     rows = list(tqdm(work, desc=note, total=len(data)))
@@ -186,7 +188,7 @@ def choose(model: Any, data: Dataset, ways: dict[str, dict[str, Segmenter]]) -> 
     return best
 
 
-def row(train: dict, val: list[RegionScores]) -> dict[str, list[float]]:
+def row(train: dict, val: list[RegionMetrics]) -> dict[str, list[float]]:
     """ODS (scale chosen on train) and OIS of val, for each of the three scores."""
     own, area = region_summary(val), sum(v.area.sum() for v in val)
     fixed = {
@@ -207,7 +209,7 @@ def show(table: dict[str, dict]) -> None:
 def fitted_transform(path: Path, model: Any, images: list[np.ndarray]) -> Any:
     """W from a file; if there is none, trained on these images and written there."""
     if path.is_file():
-        return uk.Transform.load(path)
+        return uk.maps.Transform.load(path)
     transform = uk.train_transform(model, images, layer=-1, affinity="attention", loss="contrast")
     transform.save(path)
     return transform

@@ -18,7 +18,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import ultra_kit as uk
-from ultra_kit.synthetic import brief
+from ultra_kit.data.drawn_reports import brief
 
 AIM = 8.0  # GB
 

@@ -34,8 +34,8 @@ import timm
 import torch
 
 import ultra_kit as uk
-from ultra_kit.engine import FEW, row_chunks
-from ultra_kit.scores import make_score
+from ultra_kit.maps.engine import FEW, row_chunks
+from ultra_kit.maps.scores import make_score
 
 
 def engine(cap, tokens):

@@ -23,11 +23,12 @@ from scipy.cluster.vq import kmeans2
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
-from ultra_kit import baselines, metrics
-from ultra_kit.relevance import make_maps
-from ultra_kit.synthetic import scene
+from ultra_kit import metrics
+from ultra_kit.data.drawn_scenes import scene
+from ultra_kit.maps import baselines
+from ultra_kit.maps.explanation import make_maps
+from ultra_kit.runs.synthetic_truth import Maker, measure_maps, measure_segments
 from ultra_kit.types import Capture, ExplanationMaps
-from ultra_kit.validation import Maker, score_maps, score_segments
 
 CHOOSE, TEST = 2_000_000, 3_000_000  # first seeds; training uses 1_000_000 and on
 SLOW = ("gradient x input", "integrated gradients")
@@ -73,7 +74,7 @@ def ways(n_layers: int) -> dict[str, dict[str, Maker]]:
 def choose(model: Any, families: dict[str, dict[str, Maker]], seeds: range) -> dict[str, tuple[str, Maker]]:
     """The choice of each family with the best average precision."""
     flat = {(f, c): make for f, choices in families.items() for c, make in choices.items()}
-    scores = score_maps(model, flat, seeds, per_object=2)  # type: ignore[arg-type]
+    scores = measure_maps(model, flat, seeds, per_object=2)  # type: ignore[arg-type]
     best: dict[str, tuple[str, Maker]] = {}
     for (f, c), make in sorted(flat.items(), key=lambda kv: -scores[kv[0]]["AP"]):  # type: ignore[index]
         print(f"  {scores[f, c]['AP']:.3f}  {f}: {c}")  # type: ignore[index]
@@ -92,7 +93,7 @@ def choose_segments(
         for c, make in choices.items()
         if c.split(",")[0] == scores[f].split(",")[0] or not c.startswith(("norm", "sum", "head"))
     }
-    found = score_segments(model, flat, seeds)  # type: ignore[arg-type]
+    found = measure_segments(model, flat, seeds)  # type: ignore[arg-type]
     rows = [(value, f, c, metric) for (f, c) in flat for metric, value in found[f, c].items()]  # type: ignore[index]
     best: dict[str, tuple[str, str, Maker]] = {}
     for value, f, c, metric in sorted(rows, key=lambda row: -row[0]):
@@ -197,10 +198,10 @@ def main() -> None:
 
     methods = {name: make for name, (_, make) in best.items()}
     random_methods = {name: make for name, (_, make) in best_random.items()}
-    maps = score_maps(model, methods, testing, per_object=a.per_object)
+    maps = measure_maps(model, methods, testing, per_object=a.per_object)
     maps |= {
         k: v
-        for k, v in score_maps(twin, random_methods, testing, per_object=a.per_object).items()
+        for k, v in measure_maps(twin, random_methods, testing, per_object=a.per_object).items()
         if k != "chance"
     }
     choices = {name: c for name, (c, _) in (best | best_random).items()}
@@ -209,14 +210,14 @@ def main() -> None:
     cuts = choose_segments(model, families, choices, choosing[: a.choose_segments])
     rest = {name: cuts.pop(name) for name in list(cuts) if name in BESIDE}
     cutting, few = testing[: a.segment_scenes], testing[: a.slow_scenes]
-    found = score_segments(model, {name: make for name, (_, _, make) in cuts.items()}, cutting)
+    found = measure_segments(model, {name: make for name, (_, _, make) in cuts.items()}, cutting)
     segments = {"ceiling": found["ceiling"]["cosine"]}
     segments |= {name: found[name][metric] for name, (_, metric, _) in cuts.items()}
     segments |= simple_segments(cutting, model, int(cuts["latent cosine"][0].split()[-1]))
-    found = score_segments(
+    found = measure_segments(
         model, {n: m for n, (_, _, m) in rest.items()} | {n: methods[n] for n in SLOW}, few
     )
-    found |= {n: v for n, v in score_segments(twin, random_methods, few).items() if n != "ceiling"}
+    found |= {n: v for n, v in measure_segments(twin, random_methods, few).items() if n != "ceiling"}
     first = f"(first {a.slow_scenes} scenes)"
     segments |= {f"{n} {first}": max(v.values()) for n, v in found.items() if n != "ceiling"}
     choices |= {f"segments: {n}": f"{c}, {metric}" for n, (c, metric, _) in (cuts | rest).items()}

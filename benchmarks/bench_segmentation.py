@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ultra_kit.segmentation import segment
+from ultra_kit.images.clustering import segment
 from ultra_kit.types import ExplanationMaps, Layout
 
 GRID, SIZE, REPEATS = (28, 28), (448, 448), 15

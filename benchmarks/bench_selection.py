@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
-from ultra_kit import baselines, metrics
-from ultra_kit.clicks import MAX_CLICKS, Clicks, simulate
-from ultra_kit.relevance import make_maps
-from ultra_kit.synthetic import Scene, scene
+from ultra_kit import metrics
+from ultra_kit.data.drawn_scenes import Scene, scene
+from ultra_kit.maps import baselines
+from ultra_kit.maps.explanation import make_maps
+from ultra_kit.metrics.clicks import MAX_CLICKS, Clicks, simulate
 from ultra_kit.types import Capture, ExplanationMaps
 
 CHOOSE, TEST = 6_500_000, 6_000_000  # first seeds; training uses 1_000_000 and on
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=MAX_CLICKS)
     parser.add_argument("--json", type=Path, default=None)
     a = parser.parse_args()
-    warnings.simplefilter("ignore", uk.ConstantNormWarning)  # random weights: latents of one length
+    warnings.simplefilter("ignore", uk.maps.ConstantNormWarning)  # random weights: latents of one length
     start, model = time.time(), uk.load("scenes")
     twin = baselines.randomised(model, seed=0)
     choosing, testing = range(CHOOSE, CHOOSE + a.choose), range(TEST, TEST + a.scenes)

@@ -21,11 +21,11 @@ import torch
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
-from ultra_kit.engine import seed_gradients
-from ultra_kit.metrics import grid_ceiling, hungarian_miou
-from ultra_kit.relevance import make_maps
-from ultra_kit.scores import keep_sign_, make_score
-from ultra_kit.synthetic import Scene, scene
+from ultra_kit.data.drawn_scenes import Scene, scene
+from ultra_kit.maps.engine import seed_gradients
+from ultra_kit.maps.explanation import make_maps
+from ultra_kit.maps.scores import keep_sign_, make_score
+from ultra_kit.metrics.segment_matching import grid_ceiling, hungarian_miou
 from ultra_kit.types import Capture, ExplanationMaps
 
 TRAIN, TUNE, TEST = 4_000_000, 4_500_000, 5_000_000  # first seeds; the model's training uses 1_000_000 and on
@@ -128,7 +128,7 @@ def turning(model: Any, layer: int, d: int) -> float:
     return float(abs(turned - plain).max() / plain.max())
 
 
-def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int) -> uk.Transform:
+def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int) -> uk.maps.Transform:
     """W of a reading, on scenes that depend on the seed."""
     images = [scene(TRAIN + 10_000 * seed + k).image for k in range(n)]
     options: dict[str, Any] = READINGS[reading]

@@ -47,13 +47,13 @@ LISTEN = """() => {
 }"""
 
 
-def noise_maps(grid: tuple[int, int], layer: int) -> uk.ExplanationMaps:
+def noise_maps(grid: tuple[int, int], layer: int) -> uk.types.ExplanationMaps:
     """Random maps of all patches of an image of noise: the worst to pack, and to draw as any."""
     rng = np.random.default_rng(layer)
-    layout = uk.Layout("image", n_prefix=1, grid=grid, size=(16 * grid[0], 16 * grid[1]))
+    layout = uk.types.Layout("image", n_prefix=1, grid=grid, size=(16 * grid[0], 16 * grid[1]))
     values = rng.random((layout.n_content, layout.n_tokens), np.float32) ** 4
     image = rng.integers(0, 255, (*layout.size, 3), np.uint8)
-    return uk.ExplanationMaps(values, layout.content, layer, layout, input=image)
+    return uk.types.ExplanationMaps(values, layout.content, layer, layout, input=image)
 
 
 def spent_by_chromium() -> float:

@@ -1,10 +1,11 @@
-"""The command line, one file a group of commands; the order below is the order of ``--help``."""
+"""The command line, one file for each group of commands; the order below is the order of ``--help``."""
+# ruff: isort: skip_file
 
-from . import images as images
-from . import measuring as measuring
-from . import selection as selection
-from . import text as text
-from . import training as training
-from .common import app as app
+from .options import app as app
+from . import image_commands as image_commands
+from . import select_command as select_command
+from . import summarize_command as summarize_command
+from . import evaluate_command as evaluate_command
+from . import train_command as train_command
 
 __all__ = ["app"]

@@ -1,21 +1,21 @@
 """Scores with a known truth: of explanation maps, segments, classes, people's regions and single objects."""
 
-from .confusion import ClassScores, confusion, dataset_scores, image_counts, pooled_scores
-from .maps import average_precision, energy_inside, iou_at_otsu, pointing_game, prevalence
-from .objects import box_around, box_iou, corloc, mask_iou, max_f_beta
+from .confusion import ClassMetrics, confusion, dataset_metrics, image_counts, pooled_metrics
+from .map_agreement import average_precision, energy_inside, iou_at_otsu, pointing_game, prevalence
+from .masks import box_around, box_iou, corloc, mask_iou, max_f_beta
 from .regions import (
-    RegionScores,
+    RegionMetrics,
     covering,
     rand_index,
-    region_scores,
+    region_metrics,
     region_summary,
     variation_of_information,
 )
-from .segments import best_overlap_miou, grid_ceiling, hungarian_miou, patch_labels
+from .segment_matching import best_overlap_miou, grid_ceiling, hungarian_miou, patch_labels
 
 __all__ = [
-    "ClassScores",
-    "RegionScores",
+    "ClassMetrics",
+    "RegionMetrics",
     "average_precision",
     "best_overlap_miou",
     "box_around",
@@ -23,7 +23,7 @@ __all__ = [
     "confusion",
     "corloc",
     "covering",
-    "dataset_scores",
+    "dataset_metrics",
     "energy_inside",
     "grid_ceiling",
     "hungarian_miou",
@@ -33,10 +33,10 @@ __all__ = [
     "max_f_beta",
     "patch_labels",
     "pointing_game",
-    "pooled_scores",
+    "pooled_metrics",
     "prevalence",
     "rand_index",
-    "region_scores",
+    "region_metrics",
     "region_summary",
     "variation_of_information",
 ]

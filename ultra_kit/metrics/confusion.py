@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 
 @dataclass(frozen=True, eq=False)
-class ClassScores:
+class ClassMetrics:
     """Accuracy and mean IoU over C classes.
 
     Attributes
@@ -87,7 +87,7 @@ def confusion(
     return np.bincount(flat, minlength=n_classes * clusters).reshape(n_classes, clusters)
 
 
-def dataset_scores(counts: np.ndarray) -> ClassScores:
+def dataset_metrics(counts: np.ndarray) -> ClassMetrics:
     """Family A: match clusters with classes once, on the counts of the whole data set.
 
     Parameters
@@ -97,7 +97,7 @@ def dataset_scores(counts: np.ndarray) -> ClassScores:
 
     Returns
     -------
-    ClassScores
+    ClassMetrics
 
     Raises
     ------
@@ -113,12 +113,12 @@ def dataset_scores(counts: np.ndarray) -> ClassScores:
 
     Examples
     --------
-    >>> found = dataset_scores(np.array([[0, 6, 0], [2, 1, 1]]))
+    >>> found = dataset_metrics(np.array([[0, 6, 0], [2, 1, 1]]))
     >>> found.accuracy, found.iou.round(2)
     (0.8, array([0.86, 0.5 ]))
     """
     counts = _checked(counts)
-    return pooled_scores(_matched(counts, np.arange(len(counts))))
+    return pooled_metrics(_matched(counts, np.arange(len(counts))))
 
 
 def image_counts(counts: np.ndarray, *, match: str = "present") -> np.ndarray:
@@ -139,7 +139,7 @@ def image_counts(counts: np.ndarray, *, match: str = "present") -> np.ndarray:
     -------
     ndarray of shape (3, C), int64
         True positives, false positives and false negatives of each class; sum them over images
-        and hand them to `pooled_scores`.
+        and hand them to `pooled_metrics`.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def image_counts(counts: np.ndarray, *, match: str = "present") -> np.ndarray:
     return _counts_of(padded, *linear_sum_assignment(padded, maximize=True))
 
 
-def pooled_scores(counts: np.ndarray | Iterable[np.ndarray]) -> ClassScores:
+def pooled_metrics(counts: np.ndarray | Iterable[np.ndarray]) -> ClassMetrics:
     """Scores from true positives, false positives and false negatives.
 
     Parameters
@@ -177,7 +177,7 @@ def pooled_scores(counts: np.ndarray | Iterable[np.ndarray]) -> ClassScores:
 
     Returns
     -------
-    ClassScores
+    ClassMetrics
         Accuracy TP / (TP + FN) over all pixels, IoU TP / (TP + FP + FN) of each class.
 
     Raises
@@ -187,7 +187,7 @@ def pooled_scores(counts: np.ndarray | Iterable[np.ndarray]) -> ClassScores:
 
     Examples
     --------
-    >>> pooled_scores([np.array([[6, 0], [0, 2], [2, 0]]), np.array([[0, 4], [0, 0], [0, 0]])]).iou
+    >>> pooled_metrics([np.array([[6, 0], [0, 2], [2, 0]]), np.array([[0, 4], [0, 0], [0, 0]])]).iou
     array([0.75      , 0.66666667])
     """
     total = np.sum(np.stack(list(counts)) if not isinstance(counts, np.ndarray) else counts[None], axis=0)
@@ -197,7 +197,7 @@ def pooled_scores(counts: np.ndarray | Iterable[np.ndarray]) -> ClassScores:
         raise ValueError("no pixel is left to score: every true class is ignored (negative)")
     union = hit + false + missed
     iou = np.where(union > 0, hit / np.maximum(union, 1), np.nan)
-    return ClassScores(float(hit.sum() / n), float(np.nanmean(iou)), iou, n)
+    return ClassMetrics(float(hit.sum() / n), float(np.nanmean(iou)), iou, n)
 
 
 def _checked(counts: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class RegionScores:
+class RegionMetrics:
     """Scores of one image at K scales against the R regions that all its annotators drew.
 
     Attributes
@@ -41,7 +41,7 @@ class RegionScores:
         return self.covered.sum(axis=1) / self.area.sum()
 
 
-def region_scores(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> RegionScores:
+def region_metrics(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> RegionMetrics:
     """Score the segmentations of one image against those of its annotators.
 
     Parameters
@@ -53,7 +53,7 @@ def region_scores(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarr
 
     Returns
     -------
-    RegionScores
+    RegionMetrics
 
     Raises
     ------
@@ -63,7 +63,7 @@ def region_scores(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarr
     Examples
     --------
     >>> one, halves = np.zeros((2, 4), int), np.arange(8).reshape(2, 4) % 4 // 2
-    >>> scores = region_scores([one, halves], [halves])
+    >>> scores = region_metrics([one, halves], [halves])
     >>> scores.covering, scores.information
     (array([0.5, 1. ]), array([1., 0.]))
     """
@@ -71,7 +71,7 @@ def region_scores(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarr
     shapes = {np.shape(x) for x in (*segmentations, *truths)}
     if not found or not true or len(shapes) != 1:
         raise ValueError(
-            f"region_scores needs at least one segmentation and one truth, all of one shape, got {len(found)} and "
+            f"region_metrics needs at least one segmentation and one truth, all of one shape, got {len(found)} and "
             f"{len(true)} of shapes {sorted(shapes)}"
         )
     covered, rand, information = [], [], []
@@ -81,7 +81,7 @@ def region_scores(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndarr
         rand.append(np.mean([_rand(n) for n in tables]))
         information.append(np.mean([_information(n) for n in tables]))
     area = np.concatenate([np.bincount(t.ravel()) for t in true]).astype(float)
-    return RegionScores(np.stack(covered), area, np.array(rand), np.array(information))
+    return RegionMetrics(np.stack(covered), area, np.array(rand), np.array(information))
 
 
 def covering(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
@@ -103,14 +103,14 @@ def covering(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
     Raises
     ------
     ValueError
-        As `region_scores`.
+        As `region_metrics`.
 
     Examples
     --------
     >>> covering(np.array([[0, 0, 0, 0]]), [np.array([[1, 1, 1, 2]])])
     0.625
     """
-    return float(region_scores([labels], truths).covering[0])
+    return float(region_metrics([labels], truths).covering[0])
 
 
 def rand_index(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
@@ -129,7 +129,7 @@ def rand_index(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
     Raises
     ------
     ValueError
-        As `region_scores`.
+        As `region_metrics`.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def rand_index(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
     >>> rand_index(np.array([[0, 0, 0, 0]]), [np.array([[1, 1, 1, 2]])])
     0.5
     """
-    return float(region_scores([labels], truths).rand[0])
+    return float(region_metrics([labels], truths).rand[0])
 
 
 def variation_of_information(labels: np.ndarray, truths: Sequence[np.ndarray]) -> float:
@@ -157,22 +157,22 @@ def variation_of_information(labels: np.ndarray, truths: Sequence[np.ndarray]) -
     Raises
     ------
     ValueError
-        As `region_scores`.
+        As `region_metrics`.
 
     Examples
     --------
     >>> variation_of_information(np.array([[0, 0, 0, 0]]), [np.array([[1, 1, 2, 2]])])
     1.0
     """
-    return float(region_scores([labels], truths).information[0])
+    return float(region_metrics([labels], truths).information[0])
 
 
-def region_summary(images: Iterable[RegionScores]) -> dict[str, float]:
+def region_summary(images: Iterable[RegionMetrics]) -> dict[str, float]:
     """Scores of a data set, as the BSDS500 benchmark prints them.
 
     Parameters
     ----------
-    images : iterable of RegionScores
+    images : iterable of RegionMetrics
         All with the same K scales in the same order.
 
     Returns
@@ -193,7 +193,7 @@ def region_summary(images: Iterable[RegionScores]) -> dict[str, float]:
     The two halves are best found at the second scale of one image and at the first of the other:
 
     >>> one, halves = np.zeros((2, 4), int), np.arange(8).reshape(2, 4) % 4 // 2
-    >>> images = [region_scores([one, halves], [halves]), region_scores([halves, one], [halves])]
+    >>> images = [region_metrics([one, halves], [halves]), region_metrics([halves, one], [halves])]
     >>> found = region_summary(images)
     >>> found["covering_ods"], found["covering_ois"], found["vi_ods"], found["vi_ois"]
     (0.75, 1.0, 0.5, 0.0)

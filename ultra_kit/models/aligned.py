@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .vision import ImageBackbone
+from .image_backbone import ImageBackbone
 
 
 @runtime_checkable

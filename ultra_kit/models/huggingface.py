@@ -16,7 +16,7 @@ from ..types import Backbone, UltraError
 from .aligned import TextImageBackbone
 from .download import hub
 from .huggingface_text import find_tokenizer, is_text_model, wrap_text
-from .vision import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
+from .image_backbone import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
 
 _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", "register_tokens")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..types import UltraError
-from .text import TextBackbone
+from .text_backbone import TextBackbone
 
 
 def is_text_model(module: Any) -> bool:
@@ -48,7 +48,7 @@ def wrap_text(
     tokenizer : optional
         Taken in place of the one there.
     prompt : str, optional
-        See `ultra_kit.models.text.TextBackbone`.
+        See `ultra_kit.models.text_backbone.TextBackbone`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def find_tokenizer(source: str) -> Any:
 
 
 def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
-    """The bundled language model, which summarises the reports of `ultra_kit.synthetic.brief`.
+    """The bundled language model, which summarises the reports of `ultra_kit.data.brief`.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ def check_memory(module: nn.Module, kind: str, inputs: dict[str, Tensor]) -> Non
     module, kind
         As for `planned_bytes`.
     inputs : dict of str to Tensor
-        As `ultra_kit.models.text.TextBackbone.prepare` gives them.
+        As `ultra_kit.models.text_backbone.TextBackbone.prepare` gives them.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..types import UltraError
 from .download import hub
-from .vision import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
+from .image_backbone import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
 
 
 def load_timm(

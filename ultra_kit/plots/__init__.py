@@ -4,13 +4,13 @@ Every function returns the `matplotlib.figure.Figure` and shows or saves nothing
 figure appears once, as the value of the last line of a cell. Sizes are meant for a projector.
 """
 
-from .maps import compare_methods, layer_strip, show_map, token_grid
-from .objects import show_selection
-from .perturbation import perturbation_curves
-from .scores import score_table
-from .segments import show_dendrogram, show_scene, show_segments
-from .text import layer_words, sentence_matrix, show_evidence
-from .training import loss_curve
+from .loss_curves import loss_curve
+from .map_figures import compare_methods, layer_strip, show_map, token_grid
+from .perturbation_figures import perturbation_curves
+from .segment_figures import show_dendrogram, show_scene, show_segments
+from .selection_figures import show_selection
+from .tables import metric_table
+from .text_figures import layer_words, sentence_matrix, show_evidence
 
 __all__ = [
     "compare_methods",
@@ -18,7 +18,7 @@ __all__ = [
     "layer_words",
     "loss_curve",
     "perturbation_curves",
-    "score_table",
+    "metric_table",
     "sentence_matrix",
     "show_dendrogram",
     "show_evidence",

@@ -12,8 +12,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..words import Word
-from ._style import FOCUS
+from ..text.words import Word
+from .style import FOCUS
 
 CELL = 0.602 * 13 / 72
 """Width in inches of a column: of a character of the texts' fixed-width font."""
@@ -57,7 +57,7 @@ def flow(words: Sequence[Word], text: str, columns: int) -> list[tuple[int, int,
 
     Examples
     --------
-    >>> from ultra_kit.words import split_words
+    >>> from ultra_kit.text import split_words
     >>> flow(split_words("Rain fell."), "Rain fell.", 6)
     [(0, 0, 4), (1, 0, 4), (1, 4, 1)]
     """
@@ -106,7 +106,7 @@ def write(
     Examples
     --------
     >>> from matplotlib.figure import Figure
-    >>> from ultra_kit.words import split_words
+    >>> from ultra_kit.text import split_words
     >>> words, ax = split_words("Rain fell."), Figure().add_subplot()
     >>> write(ax, words, flow(words, "Rain fell.", 20), 20, 1, None)
     >>> [text.get_text() for text in ax.texts]

@@ -1,7 +1,7 @@
 """Views: results to point at, alive in a notebook, in a stored notebook, and in a file of their own.
 
 >>> import ultra_kit as uk
->>> cap = uk.capture(uk.load("scenes"), uk.synthetic.scene(0).image)
+>>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
 >>> view = uk.widgets.TokenExplorer(uk.explain(cap, layer=2))
 
 In a notebook the last line of a cell shows a view. What the notebook stores is HTML, a picture and a line
@@ -16,7 +16,7 @@ How to add a view
 1. ``name.js`` in this folder: one plain ES module that imports nothing. It defines
    ``function render({ model, el })``, which fills the element `el` and returns a function that cleans
    up, and its last line is ``export default { render };``. The functions of ``common.js`` stand in
-   front of it (`ultra_kit.pages.view_script`), so it calls ``element``, ``bytes``, ``slider`` and the
+   front of it (`ultra_kit.widgets.page_host.view_script`), so it calls ``element``, ``bytes``, ``slider`` and the
    rest as if they were its own, and must not define the same names. A long script may put parts of
    itself into ``name_*.js``. The root has the class
    ``uk-view``. The same text runs in three hosts; all it may ask of any is
@@ -33,12 +33,12 @@ How to add a view
 4. Say what is shown to tests: set ``el.dataset`` entries when the picture is drawn, and wait on those.
 """
 
-from .base import View
-from .object import ObjectSelector
-from .segment import SegmentExplorer
-from .summary import SummaryExplorer
-from .token import TokenExplorer
-from .workbench import Workbench, workbench
+from .object_selector import ObjectSelector
+from .segment_explorer import SegmentExplorer
+from .summary_explorer import SummaryExplorer
+from .tabs import Workbench, workbench
+from .token_explorer import TokenExplorer
+from .view import View
 
 __all__ = [
     "ObjectSelector",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..evidence import METHODS, Evidence, evidence
-from ..language import Summary
-from ..words import split_words
+from ..text.evidence_words import Evidence
+from ..text.summarizing import Summary
+from ..text.tracing import EVIDENCE_METHODS, evidence
+from ..text.words import split_words
 
 _MAX_BYTES = 1_500_000
 """Bytes of evidence that a page carries, four a value."""
@@ -149,10 +150,10 @@ def make_shelf(
 
 
 def _shelf_of(s: Summary, scores: Sequence[str], baselines: Sequence[str]) -> Shelf:
-    unknown = [name for name in baselines if name not in METHODS]
+    unknown = [name for name in baselines if name not in EVIDENCE_METHODS]
     if unknown or not scores:
         raise ValueError(
-            f"scores must hold at least one, and baselines be of {', '.join(METHODS)}; got {list(scores)}, {unknown}"
+            f"scores must hold at least one, and baselines be of {', '.join(EVIDENCE_METHODS)}; got {list(scores)}, {unknown}"
         )
     kinds: dict[str, dict[str, Any]] = {f"ULTra: {score}, positive": {"score": score} for score in scores}
     kinds |= {name.replace("_", " "): {"method": name} for name in baselines}
@@ -189,7 +190,7 @@ def pieces(text: str, sentences: Sequence[tuple[int, int]]) -> list[dict[str, An
     ----------
     text : str
     sentences : sequence of (int, int)
-        Bounds in the words of `ultra_kit.words.split_words`.
+        Bounds in the words of `ultra_kit.text.split_words`.
 
     Returns
     -------

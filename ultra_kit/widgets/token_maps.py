@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..heads import head_shares
+from ..maps.heads import head_shares
 from ..types import Capture, ExplanationMaps, Layout
 
 MAX_BYTES = 3_000_000
@@ -21,7 +21,7 @@ one core. Counted, not timed, so that the same call gives the same view on every
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """The maps of one kind at one layer; `heads` splits them (`ultra_kit.heads.head_shares`) or is None."""
+    """The maps of one kind at one layer; `heads` splits them (`ultra_kit.maps.head_shares`) or is None."""
 
     maps: ExplanationMaps
     heads: np.ndarray | None = None

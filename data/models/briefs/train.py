@@ -1,6 +1,6 @@
 """Train the bundled language model `briefs`: `python data/models/briefs/train.py --out RUN_FOLDER`.
 
-A LlamaForCausalLM that reads a report of `ultra_kit.synthetic.brief`, a separator, and writes its
+A LlamaForCausalLM that reads a report of `ultra_kit.data.brief`, a separator, and writes its
 summary. Every word of a report is one token. Reports of seeds below `HELD_OUT` are never trained on.
 
 From the easy to the hard: reports begin without a sentence about other events, and get all of them
@@ -30,8 +30,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch.utils.data import DataLoader, Dataset
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ultra_kit.synthetic import brief, facts_right
-from ultra_kit.synthetic.briefs import vocabulary
+from ultra_kit.data.drawn_reports import brief, facts_right, vocabulary
 
 HELD_OUT = 1_000_000
 PAD, BOS, EOS, UNK, SEP = "<pad>", "<s>", "</s>", "<unk>", "<sep>"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ultra_kit.models.photos import PATCH
+from ultra_kit.models.photos_model import PATCH
 
 SMALL = 6
 """Side of the small crop's grid."""

@@ -31,8 +31,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ultra_kit.models import data_folder
-from ultra_kit.models.photos import PATCH, SIZE, build_photos
+from ultra_kit.models.loading import data_folder
+from ultra_kit.models.photos_model import PATCH, SIZE, build_photos
 
 _SCENES = runpy.run_path(str(Path(__file__).resolve().parents[1] / "scenes" / "train.py"))
 build_2d_sincos, sinkhorn = _SCENES["build_2d_sincos"], _SCENES["sinkhorn"]

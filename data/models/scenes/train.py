@@ -1,6 +1,6 @@
 """Train the bundled backbone `scenes`: `python data/models/scenes/train.py --out RUN_FOLDER`.
 
-Three label-free terms on images of `ultra_kit.synthetic.scene` and their captions (never a mask):
+Three label-free terms on images of `ultra_kit.data.scene` and their captions (never a mask):
 
 1. masked-token self-distillation (iBOT style): the student sees a masked image and names, for each
    masked patch, the prototype to which a slowly moving teacher, who sees all, assigns that patch;
@@ -28,9 +28,10 @@ from joblib import Parallel, delayed
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ultra_kit.models.scenes import TextTower, Vocabulary, build_vision
-from ultra_kit.synthetic import scene
-from ultra_kit.synthetic.scenes import SHAPES
+from ultra_kit.data import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, scene
+from ultra_kit.models.scenes_model import TextTower, Vocabulary, build_vision
+
+WORDS = ["a", "an", "and", "on", "ground", *COLOURS, *TEXTURES, *SHAPES, *BACKGROUNDS]
 
 LEFT = ("mask_token", "scale", "bias")
 """Parameters of the student that only training needs."""
@@ -157,7 +158,9 @@ def publish(model: Student, config: dict, folder: Path) -> None:
     }
     save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, folder / "model.safetensors")
     keys = ("width", "depth", "heads", "final_norm", "sharpness", "best", "seed", "step")
-    (folder / "config.json").write_text(json.dumps({k: config[k] for k in keys}, indent=1) + "\n")
+    (folder / "config.json").write_text(
+        json.dumps({k: config[k] for k in keys} | {"words": WORDS}, indent=1) + "\n"
+    )
 
 
 def start_from(folder: Path, model: Student) -> None:
@@ -231,7 +234,7 @@ def main() -> None:
             "small": make_pool(a.pool, 1_500_000, a.threads, size=(48, 48), n_objects=1, radius=(0.28, 0.5)),
         }
         torch.save(pool, cache)
-    vocabulary = Vocabulary()
+    vocabulary = Vocabulary(WORDS)
     table: dict[str, int] = {}
     kinds = {name: Kind(part, table, vocabulary) for name, part in pool.items()}
     others = {

@@ -1,0 +1,169 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import nbformat
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import ultra_kit as uk
+from ultra_kit.widgets import page_host as pages
+
+HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1><!--\u2028"
+LAYOUT = uk.types.Layout("image", n_prefix=1, grid=(2, 3), size=(20, 30))
+
+
+def image_maps(**changes):
+    values = np.random.default_rng(0).random((6, 7), np.float32)
+    options = {"input": np.full((20, 30, 3), 90, np.uint8), "card": {"note": HOSTILE}, **changes}
+    return uk.types.ExplanationMaps(values, np.arange(1, 7), 2, LAYOUT, **options)
+
+
+def text_maps(label):
+    layout = uk.types.Layout("text", n_prefix=0, tokens=("plain", label))
+    return uk.types.ExplanationMaps(np.ones((2, 2), np.float32), np.arange(2), 1, layout, input=label)
+
+
+class Reader(HTMLParser):
+    """Collects the tags, addresses and text of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.addresses, self.handlers, self.text = [], [], [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        self.handlers += [k for k, _ in attrs if k.startswith("on")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def written(obj, tmp_path, **options) -> str:
+    return uk.export_html(obj, tmp_path / "folder" / "x.html", **options).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        image_maps(),
+        text_maps(HOSTILE),
+        uk.segment(image_maps()),
+        uk.widgets.TokenExplorer(image_maps(), names=[HOSTILE]),
+    ],
+    ids=["image", "text", "segments", "view"],
+)
+def test_pages_hold_everything_and_text_stays_text(obj, tmp_path):
+    page = written(obj, tmp_path, title=HOSTILE)
+    reader = Reader(page)
+    assert page.index("Content-Security-Policy") < page.index("<title>")
+    assert all(a.startswith("data:") for a in reader.addresses)
+    assert reader.handlers == []
+    assert "http://" not in page and "https://" not in page
+    # The hostile text is there, once as heading and once or more as data, and made no element.
+    assert "<img src=x onerror=window.pwned=1>" in reader.text
+    assert "x" not in reader.addresses
+
+
+def test_script_json_round_trips_and_cannot_end_a_script():
+    value = {"a": [HOSTILE, "\u2029", "&amp;", "שלום", 1.5, None]}
+    text = pages.script_json(value)
+    assert json.loads(text) == value
+    assert not re.search(r"[<>&\u2028\u2029]", text)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        pages.script_json(float("nan"))
+
+
+def test_views_with_imports_are_refused():
+    for source in (
+        "import x from 'y';\nexport default { render };",
+        "function render() {}",
+        "export default { render };\n1",
+    ):
+        with pytest.raises(ValueError, match="a view must import nothing"):
+            pages._inline(source)
+
+
+def test_bytes_of_a_view_travel_deflated_where_that_helps():
+    import base64
+    import zlib
+
+    for data in (bytes(1000), np.random.default_rng(0).bytes(1000)):
+        text, deflated = pages._pack(data)
+        packed = base64.b64decode(text)
+        assert (zlib.decompress(packed) if deflated else packed) == data
+        assert deflated == (len(set(data)) == 1)
+
+
+def test_figures_become_pages(tmp_path):
+    import plotly.graph_objects as go
+
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    assert "data:image/png;base64," in written(figure, tmp_path)
+    page = written(go.Figure(go.Bar(y=[1, 2]), layout={"title": HOSTILE}), tmp_path)
+    assert "Plotly.newPlot" in page
+    assert HOSTILE not in page
+
+
+def test_what_has_no_page_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"export_html takes ExplanationMaps, .* got dict"):
+        uk.export_html({}, tmp_path / "x.html")
+    with pytest.raises(uk.UltraError, match=r"cannot read .* as a notebook"):
+        uk.export_html(tmp_path / "missing.ipynb", tmp_path / "x.html")
+    (tmp_path / "bad.ipynb").write_text("{}")
+    with pytest.raises(uk.UltraError, match=r"cannot read .* as a notebook"):
+        uk.export_html(tmp_path / "bad.ipynb", tmp_path / "x.html")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(uk.UltraError, match="cannot write"):
+        uk.export_html(image_maps(), tmp_path / "file" / "x.html")
+
+
+def notebook(tmp_path, *cells, **metadata):
+    path = tmp_path / "nb.ipynb"
+    nbformat.write(new_notebook(cells=list(cells), metadata=metadata), path)
+    return path
+
+
+def shown(**data):
+    return new_code_cell("x", outputs=[new_output("display_data", data)])
+
+
+def test_formulae_become_mathml_and_code_stays_code(tmp_path):
+    text = (
+        "# Why $z_i$\n\nInline $a_i * b_i$ and $c_i * d_i$, \\$5 and $6, `$not_math$`.\n\n"
+        "$$\\frac{1}{H}\n\\sum_h A_h$$\n\n```\n$x_1$\n```\n\n"
+        "<details><summary>Answer</summary>\n\nIt is **folded** $f$.\n\n</details>\n"
+    )
+    page = written(notebook(tmp_path, new_markdown_cell(text)), tmp_path)
+    assert page.count("<math") == 5
+    assert 'display="block"' in page
+    assert "<code>$not_math$</code>" in page and "$x_1$" in page
+    assert "and $6," in page
+    assert "ukformula" not in page
+    assert re.search(
+        r"<summary>Answer</summary>\s*<p>It is <strong>folded</strong>.*?</p>\s*</details>", page, re.S
+    )
+    assert "<title>Why z_i</title>" in page
+
+
+def test_notebook_pages_drop_widgets_and_hold_plotly_once(tmp_path):
+    plot = {"data": [{"y": [1, 2], "type": "bar"}], "layout": {}}
+    cells = [
+        shown(**{"application/vnd.jupyter.widget-view+json": {"model_id": "a1"}, "text/plain": "a slider"}),
+        shown(**{"application/vnd.plotly.v1+json": plot}),
+        shown(**{"application/vnd.plotly.v1+json": plot}),
+        shown(**{"application/javascript": "window.pwned=1", "text/plain": "script"}),
+    ]
+    path = notebook(tmp_path, *cells, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
+    page = written(path, tmp_path)
+    assert page.count("Plotly.newPlot(") == 2
+    assert 4e6 < len(page) < 7e6  # plotly.js is about 5 MB, once
+    assert "a slider" in page and "widget-view" not in page
+    assert "window.pwned" not in page
+    assert not re.search(r'<script[^>]+src=|<link[^>]+href="http', page)
+    assert "widgets" in nbformat.read(path, as_version=4).metadata  # the notebook itself is left alone

@@ -1,0 +1,174 @@
+import json
+import pickle
+import zipfile
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ultra_kit as uk
+from ultra_kit.files import storage
+
+LAYOUT = uk.types.Layout("image", n_prefix=1, grid=(2, 3), size=(20, 30))
+
+
+def image_maps(**changes) -> uk.types.ExplanationMaps:
+    values = np.random.default_rng(0).random((6, 7), np.float32)
+    image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    card = {"model": {"name": "x"}, "steps": [1, 2.5, None], "pair": (3, "four"), "n": np.int64(5)}
+    maps = uk.types.ExplanationMaps(values, np.arange(1, 7), 2, LAYOUT, input=image, card=card)
+    return replace(maps, **changes)
+
+
+def same(a, b) -> bool:
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if hasattr(a, "__dataclass_fields__"):
+        return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return a == b
+
+
+def text_maps() -> uk.types.ExplanationMaps:
+    layout = uk.types.Layout("text", n_prefix=1, tokens=("<s>", "</script>", "\u2028", "שלום"))
+    return uk.types.ExplanationMaps(
+        np.eye(4, dtype=np.float32), np.arange(4), 1, layout, input="</script>\u2028 שלום"
+    )
+
+
+@pytest.mark.parametrize(
+    "obj", [image_maps(), text_maps(), uk.segment(image_maps())], ids=["image", "text", "seg"]
+)
+def test_round_trip_to_the_last_bit(obj, tmp_path):
+    path = uk.save(obj, tmp_path / "deeper" / "x.npz")
+    assert same(uk.open(path), obj)
+    assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
+
+
+def test_same_sees_a_difference():
+    other = image_maps()
+    other.values[0, 0] += 1
+    assert not same(image_maps(), other)
+
+
+def test_opened_segments_can_be_cut_again(tmp_path):
+    seg = uk.segment(image_maps())
+    again = uk.open(uk.save(seg, tmp_path / "seg.npz"))
+    np.testing.assert_array_equal(again.recut(n_segments=3).labels, seg.recut(n_segments=3).labels)
+
+
+def test_the_file_holds_plain_arrays_and_a_readable_card(tmp_path):
+    path = uk.save(image_maps(), tmp_path / "x.npz")
+    with np.load(path, allow_pickle=False) as loaded:
+        document = json.loads(str(loaded["card"]))
+        np.testing.assert_array_equal(loaded["values"], image_maps().values)
+    assert document["format"] == storage.FORMAT
+    assert document["object"]["type"] == "ExplanationMaps"
+    assert document["made_with"]["ultra_kit"] == uk.__version__
+
+
+def test_what_cannot_be_stored_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"path must end with \.npz"):
+        uk.save(image_maps(), tmp_path / "x.zip")
+    with pytest.raises(TypeError, match=r"save takes .* got dict"):
+        uk.save({}, tmp_path / "x.npz")
+    with pytest.raises(TypeError, match=r"card\.made must be made of arrays and JSON, got object"):
+        uk.save(image_maps(card={"made": object()}), tmp_path / "x.npz")
+    with pytest.raises(TypeError, match="dtype object"):
+        uk.save(image_maps(input=np.array([None])), tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="finite"):
+        uk.save(image_maps(card={"loss": float("nan")}), tmp_path / "x.npz")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(uk.UltraError, match="cannot write"):
+        uk.save(image_maps(), tmp_path / "file" / "x.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = uk.save(image_maps(), tmp_path / "x.npz")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(uk.UltraError, match="No space left"):
+        uk.save(image_maps(layer=1), path)
+    assert uk.open(path).layer == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
+
+
+class Payload:
+    ran = False
+
+    def __reduce__(self):
+        return (setattr, (Payload, "ran", True))
+
+
+def rewritten(path, edit):
+    """The file with its card (as a dict) and arrays changed in place by `edit`."""
+    with np.load(path) as loaded:
+        arrays = dict(loaded)
+    card = json.loads(str(arrays.pop("card")))
+    edit(card, arrays)
+    np.savez(path, card=np.array(json.dumps(card)), **arrays)
+    return path
+
+
+def test_a_pickle_in_a_file_is_not_run(tmp_path):
+    for name, content in [("values", np.array([Payload()], object)), ("card", np.array(Payload(), object))]:
+        path = uk.save(image_maps(), tmp_path / f"{name}.npz")
+        with np.load(path) as loaded:
+            arrays = {**loaded, name: content}
+        np.savez(path, **arrays)
+        with pytest.raises(uk.UltraError, match="not a file that"):
+            uk.open(path)
+        assert not Payload.ran
+    pickle.loads(pickle.dumps(Payload()))  # the payload does run where pickles are loaded
+    assert Payload.ran
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda card, arrays: card["object"].update(type="Popen"),
+        lambda card, arrays: card["object"]["fields"].pop("values"),
+        lambda card, arrays: card["object"]["fields"].update(more=1),
+        lambda card, arrays: arrays.pop("values"),
+        lambda card, arrays: arrays.update(values=np.zeros((6, 9), np.float32)),
+        lambda card, arrays: card.update(object=[1, 2]),
+        lambda card, arrays: card.update(format=storage.FORMAT + 1),
+        lambda card, arrays: card.pop("format"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(edit, tmp_path):
+    path = rewritten(uk.save(image_maps(), tmp_path / "x.npz"), edit)
+    with pytest.raises(uk.UltraError, match="cannot open"):
+        uk.open(path)
+
+
+def test_files_of_others_are_refused(tmp_path, monkeypatch):
+    whole = uk.save(image_maps(), tmp_path / "whole.npz").read_bytes()
+    for name, content in {"empty": b"", "text": b"hello", "cut": whole[:-40], "middle": whole[200:]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(uk.UltraError, match=f"cannot open .*{name}"):
+            uk.open(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    with pytest.raises(uk.UltraError, match="not a file that"):
+        uk.open(tmp_path / "other.npz")
+    with pytest.raises(uk.UltraError, match="there is no such file"):
+        uk.open(tmp_path)
+    monkeypatch.setattr(storage, "MAX_BYTES", 1000)
+    with pytest.raises(uk.UltraError, match="the limit is 1000"):
+        uk.open(tmp_path / "whole.npz")
+
+
+@pytest.mark.parametrize("name", ["maps", "segmentation", "selection", "evidence"])
+def test_a_result_stored_by_version_0_1_0_opens(name):
+    """The files in stored/ were written before the rooms of the package were moved."""
+    found = uk.open(Path(__file__).parent / "stored" / f"{name}.npz")
+    assert len(found.matrix if name == "evidence" else found.tokens) > 0
+    if name != "evidence":
+        assert uk.verify(Path(__file__).parent / "stored" / f"{name}.npz").same

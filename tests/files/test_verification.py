@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import ultra_kit as uk
+
+
+@pytest.fixture(scope="module")
+def maps():
+    cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    return uk.explain(cap, tokens=[40, 41, 90, 100], layer=3, rule="negative")
+
+
+def test_stored_results_are_made_again(maps, tmp_path):
+    found = uk.verify(uk.save(maps, tmp_path / "maps.npz"))
+    assert found and found.difference <= 1e-5, found.message
+    found = uk.verify(uk.save(uk.segment(maps, n_segments=2), tmp_path / "seg.npz"))
+    assert found and found.difference == 0, found.message
+
+
+def test_a_changed_number_is_found(maps, tmp_path):
+    values = maps.values.copy()
+    values[1, 7] += 0.5 * values.max()
+    found = uk.verify(uk.save(replace(maps, values=values), tmp_path / "maps.npz"))
+    assert not found
+    # 0.5 of the old maximum, over the largest value now stored.
+    np.testing.assert_allclose(found.difference, 0.5 * maps.values.max() / values.max(), rtol=1e-4)
+    assert "NOT the same" in found.message
+
+
+def test_changed_segments_are_found(maps, tmp_path):
+    seg = uk.segment(maps, n_segments=2)
+    found = uk.verify(uk.save(replace(seg, labels=1 - seg.labels), tmp_path / "seg.npz"))
+    assert not found and found.difference == 1
+
+
+def test_another_model_is_named(maps, tmp_path):
+    other = uk.load("scenes", pretrained=False)
+    found = uk.verify(uk.save(maps, tmp_path / "maps.npz"), model=other)
+    assert not found
+    assert "the model's weights_sha256 is another" in found.message
+
+
+def test_what_cannot_be_made_again_is_refused(maps, tmp_path):
+    def path(**changes):
+        return uk.save(replace(maps, **changes), tmp_path / "maps.npz")
+
+    card = dict(maps.card)
+    with pytest.raises(uk.UltraError, match="input is not in the file"):
+        uk.verify(path(input=None))
+    with pytest.raises(uk.UltraError, match="names no model; pass model="):
+        uk.verify(path(card={}))
+    with pytest.raises(uk.UltraError, match=r"cannot be loaded again .*pass model="):
+        uk.verify(path(card={**card, "model": {"name": "MyViT"}}))
+    with pytest.raises(uk.UltraError, match="made with towards not in the file"):
+        uk.verify(path(card={**card, "explanation": {**card["explanation"], "towards": "ab12"}}))
+    with pytest.raises(uk.UltraError, match="method 'rollout'"):
+        uk.verify(path(card={**card, "explanation": {**card["explanation"], "method": "rollout"}}))

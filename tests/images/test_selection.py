@@ -1,0 +1,304 @@
+"""Selection of objects: each step worked by hand, and the whole on maps whose answer is known."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import ultra_kit as uk
+from ultra_kit.images import pixel_masks as masks
+from ultra_kit.images import token_walk as tokens
+from ultra_kit.types import Capture, ExplanationMaps, Layout
+
+# A 4 x 6 grid of patches of 8 pixels: an object in columns 1 to 2, another in column 4, ground around.
+PARTS = np.tile([0, 1, 1, 0, 2, 0], (4, 1))
+LAYOUT = Layout("image", n_prefix=1, grid=(4, 6), size=(32, 48))
+COLOURS = np.array([[30, 120, 40], [220, 60, 50], [220, 60, 50]], np.uint8)
+IMAGE = COLOURS[PARTS].repeat(8, 0).repeat(8, 1)
+
+
+class Speaking:
+    """A model that shares a space with texts: a latent's three numbers are its parts."""
+
+    name, modality = "speaking", "image"
+
+    def encode_text(self, texts):
+        import torch
+
+        return torch.eye(3)[[("ground", "object", "bar").index(t) for t in texts]]
+
+    def project(self, latents):
+        return latents
+
+
+def capture_of(parts=PARTS, model=None, layout=LAYOUT, image=IMAGE):
+    import torch
+
+    latents = torch.eye(3)[torch.tensor([0, *parts.ravel()])]
+    return Capture(model or Speaking(), layout, image, (latents, latents), (), {})
+
+
+def maps_of(parts=PARTS, layout=LAYOUT, leak=0.0):
+    """Every token was made from its own part."""
+    label = parts.ravel()
+    values = np.zeros((label.size, label.size + 1), np.float32)
+    values[:, 1:] = (label[:, None] == label) + leak
+    return ExplanationMaps(values, layout.content, 1, layout, input=IMAGE, card={})
+
+
+CAP, MAPS = capture_of(), maps_of(leak=0.01)
+PIXELS = PARTS.repeat(8, 0).repeat(8, 1)
+
+
+def test_links_by_hand():
+    # Rows without the diagonal, to sum 1: [0, .5, .5], [1, 0, 0], [0, 0, 0]; mean with the transpose:
+    # [0, .75, .25], [.75, 0, 0], [.25, 0, 0]; to sum 1 again.
+    found = tokens.links(np.array([[7.0, 2, 2], [3, 7, 0], [0, 0, 7]]))
+    np.testing.assert_allclose(found, [[0, 0.75, 0.25], [1, 0, 0], [1, 0, 0]])
+
+
+def test_walk_by_simulation():
+    """The chance, estimated by walking."""
+    rng = np.random.default_rng(3)
+    maps = rng.random((6, 6)) ** 3
+    step = tokens.links(maps)
+    found = tokens.walk(maps, [0], [5])
+    for start in (1, 3):
+        hits = 0
+        for _ in range(4000):
+            here = start
+            while here not in (0, 5) and rng.random() < tokens.SURVIVAL:
+                here = rng.choice(6, p=step[here])
+            hits += here == 0
+        assert found[start] == pytest.approx(hits / 4000, abs=0.03)
+    assert found[5] == 0
+    # A walk that starts at the wanted token comes back to it, or the best of the others is taken.
+    assert found[0] == pytest.approx(
+        max(tokens.SURVIVAL * step[0] @ np.where(np.arange(6) == 0, 1, found), found[1:].max())
+    )
+
+
+def test_difference_by_hand():
+    maps = np.array([[9.0, 4, 2, 0], [0, 9, 3, 0], [0, 0, 9, 0], [0, 0, 5, 9]])
+    # Wanted 0 and 1: (1, 1, .5, 0) and (0, 1, 1, 0), mean (.5, 1, .75, 0); unwanted 3: (0, 0, 1, 1).
+    np.testing.assert_allclose(tokens.difference(maps, [0, 1], []), [0.5, 1, 0.75, 0])
+    np.testing.assert_allclose(tokens.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
+
+
+@pytest.mark.parametrize("combine", [tokens.walk, tokens.difference])
+def test_a_token_that_is_wanted_and_unwanted_is_wanted(combine):
+    maps = np.random.default_rng(0).random((4, 4))
+    np.testing.assert_array_equal(combine(maps, [0, 1], [1, 3]), combine(maps, [0, 1], [3]))
+    assert combine(maps, [0, 1], [1, 3])[1] > 0
+
+
+def test_odds_put_otsu_at_one_half():
+    values = np.array([0.0, 0.1, 0.2, 5.0, 5.5])
+    np.testing.assert_array_equal(masks.odds(values) > 0.5, [False, False, False, True, True])
+    assert not masks.odds(np.zeros(4)).any()
+
+
+def test_smoothing_solves_its_equation():
+    """The minimum, found by brute force: a dense system written from the energy."""
+    rng = np.random.default_rng(0)
+    image, values = rng.integers(0, 255, (4, 5, 3)).astype(np.uint8), rng.random((4, 5))
+    held = np.zeros((4, 5), bool)
+    held[3, 4] = True
+    matrix, right = np.zeros((20, 20)), np.zeros(20)
+    for y in range(4):
+        for x in range(5):
+            i = y * 5 + x
+            near = (x - 1) ** 2 + (y - 0) ** 2 <= masks.RADIUS**2
+            goal = 0.0 if held[y, x] else 1.0 if near else values[y, x]
+            pull = 1.0 if near or held[y, x] else masks.GAMMA
+            matrix[i, i] += pull
+            right[i] += pull * goal
+            for v, u in ((y, x + 1), (y + 1, x)):
+                if v < 4 and u < 5:
+                    j = v * 5 + u
+                    apart = ((image[y, x].astype(float) - image[v, u]) ** 2).sum() / 255**2
+                    w = np.exp(-masks.BETA * apart) + masks.SLACK
+                    matrix[i, i] += w
+                    matrix[j, j] += w
+                    matrix[i, j] -= w
+                    matrix[j, i] -= w
+    expected = np.linalg.solve(matrix, right).reshape(4, 5)
+    np.testing.assert_allclose(masks.smooth(image, values, [(1.5, 0.5)], held), expected, atol=1e-3)
+
+
+def test_connected_part():
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
+    expected = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
+    np.testing.assert_array_equal(masks.connected_part(mask, [(3.2, 1.9), (0, 2)]), expected)
+    np.testing.assert_array_equal(masks.connected_part(mask, [(2, 1)]), mask)
+
+
+@pytest.mark.parametrize("combine", ["walk", "difference"])
+def test_one_point_selects_its_object(combine):
+    sel = uk.select(CAP, points=[(13, 20)], maps=MAPS, combine=combine)
+    np.testing.assert_array_equal(sel.mask, PIXELS == 1)
+    assert sel.tokens.tolist() == [1 + 2 * 6 + 1]
+    assert sel.mask.dtype == bool and sel.relevance.dtype == np.float32
+    assert 0 <= sel.relevance.min() and sel.relevance.max() <= 1
+
+
+def test_two_objects_by_two_points_and_one_taken_back():
+    both = uk.select(CAP, points=[(13, 20), (36, 4)], maps=MAPS)
+    np.testing.assert_array_equal(both.mask, PIXELS > 0)
+    joined = maps_of(np.where(PARTS == 2, 1, PARTS), leak=0.01)  # a model that takes the two for one
+    assert uk.select(CAP, points=[(13, 20)], maps=joined, connected=False).mask[PIXELS == 2].all()
+    less = uk.select(CAP, points=[(13, 20)], unwanted=[(36, 4), (36, 28)], maps=joined, connected=False)
+    assert less.mask[PIXELS == 1].all() and not less.mask[4, 36] and not less.mask[28, 36]
+
+
+def test_a_box_selects_what_stays_inside():
+    # The box reaches into the ground on both sides; the bar on the right is outside.
+    sel = uk.select(CAP, box=(0, 0, 32, 32), maps=MAPS)
+    np.testing.assert_array_equal(sel.mask, PIXELS == 1)
+    assert not uk.select(CAP, box=(8, 0, 16, 32), maps=MAPS).mask[:, 16:].any()
+
+
+def test_equal_values_but_for_rounding_have_no_two_classes():
+    values = 1 + np.finfo(float).eps * np.arange(4)
+    assert masks.otsu(values) == values.max()
+
+
+def test_a_text_selects_what_it_names():
+    sel = uk.select(CAP, text="bar", maps=MAPS)
+    np.testing.assert_array_equal(sel.mask, PIXELS == 2)
+    assert sel.code == "uk.select(cap, text='bar', layer=-1)"
+
+
+def test_threshold_moves_the_cut():
+    sel = uk.select(CAP, points=[(13, 20)], maps=MAPS, connected=False)
+    strict, loose = sel.recut(threshold=0.95), sel.recut(threshold=0.0)
+    np.testing.assert_array_equal(strict.mask, sel.relevance > 0.95)
+    assert strict.share <= sel.share <= loose.share
+    again = uk.select(CAP, points=[(13, 20)], maps=MAPS, connected=False, threshold=0.95)
+    np.testing.assert_array_equal(again.mask, strict.mask)
+    np.testing.assert_array_equal(sel.recut(threshold="otsu").mask, sel.mask)
+
+
+def test_large_images_are_worked_out_small_and_given_back_large():
+    large = IMAGE.repeat(12, 0).repeat(12, 1)
+    layout = Layout("image", 1, (4, 6), large.shape[:2])
+    cap, maps = capture_of(layout=layout, image=large), maps_of(layout=layout, leak=0.01)
+    sel = uk.select(cap, points=[(13 * 12, 20 * 12)], maps=maps)
+    truth = (PIXELS == 1).repeat(12, 0).repeat(12, 1)
+    assert sel.mask.shape == truth.shape
+    assert uk.metrics.mask_iou(sel.mask, truth) > 0.95
+
+
+def test_rle_and_storage(tmp_path):
+    sel = uk.select(CAP, points=[(13, 20)], unwanted=[(2, 2)], box=(0, 0, 47, 31.5), maps=MAPS)
+    np.testing.assert_array_equal(uk.images.from_rle(sel.to_rle()), sel.mask)
+    again = uk.open(uk.save(sel, tmp_path / "x.npz"))
+    for name in ("mask", "relevance", "tokens", "unwanted_tokens", "input"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(sel, name))
+    assert (again.points, again.unwanted, again.box, again.code) == (
+        sel.points,
+        sel.unwanted,
+        sel.box,
+        sel.code,
+    )
+
+
+@pytest.fixture(scope="module")
+def real():
+    return uk.capture(uk.load("scenes"), uk.data.scene(19).image)
+
+
+def test_the_line_of_code_repeats_the_selection(real):
+    sel = uk.select(
+        real,
+        points=[(48, 50.5)],
+        unwanted=[(3, 4)],
+        layer=1,
+        rule="absolute",
+        combine="difference",
+        threshold=0.4,
+    )
+    again = eval(sel.code, {"uk": uk, "cap": real})
+    np.testing.assert_array_equal(again.mask, sel.mask)
+    assert again.code == sel.code
+
+
+def test_verify_makes_it_again(real, tmp_path):
+    sel = uk.select(real, points=[(48, 50)], layer=1, combine="difference")
+    path = uk.save(sel, tmp_path / "x.npz")
+    assert uk.verify(path)
+    from dataclasses import replace
+
+    assert not uk.verify(uk.save(replace(sel, mask=~sel.mask), path))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "nothing is picked"),
+        ({"unwanted": [(1, 1)]}, "nothing is picked"),
+        ({"points": [(48, 1)]}, "0 <= x < 48"),
+        ({"points": [(1, 1)], "unwanted": [(1, -1)]}, "0 <= y < 32"),
+        ({"box": (5, 5, 5, 9)}, "x0 < x1"),
+        ({"box": (5, 5, 49, 9)}, "x1 <= 48"),
+        ({"points": [(1, 1)], "threshold": 1.5}, "threshold"),
+        ({"points": [(1, 1)], "threshold": "best"}, "threshold"),
+        ({"points": [(1, 1)], "combine": "sum"}, "walk, difference"),
+        ({"points": [(1, 1)], "layer": 1}, "made already"),
+    ],
+)
+def test_errors_say_what_must_hold(options, message):
+    with pytest.raises(ValueError, match=message):
+        uk.select(CAP, maps=MAPS, **options)
+
+
+def test_errors_of_type_and_model():
+    with pytest.raises(TypeError, match=r"list of \(x, y\)"):
+        uk.select(CAP, points=[3], maps=MAPS)
+    with pytest.raises(TypeError, match="x0, y0, x1, y1"):
+        uk.select(CAP, box=(1, 2), maps=MAPS)
+
+    class Mute:
+        name = "mute"
+
+    with pytest.raises(uk.UltraError, match="'mute' has none"):
+        uk.select(capture_of(model=Mute()), text="bar", maps=MAPS)
+    other = Layout("image", 1, (4, 6), (64, 96))
+    with pytest.raises(ValueError, match="same capture"):
+        uk.select(CAP, points=[(1, 1)], maps=maps_of(layout=other))
+    text = Layout("text", 0, tokens=("a", "b"))
+    with pytest.raises(ValueError, match="needs an image"):
+        uk.select(capture_of(layout=text), points=[(1, 1)])
+
+
+def test_a_word_that_no_caption_had_is_said():
+    model = uk.load("scenes")
+    with pytest.warns(UserWarning, match="not 'zebra'"):
+        model.encode_text(["a red zebra"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.encode_text([uk.data.scene(3).caption])
+
+
+def test_a_further_point_beside_what_is_selected_corrects_the_outline_only():
+    """Patch (0, 3) is ground that holds a sliver of the object: its token must not bring the ground in."""
+    first, sliver, far = (13, 20), (24.5, 3), (36, 20)
+    one = uk.select(CAP, points=[first], maps=MAPS)
+    both = uk.select(CAP, points=[first, sliver], maps=MAPS)
+    assert both.tokens.tolist() == one.tokens.tolist()
+    assert both.mask[3, 24] and not one.mask[3, 24]
+    assert both.mask[:, :8].sum() == 0 and both.mask[:, 40:].sum() == 0
+    third = uk.select(CAP, points=[first, far], maps=MAPS)
+    assert third.tokens.tolist() == sorted([*one.tokens.tolist(), LAYOUT.token_at(*far)])
+    assert third.mask[:, 8:24].all() and third.mask[:, 32:40].all()
+
+
+def test_outlines_that_texture_hides_stop_the_flow():
+    """A dark line between two fields of one colour, which total variation alone would smooth away."""
+    image = np.full((24, 24, 3), (150, 40, 40), np.uint8)
+    image[:, 12] = 30
+    values = np.zeros((24, 24))
+    values[:, :12] = 0.9
+    found = masks.smooth(masks.looks(image), values, [(4, 12)], np.zeros((24, 24), bool))
+    assert found[:, :11].min() > 0.5 > found[:, 14:].max()
+    assert masks.dark_lines(image)[:, 12].min() > 60 and masks.dark_lines(image)[:, :11].max() == 0

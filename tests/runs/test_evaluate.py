@@ -1,0 +1,313 @@
+"""A model over a data set: numbers against the metrics by hand, breaks, processes and clusters."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import joblib
+import numpy as np
+import pytest
+from PIL import Image
+from test_datasets import people
+from typer.testing import CliRunner
+
+import ultra_kit as uk
+from ultra_kit.cli.options import app
+from ultra_kit.runs import image_records as one_image
+from ultra_kit.runs.record_pictures import side_by_side
+from ultra_kit.runs.trivial_baselines import colour_labels, majority
+from ultra_kit.types.grids import cell_grid
+
+QUICK = {"method": "cosine", "layer": 2, "threshold": 0.02, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Four scenes, each class a shape, in the layout of `Folder`."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for seed in range(4):
+        s = uk.data.scene(seed)
+        classes = np.array([0, *(1 + i % 2 for i in range(len(s.objects)))], np.uint8)[s.instances]
+        for kind, pixels in {"images": s.image, "masks": classes}.items():
+            (folder / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / kind / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(root):
+    return uk.data.Folder(root, classes=["ground", "odd", "even"])
+
+
+@pytest.fixture(scope="module")
+def straight(data, tmp_path_factory):
+    """The job that all others must agree with, made in one go in this process."""
+    out = tmp_path_factory.mktemp("straight")
+    return uk.evaluate("scenes", data, out=out, **QUICK), out
+
+
+def files(out):
+    """Everything written that a user reads."""
+    names = ("results.json", "images.csv")
+    pictures = [p for kind in ("best", "worst") for p in sorted((out / kind).iterdir())]
+    return {str(p.relative_to(out)): p.read_bytes() for p in (*(out / n for n in names), *pictures)}
+
+
+def test_rows_agree_with_the_metrics(data, straight):
+    found, _ = straight
+    model = uk.load("scenes")
+    present, exact, grid = [], [], 0
+    for sample in data:
+        cap = uk.capture(model, sample.image)
+        seg = uk.segment(uk.baselines.cosine(cap, layer=2), threshold=0.02)
+        counts = uk.metrics.confusion(seg.labels, sample.truth, n_classes=3, n_clusters=seg.n_segments)
+        present.append(uk.metrics.image_counts(counts))
+        exact.append(uk.metrics.image_counts(counts, match="diffseg"))
+        cell = np.arange(96) // 32
+        grid += uk.metrics.confusion(cell[:, None] * 3 + cell, sample.truth, n_classes=3, n_clusters=9)
+    for family, counts in (("B: image, present", present), ("B: image, DiffSeg", exact)):
+        want, row = uk.metrics.pooled_metrics(counts), found.row("cosine", family)
+        assert (row["accuracy"], row["miou"]) == (pytest.approx(want.accuracy), pytest.approx(want.miou))
+    want = uk.metrics.dataset_metrics(grid)
+    row = found.row("3 x 3 grid", "A")
+    assert (row["K"], row["accuracy"], row["miou"]) == (9, want.accuracy, pytest.approx(want.miou))
+
+
+def test_one_segment_scores_the_ground_by_hand(data, straight):
+    found, _ = straight
+    truth = np.stack([s.truth for s in data])
+    ground = (truth == 0).mean()
+    row = found.row("one segment", "A")
+    assert (row["K"], row["accuracy"]) == (1, pytest.approx(ground))
+    assert row["iou"] == [pytest.approx(ground), 0, 0]
+
+
+def test_every_row_names_what_it_stands_for(straight):
+    found, _ = straight
+    families = {r["family"] for r in found.rows}
+    assert families == {"A: data set, one match", "B: image, present classes", "B: image, DiffSeg"}
+    methods = {
+        "cosine",
+        "k-means on colour",
+        "one segment",
+        "3 x 3 grid",
+        "7 x 7 grid",
+        "token grid's ceiling",
+    }
+    for family in families:
+        assert {r["method"] for r in found.rows if r["family"] == family} == methods
+    assert {(r["crop"], r["size"]) for r in found.rows} == {("full", "96x96")}
+    assert found.row("cosine", "A")["K"] == 3
+    assert found.card["cut"] == "threshold 0.02"
+    for words in ("scenes on", "cut: threshold 0.02", "token grid's ceiling", "A: data set"):
+        assert words in repr(found)
+
+
+def test_files_say_what_was_found(straight, data):
+    found, out = straight
+    stored = json.loads((out / "results.json").read_text())
+    assert stored["rows"] == [dict(r) for r in found.rows]
+    assert stored["card"]["dataset"]["images"] == 4
+    rows = list(csv.DictReader((out / "images.csv").open()))
+    assert [r["image"] for r in rows] == ["0", "1", "2", "3"]
+    miou = [float(r["miou"]) for r in rows]
+    worst, best = sorted((out / "worst").iterdir())[0], sorted((out / "best").iterdir())[0]
+    assert worst.name == f"01-{np.argmin(miou)}.png" and best.name == f"01-{np.argmax(miou)}.png"
+    assert Image.open(worst).size == (3 * 96 + 8, 96)
+
+
+def test_a_break_changes_nothing(straight, data, tmp_path, monkeypatch):
+    _, whole = straight
+    real, done = one_image.measure, []
+
+    def breaks(job, sample):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(sample.name)
+        return real(job, sample)
+
+    monkeypatch.setattr(one_image, "measure", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        uk.evaluate("scenes", data, out=tmp_path, **QUICK)
+    (tmp_path / "images/000002.999.part").write_bytes(b"half a record")
+    done[:] = ["a later run"]
+    with pytest.raises(KeyboardInterrupt):  # one more image, then again
+        uk.evaluate("scenes", data, out=tmp_path, **QUICK)
+    assert done == ["a later run", "2"]  # 0 and 1 were not made again
+    monkeypatch.setattr(one_image, "measure", real)
+    uk.evaluate("scenes", data, out=tmp_path, **QUICK)
+    assert files(tmp_path) == files(whole)
+    assert not list((tmp_path / "images").glob("*.part"))
+
+
+def test_another_job_is_not_mixed_in(data, tmp_path, straight):
+    _, whole = straight
+    before = files(whole)
+    for change, words in (
+        ({"layer": 3}, "layer was 2, is 3"),
+        ({"threshold": 0.3}, "cut was 'threshold 0.02', is 'threshold 0.3'"),
+        ({"seed": 1}, "seed was 0, is 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            uk.evaluate("scenes", data, out=whole, **(QUICK | change))
+    with pytest.raises(ValueError, match="dataset was"):
+        uk.evaluate("scenes", data[:2], out=whole, **QUICK)
+    assert files(whole) == before
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(root, straight, tmp_path):
+    """A process, killed without warning after its first image, and one that ends its work."""
+    _, whole = straight
+    program = (
+        "import ultra_kit as uk; "
+        f"data = uk.data.Folder({str(root)!r}, classes=['ground', 'odd', 'even']); "
+        f"uk.evaluate('scenes', data, out={str(tmp_path)!r}, **{QUICK!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        while process.poll() is None and not list(tmp_path.glob("images/*.npz")):
+            time.sleep(0.005)
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("images/*.npz")}
+    assert kept
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert files(tmp_path) == files(whole)
+    assert all((tmp_path / "images" / n).stat().st_mtime_ns == t for n, t in kept.items())
+
+
+@pytest.mark.slow
+def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_path):
+    from dask.distributed import Client, LocalCluster
+
+    _, whole = straight
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        uk.evaluate("scenes", data, out=tmp_path / "loky", **QUICK)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    with cluster, Client(cluster) as client, joblib.parallel_config(backend="dask"):
+        uk.evaluate("scenes", data, out=tmp_path / "dask", **QUICK)
+        # The work was really done over there (with a single worker joblib would do it here).
+        there = client.run(lambda: "ultra_kit.runs.image_records" in __import__("sys").modules)
+    assert any(there.values())
+    assert files(tmp_path / "loky") == files(whole)
+    assert files(tmp_path / "dask") == files(whole)
+
+
+def test_true_k_reads_the_truth_and_says_so(data, tmp_path):
+    found = uk.evaluate("scenes", data, out=tmp_path, **(QUICK | {"n_segments": "true"}))
+    assert "read from the truth" in found.card["cut"]
+    assert all(i["segments"] == i["classes"] for i in found.images)
+    fixed = uk.evaluate("scenes", data, out=tmp_path / "5", **(QUICK | {"n_segments": 5}))
+    assert {i["segments"] for i in fixed.images} == {5} and fixed.card["cut"] == "n_segments 5"
+
+
+def test_ultra_and_a_loaded_model(data, tmp_path):
+    found = uk.evaluate(
+        uk.load("scenes"), data[:1], out=tmp_path, layer=1, rule="absolute", n_segments=2, progress=False
+    )
+    cap = uk.capture(uk.load("scenes"), data[0].image)
+    seg = uk.segment(uk.explain(cap, layer=1, rule="absolute", progress=False), n_segments=2)
+    counts = uk.metrics.confusion(seg.labels, data[0].truth, n_classes=3)
+    want = uk.metrics.pooled_metrics(uk.metrics.image_counts(counts))
+    assert found.row("ultra", "B: image, p")["miou"] == pytest.approx(want.miou)
+
+
+def test_people(tmp_path):
+    """BSDS500: two scenes, three people each."""
+    for seed in range(2):
+        s = uk.data.scene(seed)
+        path = tmp_path / f"images/val/{seed}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(s.image).save(path)
+        maps = [s.instances + 1, np.minimum(s.instances, 1) + 1, np.ones_like(s.instances)]
+        people(tmp_path / f"groundTruth/val/{seed}.mat", maps)
+    data = uk.data.BSDS500(tmp_path)
+    cuts = [0.01, 0.1]
+    found = uk.evaluate("scenes", data, out=tmp_path / "out", **(QUICK | {"threshold": cuts}))
+    model, scores = uk.load("scenes"), []
+    for sample in data:
+        maps = uk.baselines.cosine(uk.capture(model, sample.image), layer=2)
+        scores.append(
+            uk.metrics.region_metrics([uk.segment(maps, threshold=t).labels for t in cuts], sample.truths)
+        )
+    want, row = uk.metrics.region_summary(scores), found.row("cosine", "regions")
+    assert {k: row[k] for k in want} == pytest.approx(want)
+    one = [uk.metrics.region_metrics([np.zeros((96, 96), int)], s.truths) for s in data]
+    assert found.row("one segment", "regions")["covering_ods"] == pytest.approx(
+        uk.metrics.region_summary(one)["covering_ods"]
+    )
+    each = [
+        uk.metrics.region_metrics([drawn], [other for k, other in enumerate(s.truths) if k != p])
+        for s in data
+        for p, drawn in enumerate(s.truths)
+    ]
+    row = found.row("people", "regions")
+    covered, area = (sum(getattr(e, name).sum() for e in each) for name in ("covered", "area"))
+    assert row["covering_ods"] == pytest.approx(covered / area)
+    assert row["pri_ods"] == pytest.approx(np.mean([e.rand[0] for e in each]))
+    assert row["vi_ods"] == pytest.approx(np.mean([e.information[0] for e in each]))
+    assert found.card["cut"] == "threshold 0.01, 0.1"
+    with pytest.raises(ValueError, match="people disagree"):
+        uk.evaluate("scenes", data, out=tmp_path / "no", **(QUICK | {"n_segments": "true"}))
+
+
+def test_options_that_can_not_be_are_refused(data, tmp_path):
+    for change, words in (
+        ({"method": "guess"}, "method must be 'ultra' or one of"),
+        ({"threshold": [0.1, 0.2]}, "takes one threshold, got 2"),
+        ({"n_segments": "few"}, "numbers or 'true'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            uk.evaluate("scenes", data, out=tmp_path / "out", **(QUICK | change))
+    with pytest.raises(ValueError, match="briefs is for text"):
+        uk.evaluate("briefs", data, out=tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="must name one row"):
+        uk.evaluate("scenes", data[:1], out=tmp_path / "one", **QUICK).row("cosine", "B")
+
+
+def test_floors_by_hand():
+    assert cell_grid((3, 4), (2, 2)).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3]]
+    # Cells of 4 pixels: (3, 1), (1, 3), (2, 2), (0, 0): classes 0, 1, 0 (a tie), 0.
+    counts = np.array([[3, 1, 2, 0], [1, 3, 2, 0]])
+    assert majority(counts).tolist() == [[5, 1], [3, 3]]
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[:, 3:] = (200, 30, 90)
+    labels, centres = colour_labels(image, 5)
+    assert len(centres) == 2 and len(np.unique(labels[:, :3])) == len(np.unique(labels[:, 3:])) == 1
+    np.testing.assert_allclose(centres[labels[0, 5]], np.array([200, 30, 90]) / 255)
+
+
+def test_pictures_colour_segments_as_their_classes():
+    truth = np.array([[0, 0, 1, 1], [0, 0, 1, -1]])
+    sample = uk.data.Sample("a", np.full((2, 4, 3), 9, np.uint8), (truth,))
+    pixels = np.asarray(side_by_side(sample, np.array([[7, 7, 3, 3], [7, 5, 3, 3]])))
+    assert pixels.shape == (2, 4 * 3 + 8, 3)
+    shown, found = pixels[:, 8:12], pixels[:, 16:20]
+    assert (pixels[:, :4] == 9).all()
+    np.testing.assert_array_equal(found[0], shown[0])  # 7 is class 0, 3 is class 1
+    assert found[1, 1].tolist() == [150, 150, 150]  # left over
+    assert shown[1, 3].tolist() == [0, 0, 0]  # ignored
+
+
+def test_command_line(root, tmp_path):
+    arguments = ["evaluate", "folder", str(root), "--method", "cosine", "--layer", "2", "--threshold", "0.02"]
+    result = CliRunner().invoke(app, [*arguments, "--limit", "1", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "token grid's ceiling" in result.output and (tmp_path / "out/images.csv").is_file()
+    for more, words in (
+        (["--n-segments", "3"], "exclude each other"),
+        (["--split", "val"], "no splits"),
+        (["--crop", "320"], "crop must be one of"),
+    ):
+        result = CliRunner().invoke(app, [*arguments, *more, "--out", str(tmp_path / "no")])
+        assert result.exit_code == 1 and words in result.output
+    result = CliRunner().invoke(app, ["evaluate", "voc-2012", str(root), "--out", str(tmp_path / "no")])
+    assert result.exit_code == 1 and "its layout is" in result.output

@@ -1,0 +1,267 @@
+"""`SummaryExplorer` in a real browser: what is shaded, chosen, marked, asked for, and what does not run."""
+
+import base64
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import test_browser
+from matplotlib import colormaps
+
+import ultra_kit as uk
+from ultra_kit.text.evidence_words import Evidence
+from ultra_kit.text.words import split_sentences, split_words
+from ultra_kit.widgets import page_host as pages
+from ultra_kit.widgets import summary_books
+from ultra_kit.widgets.summary_explorer import SummaryExplorer
+
+pytestmark = pytest.mark.browser
+visit = test_browser.visit
+
+DOCUMENT = "The flood came on Monday.  It damaged not 12 but 15 houses.\n\nRain fell. A dog slept."
+SUMMARY = "The flood damaged 15 houses. Rain fell."
+SHADES = colormaps["YlOrBr"](np.linspace(0, 0.62, 256), bytes=True)[:, :3]
+
+
+def evidence_of(document=DOCUMENT, text=SUMMARY, *, layer=2, method="ultra", seed=0, rows=None, **changes):
+    """Random evidence, a quarter of it nothing."""
+    written, said = split_words(document), split_words(text)
+    rows = np.arange(len(said)) if rows is None else np.asarray(rows)
+    random = np.random.default_rng(seed + layer)
+    matrix = random.random((len(said), len(written)), np.float32)
+    matrix[random.random(matrix.shape) < 0.25] = 0
+    made = {
+        "matrix": matrix[rows],
+        "rows": rows,
+        "shares": {name: np.full(len(rows), 0.25) for name in ("document", "prompt", "sinks", "summary")},
+        "document_words": tuple(w.text for w in written),
+        "words": tuple(w.text for w in said),
+        "document_sentences": split_sentences(written, document),
+        "sentences": split_sentences(said, text),
+        "layer": layer,
+        "method": method,
+        "score": "norm" if method == "ultra" else "none",
+        "rule": "positive" if method == "ultra" else "none",
+        "at": "emits",
+        "contrast": None,
+        "document": document,
+        "text": text,
+    }
+    return Evidence(**{**made, **changes})
+
+
+def shades(page, panel=0):
+    """The colour behind every word of a document, None where there is none."""
+    return (
+        page.locator(".uk-sum-panel")
+        .nth(panel)
+        .evaluate(
+            """panel => [...panel.querySelectorAll(".uk-sum-word")].map((span) => {
+          const found = getComputedStyle(span).backgroundColor.match(/^rgb\\((\\d+), (\\d+), (\\d+)\\)$/);
+          return found ? found.slice(1).map(Number) : null; })"""
+        )
+    )
+
+
+def expected(ev, words):
+    row = sum(ev.row(w).astype(float) for w in words)
+    levels = np.floor(255 * row / row.max() + 0.5).astype(int)
+    return [SHADES[k].tolist() if k else None for k in levels]
+
+
+def word(page, number):
+    return page.locator(f'.uk-sum-said [data-word="{number}"]')
+
+
+def wait_for(page, **values):
+    """Until the view says that it shows these."""
+    for name, value in values.items():
+        page.wait_for_function(
+            "([n, v]) => [...document.querySelectorAll('[data-chosen]')].some((e) => e.dataset[n] === v)",
+            arg=[name, value],
+        )
+
+
+def test_the_shades_are_the_numbers(visit, tmp_path):
+    ev, raw = evidence_of(), evidence_of(method="raw_attention", seed=5)
+    view = SummaryExplorer([ev, raw])
+    assert view.beside == "raw attention"
+    page = visit(uk.export_html(view, tmp_path / "s.html"))
+    for number in (0, 3, 7):
+        word(page, number).hover()
+        wait_for(page, chosen=str(number))
+        assert shades(page) == expected(ev, [number])
+        assert shades(page, 1) == expected(raw, [number])
+        share = ev.by_sentence[number] / ev.by_sentence[number].sum()
+        shown = page.locator(".uk-sum-panel").first.locator(".uk-sum-share").all_inner_texts()
+        assert [int(text[:-1]) for text in shown] == np.floor(100 * share + 0.5).astype(int).tolist()
+        assert page.locator(".uk-end").first.inner_text() == f"{ev.row(number).max():.3}".ljust(5, "0")
+    page.mouse.move(0, 0)
+    wait_for(page, chosen=str(view.chosen[0]))
+
+
+def test_clicks_choose_words_and_sentences(visit, tmp_path):
+    ev = evidence_of()
+    page = visit(uk.export_html(SummaryExplorer(ev), tmp_path / "s.html"))
+    word(page, 1).click()
+    page.mouse.move(0, 0)
+    wait_for(page, chosen="1")
+    word(page, 4).click(modifiers=["Shift"])
+    page.mouse.move(0, 0)
+    wait_for(page, chosen="1 2 3 4")
+    assert shades(page) == expected(ev, [1, 2, 3, 4])
+    page.get_by_role("button", name="sentence 2").click()
+    page.mouse.move(0, 0)
+    wait_for(page, chosen="6 7 8")
+    assert shades(page) == expected(ev, [6, 7, 8])
+    assert page.locator(".uk-sum-said [aria-selected=true]").all_inner_texts() == ["Rain", "fell", "."]
+
+
+def test_keys_choose_words_layer_and_kind(visit, tmp_path):
+    evs = [evidence_of(layer=k) for k in (1, 2)] + [evidence_of(method="rollout", seed=7)]
+    view = SummaryExplorer(evs)
+    view.chosen, view.layer = [0], 2
+    page = visit(uk.export_html(view, tmp_path / "s.html"))
+    page.locator(".uk-sum-said").focus()
+    for key, chosen in [
+        ("ArrowRight", "1"),
+        ("Shift+ArrowRight", "1 2"),
+        ("ArrowDown", "6 7 8"),
+        ("ArrowUp", "0 1 2 3 4 5"),
+        ("ArrowRight", "6"),
+        ("s", "6 7 8"),
+    ]:
+        page.keyboard.press(key)
+        wait_for(page, chosen=chosen)
+    page.keyboard.press("-")
+    wait_for(page, layer="1")
+    assert shades(page) == expected(evs[0], [6, 7, 8])
+    page.keyboard.press("+")
+    page.keyboard.press("m")
+    wait_for(page, layer="2", kind="rollout")
+    assert shades(page) == expected(evs[2], [6, 7, 8])
+    page.keyboard.press("b")  # after rollout comes "nothing"
+    page.wait_for_function("document.querySelectorAll('.uk-sum-panel')[1].hidden")
+
+
+def test_coverage_marks_what_was_not_used(visit, tmp_path):
+    ev = evidence_of()
+    ev.matrix[:] = 0
+    ev.matrix[:, 0] = 1  # every word takes all from the first sentence,
+    ev.matrix[6:8, 14] = 5  # but two from the third
+    ev.matrix[3, 0] = 0.01  # and one takes next to nothing
+    page = visit(uk.export_html(SummaryExplorer(ev), tmp_path / "s.html"))
+    assert page.locator(".uk-sum-unused, .uk-sum-weak").count() == 0
+    page.get_by_label("Coverage").check()
+    wait_for(page, coverage="true")
+    numbers = page.locator(".uk-sum-unused .uk-sum-number").all_inner_texts()
+    assert numbers == ["2", "4"]
+    assert page.locator(".uk-sum-weak").all_inner_texts() == ["15"]
+    assert "2 of 4 document sentences" in page.locator(".uk-sum-covered").inner_text()
+
+
+@pytest.mark.parametrize(
+    "text", test_browser.HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"]
+)
+def test_hostile_texts_are_text(visit, tmp_path, text):
+    document = f"It said {text} and left. {text}\nAgain {text}"
+    said = f"Said {text}. {text}"
+    other = evidence_of(document, said, rows=[0], score="logprob", contrast=text)
+    view = SummaryExplorer([evidence_of(document, said), other])
+    page = visit(uk.export_html(view, tmp_path / "s.html", title=text))
+    wait_for(page, coverage="false")
+    assert page.evaluate("window.pwned") is None
+    read = "(nodes) => nodes.map((node) => node.textContent).join('')"
+    assert page.locator(".uk-sum-panel:not([hidden]) .uk-sum-text").evaluate_all(read) == document
+    assert page.locator(".uk-sum-said .uk-sum-text").evaluate_all(read) == said
+    offered = page.locator("option").evaluate_all("(nodes) => nodes.map((node) => node.textContent)")
+    assert text in offered  # whole, where a word of a document is never more than its letters
+    assert page.locator("script[src], .uk-view img").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_is_not_in_the_file_is_said(visit, tmp_path):
+    view = SummaryExplorer([evidence_of(rows=[1, 2]), evidence_of(layer=1, rows=[2, 3])])
+    page = visit(uk.export_html(view, tmp_path / "s.html"))
+    word(page, 3).click()
+    page.mouse.move(0, 0)
+    wait_for(page, chosen="3", found="false")
+    assert "not in this file" in page.locator(".uk-sum-missing").first.inner_text()
+    assert set(map(str, shades(page))) == {"None"}
+    word(page, 5).click()  # explained nowhere
+    page.mouse.move(0, 0)
+    wait_for(page, chosen="3")
+
+
+def test_the_pictures_hold_what_is_shown(visit, tmp_path):
+    ev = evidence_of(text=f"The flood <b>damaged</b> 15 houses. {'y' * 3000}")
+    view = SummaryExplorer(ev)
+    view.chosen = [1]
+    page = visit(uk.export_html(view, tmp_path / "s.html"))
+    with page.expect_download() as got:
+        page.get_by_role("button", name="SVG").click()
+    root = ElementTree.parse(got.value.path()).getroot()
+    names = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"flood", "<", "Monday", "used"} & set(names) == {"flood", "<", "Monday"}
+    fills = [node.get("fill") for node in root.iter("{http://www.w3.org/2000/svg}rect")]
+    wanted = [f"rgb({r}, {g}, {b})" for r, g, b in filter(None, expected(ev, [1]))]
+    assert [fill for fill in fills if fill.startswith("rgb")] == wanted
+    with page.expect_download() as got:
+        page.get_by_role("button", name="PNG").click()
+    with open(got.value.path(), "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def alive(view, path):
+    """A page of a view that believes in a kernel: what it sends waits in window.sent."""
+    fragment = pages.view("summary", {**view.data(), **view.state, "has_kernel": True})
+    for old, new in (
+        ("send: () => {},", "send: (message) => { (window.sent ||= []).push(message); },"),
+        (
+            "render({ model: makeModel(state), el });",
+            "window.model = makeModel(state); render({ model, el });",
+        ),
+        ("const listeners = {};", "const listeners = (window.listeners = {});"),
+    ):
+        assert fragment.count(old) == 1
+        fragment = fragment.replace(old, new)
+    path.write_text(pages.page(fragment, title="alive"), "utf-8")
+    return path
+
+
+def answer(page, view):
+    """Let Python answer the oldest question of the page; gives the question."""
+    page.wait_for_function("window.sent && window.sent.length")
+    message = page.evaluate("window.sent.shift()")
+    content, buffers = view.answer(message)
+    page.evaluate(
+        """([content, packed]) => listeners["msg:custom"].forEach((f) => f(content, packed.map((text) =>
+          new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer))))""",
+        [json.loads(json.dumps(content)), [base64.b64encode(b).decode() for b in buffers]],
+    )
+    return message
+
+
+def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(summary_books, "_MAX_ENTRIES", 0)
+    s = uk.summarize(uk.load("briefs", pretrained=False), DOCUMENT, summary=SUMMARY)
+    view = SummaryExplorer(s, scores=["norm"], baselines=["raw_attention"])
+    page = visit(alive(view, tmp_path / "s.html"))
+    word(page, 3).click()
+    page.mouse.move(0, 0)
+    wait_for(page, found="false true")  # attention costs nothing and is there
+    assert answer(page, view) == {"kind": view.kind, "layer": 5, "contrast": "", "words": [3]}
+    wait_for(page, chosen="3", found="true true")
+    assert shades(page) == expected(uk.evidence(s, words=[3]), [3])
+    page.evaluate("model.set('layer', 1)")  # as Python would
+    assert answer(page, view)["layer"] == 1
+    wait_for(page, layer="1", found="true true")
+    page.get_by_placeholder("another word").fill("12")
+    page.keyboard.press("Enter")
+    assert answer(page, view) == {"kind": "", "layer": 1, "contrast": "12", "words": [3]}
+    wait_for(page, contrast="12", found="true true")
+    contrast = uk.evidence(s, layer=1, score="logprob", words=[3], contrast="12")
+    assert shades(page) == expected(contrast, [3])
+    page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'contrast must differ' }, []))")
+    assert page.locator(".uk-caption").first.inner_text() == "contrast must differ"

@@ -1,0 +1,188 @@
+"""Is a stored result still what its model says? Made again from its card and compared."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..images.clustering import segment
+from ..images.segmentation import Segmentation
+from ..images.selecting import select
+from ..images.selection import Selection
+from ..maps.explanation import explain
+from ..maps.forward_pass import capture
+from ..models.loading import load
+from ..types import Backbone, ExplanationMaps, UltraError
+from ..types.provenance import versions
+from . import storage
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    same : bool
+        Whether the difference stayed within the tolerance.
+    difference : float
+        Maps: largest difference of two values, as a share of the largest value stored.
+        Segments: share of the pixels that changed segment. Selections: that are in one mask only.
+    tolerance : float
+    message : str
+        The finding in one sentence, with what differs in the surroundings (weights, versions).
+
+    Examples
+    --------
+    >>> bool(Verification(same=True, difference=0.0, tolerance=1e-3, message="the same"))
+    True
+    """
+
+    same: bool
+    difference: float
+    tolerance: float
+    message: str
+
+    def __bool__(self) -> bool:
+        return self.same
+
+
+def verify(
+    path: str | os.PathLike[str], *, model: Backbone | None = None, tolerance: float = 1e-3
+) -> Verification:
+    """Make a stored result again from its card and its stored input, and compare.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file of `save`.
+    model : Backbone, optional
+        The model, where its name alone does not bring it back (your own module). By default it is
+        loaded by the name in the card.
+    tolerance : float, default 1e-3
+        Largest `Verification.difference` that counts as the same: float32 sums differ in the last
+        digits between machines.
+
+    Returns
+    -------
+    Verification
+        True in a condition if the result was made again.
+
+    Raises
+    ------
+    UltraError
+        If the file cannot be opened, or the model, the input or an option cannot be had again.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import ultra_kit as uk
+    >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), tokens=[30])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     bool(uk.verify(uk.save(maps, f"{folder}/maps.npz")))
+    True
+    """
+    document, _ = storage.read_document(path)
+    stored = storage.open(path)
+    kind = type(stored).__name__
+    if kind not in _REPLAYS:
+        raise UltraError(f"cannot verify {path}: a {kind} cannot be made again from its card")
+    if stored.input is None:
+        raise UltraError(
+            f"cannot verify {path}: the input is not in the file; save a result that kept its input"
+        )
+    used = model if model is not None else _model_of(stored, path)
+    difference = _REPLAYS[kind](stored, used)
+    notes = _changes(document, stored, used)
+    same = bool(difference <= tolerance)
+    finding = (
+        f"{'the same' if same else 'NOT the same'}: difference {difference:.2g}, tolerance {tolerance:.2g}"
+    )
+    return Verification(same, difference, tolerance, "; ".join([finding, *notes]))
+
+
+def _model_of(stored: Any, path: Any) -> Backbone:
+    """The model that a card names."""
+    name = stored.card.get("model", {}).get("name")
+    if not name:
+        raise UltraError(f"cannot verify {path}: its card names no model; pass model=")
+    try:
+        return load(name)
+    except (UltraError, ValueError, TypeError) as error:
+        raise UltraError(
+            f"cannot verify {path}: its model cannot be loaded again ({error}); pass model="
+        ) from None
+
+
+def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[str]:
+    """What differs between the making and now, in words."""
+    then, now = stored.card.get("model", {}), model.card()
+    notes = [f"the model's {k} is another" for k in ("class", "weights_sha256") if then.get(k) != now.get(k)]
+    made_with = document.get("made_with", {})
+    return notes + [
+        f"{k} was {made_with[k]}, is {v}"
+        for k, v in versions("timm", "transformers").items()
+        if made_with.get(k, v) != v
+    ]
+
+
+def _explain_again(card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: Backbone) -> ExplanationMaps:
+    made = card.get("explanation", {})
+    missing = [key for key in ("towards", "transform") if made.get(key) is not None]
+    if missing or not made:
+        raise UltraError(
+            f"cannot verify: the maps were made with {' and '.join(missing) or 'options'} not in the file"
+        )
+    options = {"layer": made["layer"], "tokens": tokens}
+    cap = capture(model, x)
+    if made["method"] == "ultra":
+        return explain(cap, **options, score=made["score"], rule=made["rule"], progress=False)
+    raise UltraError(
+        f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
+    )
+
+
+def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
+    again = _explain_again(stored.card, stored.tokens, stored.input, model)
+    if again.values.shape != stored.values.shape:
+        return math.inf
+    largest = float(np.abs(stored.values).max(initial=0)) or 1.0
+    return float(np.abs(again.values - stored.values).max(initial=0)) / largest
+
+
+def _replay_segments(stored: Segmentation, model: Backbone) -> float:
+    made = stored.card["segmentation"]
+    maps = _explain_again(stored.card, stored.tokens, stored.input, model)
+    cut = {key: made[key] for key in ("threshold", "n_segments") if made[key] is not None}
+    again = segment(
+        maps, **cut, method=made["method"], metric=made.get("metric", "cosine"), size=tuple(made["size"])
+    )
+    for group in made.get("merged", []):
+        again = again.merge(*group)
+    return (
+        float((again.labels != stored.labels).mean())
+        if again.labels.shape == stored.labels.shape
+        else math.inf
+    )
+
+
+def _replay_selection(stored: Selection, model: Backbone) -> float:
+    made = stored.card["selection"]
+    picked = np.concatenate([stored.tokens, stored.unwanted_tokens])
+    few = made["combine"] == "difference" and made["box"] is None
+    tokens = np.unique(picked) if few else stored.layout.content
+    maps = _explain_again(stored.card, tokens, stored.input, model)
+    again = select(capture(model, stored.input), maps=maps, **made)
+    return float((again.mask != stored.mask).mean()) if again.mask.shape == stored.mask.shape else math.inf
+
+
+_REPLAYS: dict[str, Callable[[Any, Backbone], float]] = {
+    "ExplanationMaps": _replay_maps,
+    "Segmentation": _replay_segments,
+    "Selection": _replay_selection,
+}

@@ -1,0 +1,137 @@
+"""From the explanation maps of an image to its segments: distances, a tree, a first cut."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist
+
+from ..types import ExplanationMaps
+from .segmentation import Segmentation
+from .tree_cuts import check_cut, has_contrast
+
+METHODS = ("average", "complete", "single", "weighted")
+"""Linkages that are defined on any distance; Ward's and the centroid ones need a Euclidean one."""
+
+METRICS = ("cosine", "hellinger")
+"""Distances between maps, both 0 for the same direction and 1 for maps that share no patch."""
+
+
+def segment(
+    maps: ExplanationMaps,
+    *,
+    threshold: float = 0.25,
+    n_segments: int | None = None,
+    method: str = "average",
+    metric: str = "cosine",
+    size: tuple[int, int] | None = None,
+) -> Segmentation:
+    """Group the tokens of an image whose maps look alike, and give every pixel to a group.
+
+    The procedure of ULTra (arXiv 2411.12589): each token's own column is replaced by the largest
+    other entry of its map; distances between the maps (cosine by default); a tree by average linkage, cut into
+    flat clusters; the maps of each cluster are summed and min-max scaled to [0, 1]; every pixel
+    takes the cluster whose scaled map, resized bicubically, is largest there. Ties go to the lower
+    cluster number. This project's choices: the resizing of the scaled maps in place of the single
+    ones, the numbering by first token in raster order, and what becomes of maps without contrast
+    (see `Segmentation.clusters`).
+
+    Parameters
+    ----------
+    maps : ExplanationMaps
+        T maps of patch tokens of one image, usually of all of them.
+    threshold : float, default 0.25
+        Distance at which the tree is cut: 0 (only equal directions) to 1 (maps are non-negative).
+        Not used if `n_segments` is given.
+    n_segments : int, optional
+        Exactly so many segments, 1..T, also where the tree has ties; fewer only if fewer tokens
+        have a map with contrast.
+    method : {"average", "complete", "single", "weighted"}
+        Linkage, as in `scipy.cluster.hierarchy.linkage`.
+    metric : {"cosine", "hellinger"}
+        Distance between maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the
+        few largest values decide. "hellinger", this project's choice for sharp maps: the squared
+        Hellinger distance 1 - sum sqrt(p q) of the maps taken as distributions p and q (sum 1,
+        negative values as 0), in which small shares count too.
+    size : tuple of int, optional
+        (height, width) at which the maps are compared, bicubic; the token grid by default.
+
+    Returns
+    -------
+    Segmentation
+        With labels at the original image's size. Deterministic.
+
+    Raises
+    ------
+    ValueError
+        If the maps are of a text, explain a prefix token or hold NaN or infinity, or an option is
+        out of range.
+
+    Examples
+    --------
+    Left and right half of a 2 x 4 grid explain themselves:
+
+    >>> import numpy as np
+    >>> from ultra_kit.types import ExplanationMaps, Layout
+    >>> side = np.arange(8) % 4 // 2
+    >>> values = (side[:, None] == side).astype("float32")
+    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(2, 4))
+    >>> seg = segment(ExplanationMaps(values, np.arange(8), -1, layout))
+    >>> seg.labels
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1]], dtype=int32)
+    """
+    _check_maps(maps)
+    check_cut(None if n_segments is not None else threshold, n_segments, len(maps))
+    if method not in METHODS:
+        raise ValueError(
+            f"method must be one of {', '.join(METHODS)}, got {method!r}; other linkages need Euclidean distances"
+        )
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise ValueError(f"size must be (height, width), both at least 1, got {size}")
+    images = maps.images(size)
+    rows = images.reshape(len(images), -1).astype(np.float64)
+    if metric == "hellinger":
+        # Scaled to unit length, square roots of maps are square roots of distributions.
+        rows = np.sqrt(np.maximum(rows, 0))
+    flat = ~has_contrast(rows)
+    if (~flat).sum() > 1:
+        # Rounding may leave a tiny negative distance between equal maps.
+        tree = linkage(np.maximum(pdist(rows[~flat], "cosine"), 0), method)
+    else:
+        tree = np.zeros((0, 4))
+    made = {"method": method, "metric": metric, "size": list(images.shape[1:])}
+    uncut = Segmentation(
+        labels=np.zeros((0, 0), np.int32),
+        clusters=np.zeros(0, np.int64),
+        tokens=maps.tokens,
+        constant=maps.tokens[flat],
+        linkage=tree,
+        scaled=np.zeros((0, *images.shape[1:]), np.float32),
+        maps=images,
+        threshold=None,
+        layout=maps.layout,
+        input=maps.input,
+        card={**maps.card, "segmentation": made},
+    )
+    return uncut.recut(n_segments=n_segments) if n_segments is not None else uncut.recut(threshold=threshold)
+
+
+def _check_maps(maps: ExplanationMaps) -> None:
+    if maps.layout.grid is None:
+        raise ValueError("segment needs maps of an image, got maps of a text; capture an image")
+    if len(maps) == 0:
+        raise ValueError("segment needs at least one map, got none")
+    prefix = maps.tokens[maps.tokens < maps.layout.n_prefix]
+    if len(prefix):
+        raise ValueError(
+            f"segment needs maps of patch tokens, got prefix token {prefix[0]}; explain the patches only (tokens=None)"
+        )
+    if len(np.unique(maps.tokens)) < len(maps):
+        raise ValueError("segment needs every token at most once, got a token twice")
+    if not np.isfinite(maps.values).all():
+        raise ValueError(
+            "maps must be finite, got NaN or infinity; look at the model's latents and the score"
+        )

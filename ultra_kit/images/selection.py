@@ -1,0 +1,184 @@
+"""What `select` gives: a mask, the relevance it was cut from, and the line of code that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..types import Layout
+from .pixel_masks import connected_part
+from .run_length import to_rle
+
+_DEFAULTS: dict[str, Any] = {
+    "points": [],
+    "unwanted": [],
+    "box": None,
+    "text": None,
+    "combine": "walk",
+    "refine": True,
+    "connected": True,
+    "threshold": "otsu",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection:
+    """A selected object; made by `select`.
+
+    Attributes
+    ----------
+    mask : ndarray of shape (H, W), bool
+        At the size of the original image.
+    relevance : ndarray of shape (H, W), float32
+        What the mask was cut from: 0 to 1, one half at Otsu's threshold.
+    tokens, unwanted_tokens : ndarray of int64
+        What was picked and what was ruled out, prefix tokens counted.
+    points, unwanted : tuple of (x, y)
+        In pixels of the original image.
+    box : tuple of float or None
+        (x0, y0, x1, y1).
+    text : str or None
+    threshold : float
+        Relevance above which a pixel is in the mask.
+    layout : Layout
+    input : ndarray or None
+        The original image, for showing.
+    card : dict
+        Provenance, JSON-able.
+    """
+
+    mask: np.ndarray
+    relevance: np.ndarray
+    tokens: np.ndarray
+    unwanted_tokens: np.ndarray
+    points: tuple[tuple[float, float], ...]
+    unwanted: tuple[tuple[float, float], ...]
+    box: tuple[float, float, float, float] | None
+    text: str | None
+    threshold: float
+    layout: Layout
+    input: Any = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Share of the image's area that the mask covers."""
+        return float(self.mask.mean())
+
+    @property
+    def anchors(self) -> tuple[tuple[float, float], ...]:
+        """Points (x, y) that the mask is held together by: the wanted ones, else the middles of the picked patches."""
+        return self.points or tuple(self.layout.center_of(int(t)) for t in self.tokens)
+
+    @property
+    def code(self) -> str:
+        """The line of Python that repeats this selection on a capture named ``cap``."""
+        made = {**_DEFAULTS, **self.card.get("selection", {})}
+        given = {k: v for k, v in made.items() if k in _DEFAULTS and v != _DEFAULTS[k]}
+        said = [f"{name}={_literal(value)}" for name, value in given.items()]
+        explained = self.card.get("explanation", {})
+        method, layer = explained.get("method", "ultra"), explained.get("layer", -1)
+        if method == "ultra":
+            plain = {"score": "norm", "rule": "positive"}
+            said.append(f"layer={layer}")
+            said += [f"{k}={explained[k]!r}" for k, v in plain.items() if explained.get(k, v) != v]
+            said += ["transform=W"] if explained.get("transform") is not None else []
+        else:
+            said.append(f"maps=uk.baselines.{method}(cap, layer={layer})")
+        return f"uk.select(cap, {', '.join(said)})"
+
+    def recut(self, *, threshold: str | float) -> Selection:
+        """Cut the same relevance elsewhere; equal to a fresh `select`, but instant.
+
+        Parameters
+        ----------
+        threshold : "otsu" or float
+            As in `select`.
+
+        Raises
+        ------
+        ValueError
+            If it is out of range.
+
+        Examples
+        --------
+        >>> import ultra_kit as uk
+        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+        >>> sel = uk.select(cap, points=[(40, 40)], layer=2)
+        >>> sel.recut(threshold=0.9).share <= sel.share
+        True
+        """
+        cut = check_threshold(threshold)
+        mask = self.relevance > cut
+        made = {**self.card.get("selection", {}), "threshold": threshold}
+        if made.get("connected", True):
+            mask = connected_part(mask, self.anchors)
+        return replace(self, mask=mask, threshold=cut, card={**self.card, "selection": made})
+
+    def to_rle(self, *, compressed: bool = False) -> dict[str, Any]:
+        """The mask as a COCO run-length code; see `ultra_kit.images.to_rle`.
+
+        Parameters
+        ----------
+        compressed : bool, default False
+
+        Returns
+        -------
+        dict
+        """
+        return to_rle(self.mask, compressed=compressed)
+
+    def __repr__(self) -> str:
+        height, width = self.mask.shape
+        how = [f"{len(self.points)} wanted"] if self.points else []
+        how += [f"{len(self.unwanted)} unwanted"] if self.unwanted else []
+        how += ["a box"] if self.box else []
+        how += [f"text {self.text!r}"] if self.text else []
+        return f"Selection({self.share:.0%} of {height}x{width}, from {', '.join(how)}, threshold {self.threshold:.2f})"
+
+
+def check_threshold(threshold: str | float) -> float:
+    """The relevance at which a threshold cuts.
+
+    Parameters
+    ----------
+    threshold : "otsu" or float
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If it is neither "otsu" nor a number in 0..1.
+
+    Examples
+    --------
+    >>> check_threshold("otsu")
+    0.5
+    """
+    if threshold == "otsu":
+        return 0.5
+    if (
+        isinstance(threshold, (int, float, np.number))
+        and not isinstance(threshold, bool)
+        and 0 <= threshold <= 1
+    ):
+        return float(threshold)
+    raise ValueError(f'threshold must be "otsu" or a relevance in 0..1, got {threshold!r}')
+
+
+def _literal(value: Any) -> str:
+    """A value as Python that a person would write: points with at most one decimal."""
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    if isinstance(value, (list, tuple)):
+        inner = [_literal(v) for v in value]
+        if value and isinstance(value[0], (list, tuple)):
+            return f"[{', '.join(inner)}]"
+        return f"({', '.join(inner)})"
+    return repr(value)

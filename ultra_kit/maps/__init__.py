@@ -1,0 +1,21 @@
+"""Everything that makes the maps S_i: one forward pass (`capture`), the scores and the one engine (`explain`, `plan`), the baselines beside it, and the external matrix W."""
+
+from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
+from .forward_pass import capture
+from .heads import head_shares
+from .planning import Plan, plan
+from .transform import Transform
+from .transform_training import train_transform
+
+__all__ = [
+    "ConstantNormWarning",
+    "Interrupted",
+    "Plan",
+    "Transform",
+    "capture",
+    "explain",
+    "head_shares",
+    "make_maps",
+    "plan",
+    "train_transform",
+]

@@ -1,0 +1,119 @@
+"""The self-consistency loss L_sc: what it compares, and with what."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..types import Capture
+from .baselines import raw_attention, rollout
+from .scores import keep_sign_
+
+AFFINITIES = ("latent", "rollout", "attention")
+LOSSES = ("weighted", "contrast")
+_TEMPERATURE = 0.1
+
+
+def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = "weighted") -> torch.Tensor:
+    """L_sc of one image's maps; see `ultra_kit.train_transform`.
+
+    Parameters
+    ----------
+    maps : torch.Tensor of shape (T, M)
+        P, non-negative, own positions replaced.
+    affinity : torch.Tensor of shape (T, T)
+        a; its diagonal is not read.
+    loss : {"weighted", "contrast"}
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+
+    Raises
+    ------
+    ValueError
+        For an unknown loss.
+
+    Examples
+    --------
+    Two pairs of tokens, each pair alike in map and affinity; then all maps equal:
+
+    >>> a = torch.tensor([[1.0, 0], [0, 1]]).repeat(2, 1)
+    >>> like = a @ a.T
+    >>> round(float(self_consistency(a, like)), 3)
+    -0.451
+    >>> abs(round(float(self_consistency(a * 0 + 1, like)), 3))
+    0.0
+    """
+    off = ~torch.eye(len(maps), dtype=torch.bool, device=maps.device)
+    unit = F.normalize(maps, dim=-1)
+    alike = unit @ unit.T
+    if loss == "weighted":
+        a = affinity[off]
+        return -((a - a.mean()) / a.std().clamp_min(1e-6) * alike[off]).mean()
+    if loss != "contrast":
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+    n = len(maps)
+    said = (alike[off].view(n, n - 1) / _TEMPERATURE).log_softmax(1)
+    wanted = (affinity[off].view(n, n - 1) / _TEMPERATURE).softmax(1)
+    return -(wanted * said).sum(1).mean()
+
+
+def first_steps(cap: Capture, layer: int, matrix: torch.Tensor, rule: str) -> torch.Tensor:
+    """The first step of every patch token's map, all tokens in one backward pass.
+
+    A map is row i of C_k ... C_1, and its first step row i of C_k - 1. A latent of layer k depends on
+    the attention of block k through its own row alone, so one pass with the seeds of all tokens gives
+    every token's row; the whole maps take a pass a token.
+
+    Parameters
+    ----------
+    cap : Capture
+    layer : int
+        k, 1..L.
+    matrix : torch.Tensor of shape (D, D)
+        W; the seeds are those of ||W z||.
+    rule : {"positive", "negative", "absolute"}
+
+    Returns
+    -------
+    torch.Tensor of shape (M, M)
+        Over the M patches, own positions replaced by the largest other entry; in the graph of `matrix`.
+    """
+    first = cap.layout.n_prefix
+    z = cap.latents[layer]
+    step = next(s for s in cap.steps if s.layer == layer)
+    y = z.detach()[first:] @ matrix.T
+    seeds = F.pad(F.normalize(y, dim=-1) @ matrix, (0, 0, first, 0))
+    gradient = torch.autograd.grad(
+        z, step.weights, seeds, retain_graph=True, create_graph=matrix.requires_grad
+    )[0]
+    maps = keep_sign_(step.weights.detach() * gradient, rule).mean(0)[first:, first:]
+    own = torch.eye(len(maps), dtype=torch.bool, device=maps.device)
+    return torch.where(own, maps.masked_fill(own, -torch.inf).amax(1, keepdim=True), maps)
+
+
+def affinity(cap: Capture, layer: int, kind: str) -> torch.Tensor:
+    """How much the patch tokens belong together, as the frozen model has it.
+
+    Parameters
+    ----------
+    cap : Capture
+    layer : int
+        1..L.
+    kind : {"latent", "rollout", "attention"}
+        Of what rows cosines are taken; see `ultra_kit.train_transform`.
+
+    Returns
+    -------
+    torch.Tensor of shape (M, M)
+        Cosines, on the device and in the dtype of the latents.
+    """
+    z = cap.latents[layer].detach()
+    if kind == "latent":
+        rows = z[cap.layout.n_prefix :]
+    else:
+        make = rollout if kind == "rollout" else raw_attention
+        rows = torch.from_numpy(make(cap, layer=layer).without_own).to(z)
+    unit = F.normalize(rows, dim=-1)
+    return unit @ unit.T

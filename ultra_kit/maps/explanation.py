@@ -1,0 +1,233 @@
+"""Explanation maps of latent tokens: one backward pass a token, rows instead of matrices.
+
+For token i at layer k and a scalar f of its latent z_i, every attention step b <= k gives
+
+    C_b = I + mean over heads of relu(A_b * dz f / dA_b)
+
+and the map is row i of ``C_k C_(k-1) ... C_1`` (ULTra, arXiv 2411.12589; the product order is that
+of Chefer, Gur and Wolf, ICCV 2021: last block leftmost). The row is carried through the blocks as
+``r <- r C_b`` for b = k..1, which costs N^2 a block where the product costs N^3, and all gradients
+of a token come from one backward pass.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..types import Capture, ExplanationMaps, Progress
+from ..types.progress import reporting
+from ..types.provenance import fingerprint
+from .engine import relevance_rows, row_chunks, seed_gradients
+from .planning import Plan, check_chunk_size, make_request, parse_memory, plan
+
+__all__ = [
+    "ConstantNormWarning",
+    "Interrupted",
+    "Plan",
+    "check_chunk_size",
+    "explain",
+    "make_maps",
+    "parse_memory",
+    "plan",
+    "relevance_rows",
+    "reporting",
+    "seed_gradients",
+]
+
+
+class ConstantNormWarning(UserWarning):
+    """The norm of the latents says little at this layer: it is (nearly) the same for every token."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by the user; the finished rows are kept.
+
+    It is a `KeyboardInterrupt`: uncaught, it stops a cell or a script as any interrupt does.
+
+    Attributes
+    ----------
+    partial : ExplanationMaps
+        The maps of the tokens that were finished, in the order asked for; possibly none.
+
+    Examples
+    --------
+    >>> stop = Interrupted("stopped after 3 of 196 tokens", partial=None)
+    >>> isinstance(stop, KeyboardInterrupt)
+    True
+    """
+
+    def __init__(self, message: str, partial: Any) -> None:
+        super().__init__(message)
+        self.partial = partial
+
+
+def explain(
+    cap: Capture,
+    *,
+    layer: int = -1,
+    tokens: int | Sequence[int] | np.ndarray | None = None,
+    score: str = "norm",
+    rule: str = "positive",
+    towards: Any = None,
+    transform: Any = None,
+    chunk_size: int | None = None,
+    max_memory: int | str | None = None,
+    progress: bool | Progress | None = None,
+) -> ExplanationMaps:
+    """Explain latent tokens: say what each of them was made from.
+
+    Row i of ``C_k ... C_1`` with ``C_b = I + mean_h relu(A_b * df/dA_b)`` (ULTra, arXiv 2411.12589),
+    exact for every token: neither the other tokens asked for nor the chunk size change a map.
+
+    Parameters
+    ----------
+    cap : Capture
+        From `ultra_kit.capture`.
+    layer : int
+        0..L or negative from the end; layer 0 gives the token's own position alone.
+    tokens : int or sequence of int, optional
+        Positions, prefix tokens counted; every content position by default.
+    score : {"norm", "sum", "energy", "head", "towards"}
+        f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest
+        entry of the model's head at z (which was made for last-layer latents); <z, towards>.
+    rule : {"positive", "negative", "absolute"}
+        Which sign of ``A * df/dA`` counts: what raises f (the paper's), what lowers it, both.
+    towards : array of shape (D,) or (T, D), optional
+        A direction, or one for each token; sets the score to "towards".
+    transform : array of shape (D, D), or an object with ``.matrix``, optional
+        W: the scores norm, sum and energy read W z in place of z.
+    chunk_size : int, optional
+        Tokens in one backward pass. By default one on a CPU, where more gain nothing, and as many
+        as `max_memory` allows (at most 32) on a GPU.
+    max_memory : int or str, optional
+        Bytes, or text such as "2GB", on top of what the capture holds; half of the free memory of
+        a GPU by default. With `chunk_size` the smaller of the two chunks is taken.
+    progress : bool or callable, optional
+        By default a bar when the run takes longer than two seconds; True and False force it; a
+        callable gets (done, total).
+
+    Returns
+    -------
+    ExplanationMaps
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a layer, token, score, rule, direction, matrix or chunk size that cannot be.
+    UltraError
+        If a gradient is missing or not finite, the capture holds no graph, the model has no head,
+        or one token needs more than `max_memory`.
+    Interrupted
+        A `KeyboardInterrupt` that carries the finished rows as ``.partial``.
+
+    Warns
+    -----
+    ConstantNormWarning
+        If the score is the norm and the latents come out of a normalisation, or their norms are
+        nearly equal: the map then says little. Use another score, or `towards`.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> maps = uk.explain(cap, layer=2, tokens=[30, 31], rule="negative")
+    >>> maps.values.shape == (2, cap.layout.n_tokens), bool((maps.values >= 0).all())
+    (True, True)
+    """
+    request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory)
+    if request.score.name == "norm" and transform is None:
+        _warn_if_constant(cap.latents[request.layer], request.layer)
+    done: list[np.ndarray] = []
+
+    def result() -> ExplanationMaps:
+        values = np.concatenate(done) if done else np.zeros((0, cap.layout.n_tokens), np.float32)
+        options = {"towards": towards, "transform": getattr(transform, "matrix", transform)}
+        return make_maps(
+            cap,
+            values,
+            request.tokens[: len(values)],
+            request.layer,
+            method="ultra",
+            score=request.score.name,
+            rule=rule,
+            **{name: fingerprint(array) for name, array in options.items()},
+        )
+
+    try:
+        with reporting(progress, len(request.tokens)) as report:
+            for rows in row_chunks(
+                cap, request.layer, request.tokens, request.seeds, rule, request.chunk_size
+            ):
+                done.append(rows.float().cpu().numpy())
+                report(len(rows))
+    except KeyboardInterrupt as stop:
+        finished = sum(map(len, done))
+        raise Interrupted(
+            f"stopped after {finished} of {len(request.tokens)} tokens; their maps are in .partial", result()
+        ) from stop
+    return result()
+
+
+def make_maps(
+    cap: Capture,
+    values: np.ndarray,
+    tokens: np.ndarray,
+    layer: int,
+    *,
+    method: str,
+    score: str = "none",
+    rule: str = "none",
+    **options: Any,
+) -> ExplanationMaps:
+    """Put rows over the positions of a capture into `ExplanationMaps`, provenance included.
+
+    Parameters
+    ----------
+    cap : Capture
+    values : array of shape (T, N)
+    tokens : ndarray of shape (T,)
+    layer : int
+        0..L.
+    method, score, rule : str
+        "none" for a method that reads no score, or keeps no sign.
+    **options
+        Whatever else the maps depend on, JSON-able; goes into the card.
+
+    Returns
+    -------
+    ExplanationMaps
+    """
+    made = {"method": method, "layer": layer, "score": score, "rule": rule, **options}
+    return ExplanationMaps(
+        values=np.ascontiguousarray(values, dtype=np.float32),
+        tokens=tokens,
+        layer=layer,
+        layout=cap.layout,
+        method=method,
+        score=score,
+        rule=rule,
+        input=cap.input,
+        card={**cap.card, "explanation": made},
+    )
+
+
+def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
+    """Warn where ||z|| cannot say much; this project's test, the method names the effect only."""
+    node = z.grad_fn
+    while node is not None and re.match(r"(Select|View|Squeeze|Slice|Index|Clone|Alias)", node.name()):
+        node = node.next_functions[0][0]
+    norms = z.detach().float().norm(dim=-1)
+    constant = len(norms) > 1 and float(norms.std()) < 0.01 * float(norms.mean())
+    if constant or (node is not None and re.search(r"(Layer|Rms|RMS)Norm", node.name())):
+        warnings.warn(
+            f"the latents of layer {layer} come out of a normalisation: their norm is nearly the same for "
+            "every token, and a map of score 'norm' says little; use score='sum' or towards=",
+            ConstantNormWarning,
+            stacklevel=3,
+        )

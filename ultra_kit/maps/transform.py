@@ -1,0 +1,98 @@
+"""A trained matrix W, its loss curve and its card, in memory and in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..models.loading import data_folder
+from ..types import UltraError
+from ..types.whole_file import whole_file
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Transform:
+    """A matrix W for the scores of a model; wherever ``transform=`` is taken, this is.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (D, D), float32
+        W; the score of a token is ||W z||, and enters a map through W^T W alone.
+    layer : int
+        Layer whose latents it was trained for.
+    loss : ndarray of shape (epochs + 1, 2), float32
+        The loss curve: training images (a running mean; NaN before the first epoch) and held-out
+        images, the first row before any training.
+    card : dict
+        Provenance, JSON-able.
+    """
+
+    matrix: np.ndarray
+    layer: int
+    loss: np.ndarray
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the matrix, the loss curve and the card to one safetensors file.
+
+        Raises
+        ------
+        ValueError
+            If the path does not end with ``.safetensors``.
+        UltraError
+            If the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".safetensors":
+            raise ValueError(f"path must end with .safetensors, got {str(path)!r}")
+        card = {"layer": self.layer, "card": dict(self.card)}
+        arrays = {"matrix": np.ascontiguousarray(self.matrix), "loss": np.ascontiguousarray(self.loss)}
+        with whole_file(target) as partial:
+            save_file(arrays, partial, metadata={"transform": json.dumps(card)})
+        return target
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str]) -> Transform:
+        """Read back what `save` wrote.
+
+        Parameters
+        ----------
+        source : str or path-like
+            A file, or the name of a bundled model: the W that was trained for it.
+
+        Raises
+        ------
+        UltraError
+            If there is no such file, or it holds no transform.
+
+        Examples
+        --------
+        >>> Transform.load("scenes").matrix.shape
+        (128, 128)
+        """
+        path = Path(source)
+        if path.suffix != ".safetensors":
+            path = data_folder() / "models" / path / "transform.safetensors"
+        if not path.is_file():
+            raise UltraError(
+                f"cannot open {source}: there is no file {path.name} for it; train one with train_transform"
+            )
+        try:
+            with safe_open(path, "numpy") as file:
+                said = json.loads(file.metadata()["transform"])
+                return cls(file.get_tensor("matrix"), said["layer"], file.get_tensor("loss"), said["card"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UltraError(f"cannot open {source}: it holds no transform ({error!r})") from None
+
+    def __repr__(self) -> str:
+        d, epochs = len(self.matrix), len(self.loss) - 1
+        fall = f"held-out loss {self.loss[0, 1]:.3f} to {self.loss[:, 1].min():.3f}"
+        return f"Transform({d} x {d}, layer {self.layer}, {epochs} epochs, {fall})"

@@ -1,0 +1,82 @@
+"""Where a model comes from: the hash of its weights, the versions of the libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from ..types.provenance import sha256, versions
+
+_HASHES: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = WeakKeyDictionary()
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a module's parameters and buffers, in order of name.
+
+    It is worked out once, and again when a tensor was replaced or changed in place.
+
+    Parameters
+    ----------
+    module : nn.Module
+        On any device; buffers outside the state dict do not count.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> a = nn.Linear(2, 2)
+    >>> weights_hash(a) == weights_hash(a), len(weights_hash(a))
+    (True, 64)
+    """
+    state = sorted(module.state_dict().items())
+    mark = tuple(n for _, t in state if isinstance(t, torch.Tensor) for n in (t.data_ptr(), t._version))
+    known = _HASHES.get(module)
+    if known is not None and known[0] == mark:
+        return known[1]
+
+    def parts() -> Iterator[str | memoryview]:
+        for name, t in state:
+            if isinstance(t, torch.Tensor):
+                yield f"{name} {t.dtype} {tuple(t.shape)};"
+                yield t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+    _HASHES[module] = (mark, sha256(parts()))
+    return _HASHES[module][1]
+
+
+def model_card(
+    name: str, module: nn.Module, facts: dict[str, Any], libraries: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The card of a model, JSON-able.
+
+    Parameters
+    ----------
+    name : str
+        The name of the backbone.
+    module : nn.Module
+        The model.
+    facts : dict
+        JSON-able; becomes "config".
+    libraries : tuple of str
+        Further distributions whose versions are noted, see `versions`.
+
+    Returns
+    -------
+    dict
+        Keys "name", "class", "weights_sha256", "parameters" (their number), "config" and "versions".
+    """
+    return {
+        "name": name,
+        "class": f"{type(module).__module__}.{type(module).__qualname__}",
+        "weights_sha256": weights_hash(module),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "config": facts,
+        "versions": versions(*libraries),
+    }

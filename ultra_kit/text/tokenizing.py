@@ -1,0 +1,151 @@
+"""From texts to the tokens that a language model takes, and from those that it writes back to text."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from ..models.loading import load
+from ..types import Backbone, UltraError
+
+ASK = "Summarize the following text in one or two sentences.\n\n{document}"
+"""What an instructed model is asked."""
+CONTINUE = "{document}\n\nTL;DR:"
+"""What a plain causal model is given to continue (Radford et al., 2019)."""
+_MARK = "\ue000DOCUMENT\ue001"
+
+
+def text_model(model: Any) -> Any:
+    """The backbone of a language model that writes, with a tokenizer that knows the characters of its tokens."""
+    backbone: Backbone = load(model)
+    kind = getattr(backbone, "kind", backbone.modality)
+    if kind not in ("causal", "encoder-decoder"):
+        raise TypeError(
+            f"summarize needs a causal or encoder-decoder language model, {backbone.name!r} is of kind {kind!r}"
+        )
+    if not getattr(getattr(backbone, "tokenizer", None), "is_fast", False):
+        raise TypeError(
+            f"the model {backbone.name!r} needs a fast tokenizer, which knows the characters of its tokens; pass "
+            "load(module, transform=tokenizer)"
+        )
+    return backbone
+
+
+def checked_text(text: str, what: str) -> str:
+    """The text, if it holds a word."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a str, got {type(text).__name__}")
+    if not any(c.isalnum() for c in text):
+        shown = text if len(text) < 40 else text[:37] + "..."
+        raise ValueError(f"{what} must hold at least one word, got {shown!r}")
+    return text
+
+
+def encode(
+    backbone: Any, document: str, prompt: str | None, chat: bool | None
+) -> tuple[list[int], int, list[tuple[int, int]]]:
+    """Token ids of prompt and document, where the document's begin, and their characters in it."""
+    tokenizer = backbone.tokenizer
+    seq2seq = backbone.kind == "encoder-decoder"
+    has_chat = bool(getattr(tokenizer, "chat_template", None)) and not seq2seq
+    if chat and not has_chat:
+        raise ValueError(f"the tokenizer of {backbone.name!r} has no chat template; leave chat out")
+    use_chat = has_chat and backbone.prompt is None if chat is None else chat
+    default = backbone.prompt or ("{document}" if seq2seq else CONTINUE)
+    template = prompt if prompt is not None else (ASK if use_chat else default)
+    if template.count("{document}") != 1:
+        raise ValueError(f"prompt must hold {{document}} once, got {template!r}")
+    lead, trail = _special_ends(tokenizer)
+    if use_chat:
+        message = [{"role": "user", "content": template.replace("{document}", _MARK)}]
+        whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        before, _, after = whole.partition(_MARK)
+        lead, trail = [], []  # the template writes its own
+    else:
+        before, _, after = template.partition("{document}")
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    found = tokenizer(
+        document, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    )
+    head = [*lead, *ids(before)]
+    tail = [*ids(after), *(trail if seq2seq else [])]
+    whole_ids = [*head, *found["input_ids"], *tail]
+    backbone.check_length(len(whole_ids))
+    return whole_ids, len(head), [tuple(pair) for pair in found["offset_mapping"]]
+
+
+def _special_ends(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and after a text."""
+    whole = list(tokenizer("a")["input_ids"])
+    inner = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    for i in range(len(whole) - len(inner) + 1):
+        if whole[i : i + len(inner)] == inner:
+            return whole[:i], whole[i + len(inner) :]
+    return [], []
+
+
+def encode_summary(backbone: Any, summary: str, ids: list[int]) -> list[int]:
+    """Token ids of a given summary; a byte-level tokenizer expects the space before its first word."""
+    tokenizer = backbone.tokenizer
+    spaced = tokenizer.convert_ids_to_tokens(tokenizer(" a", add_special_tokens=False)["input_ids"])[:1]
+    last = tokenizer.decode(ids[-1:])
+    special = ids[-1] in tokenizer.all_special_ids
+    if spaced[0].startswith("Ġ") and backbone.kind == "causal" and not special and not last[-1:].isspace():
+        summary = f" {summary}"
+    found = tokenizer(summary, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    backbone.check_length(len(found) + (len(ids) if backbone.kind == "causal" else 1))
+    return list(found)
+
+
+def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int) -> list[int]:
+    """Token ids that the model writes after those given, without the ends; always the same ones."""
+    for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an int of at least 1, got {value!r}")
+    seq2seq = backbone.kind == "encoder-decoder"
+    backbone.check_length(max_new_tokens + (1 if seq2seq else len(ids)))
+    module, tokenizer = backbone.module, backbone.tokenizer
+    given = torch.tensor([ids], device=next(module.parameters()).device)
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else module.config.eos_token_id
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    pad = (pad[0] if pad else 0) if isinstance(pad, list) else pad or 0
+    training = module.training
+    try:
+        module.eval()
+        with torch.no_grad():
+            out = module.generate(
+                input_ids=given,
+                attention_mask=torch.ones_like(given),
+                max_new_tokens=max_new_tokens,
+                num_beams=num_beams,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=pad,
+            )[0].tolist()
+    finally:
+        module.train(training)
+    new = out[1:] if seq2seq else out[len(ids) :]
+    ends = {pad, *(end if isinstance(end, list) else [end])}
+    while new and new[-1] in ends:
+        new.pop()
+    if not new:
+        raise UltraError(f"the model {backbone.name!r} wrote nothing; try another prompt, or pass summary=")
+    return new
+
+
+def decode(tokenizer: Any, ids: list[int]) -> tuple[str, list[tuple[int, int]]]:
+    """The text of tokens, and the characters of each in it: what the text gains with it."""
+    lengths = [0]
+    for k in range(1, len(ids) + 1):
+        part = tokenizer.decode(ids[:k])
+        lengths.append(max(lengths[-1], len(part.rstrip("�"))))
+    text = tokenizer.decode(ids)
+    lengths[-1] = len(text)
+    return text, list(pairwise(lengths))

@@ -1,0 +1,13 @@
+"""The objects that travel through the workbench, and the errors. Each object is immutable and knows where it came from."""
+
+from .objects import AttentionStep, Backbone, Capture, ExplanationMaps, Layout, Progress, UltraError
+
+__all__ = [
+    "AttentionStep",
+    "Backbone",
+    "Capture",
+    "ExplanationMaps",
+    "Layout",
+    "Progress",
+    "UltraError",
+]

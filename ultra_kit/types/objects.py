@@ -1,0 +1,395 @@
+"""The objects that travel through the workbench: immutable, and each knows where it came from.
+
+Glossary of letters used in every docstring: B batch, N token positions (prefix included), P prefix
+tokens, T explained tokens, D width of a latent, H heads (or image height beside W), L blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from .grids import bicubic
+
+
+class UltraError(RuntimeError):
+    """What the workbench cannot do: says what must hold, what came, and what to do."""
+
+    __module__ = "ultra_kit"  # a traceback names it as users do
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the N token positions of a capture lie on the input.
+
+    Attributes
+    ----------
+    modality : {"image", "text"}
+    n_prefix : int
+        P, the number of leading positions that stand for no part of the input (class token,
+        distillation token, registers; BOS in text).
+    grid : tuple of int or None
+        (h, w) of the patch tokens, in raster order after the prefix; the grid covers the whole
+        image. None for text.
+    size : tuple of int or None
+        (height, width) of the original image in pixels. None for text.
+    tokens : tuple of str or None
+        The N token strings of a text, prefix included. None for images.
+    """
+
+    modality: str
+    n_prefix: int
+    grid: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    tokens: tuple[str, ...] | None = None
+
+    @property
+    def n_content(self) -> int:
+        """Number of positions that stand for a part of the input: h * w, or the text's tokens."""
+        if self.grid is not None:
+            return self.grid[0] * self.grid[1]
+        return len(self.tokens or ()) - self.n_prefix
+
+    @property
+    def n_tokens(self) -> int:
+        """N, prefix included."""
+        return self.n_prefix + self.n_content
+
+    @property
+    def content(self) -> np.ndarray:
+        """Indices of the content positions: int64 of shape (n_content,)."""
+        return np.arange(self.n_prefix, self.n_tokens)
+
+    def token_at(self, x: float, y: float) -> int:
+        """Index of the patch token under pixel (x, y) of the original image.
+
+        Raises
+        ------
+        ValueError
+            If the capture is no image, or the point lies outside it.
+        """
+        if self.grid is None or self.size is None:
+            raise ValueError("token_at needs an image; this layout is of a text: pass a token index")
+        (h, w), (height, width) = self.grid, self.size
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(
+                f"point must lie in 0 <= x < {width}, 0 <= y < {height}, got ({x}, {y}); "
+                "points are (x, y) in pixels of the original image"
+            )
+        return self.n_prefix + int(y * h / height) * w + int(x * w / width)
+
+    def center_of(self, token: int) -> tuple[float, float]:
+        """Centre (x, y), in pixels of the original image, of a patch token's cell."""
+        if self.grid is None or self.size is None:
+            raise ValueError("center_of needs an image; this layout is of a text")
+        if not self.n_prefix <= token < self.n_tokens:
+            raise ValueError(f"token must be a patch in {self.n_prefix}..{self.n_tokens - 1}, got {token}")
+        row, col = divmod(token - self.n_prefix, self.grid[1])
+        return (col + 0.5) * self.size[1] / self.grid[1], (row + 0.5) * self.size[0] / self.grid[0]
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """What a model must offer; `ultra_kit.load` makes one from a name or a module.
+
+    Attributes
+    ----------
+    name : str
+        What was passed to `load`, or the class name of a module.
+    modality : {"image", "text"}
+    module : torch.nn.Module
+        The model itself, unchanged.
+    n_blocks : int
+        L.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+    @property
+    def module(self) -> torch.nn.Module: ...  # noqa: D102
+    @property
+    def n_blocks(self) -> int: ...  # noqa: D102
+
+    def prepare(self, x: Any) -> tuple[dict[str, torch.Tensor], Layout, Any]:
+        """Model inputs (batch of one), the layout, and the original input as kept for showing."""
+        ...
+
+    def run(self, inputs: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[AttentionStep]]:
+        """One forward pass with explicit attention: latents 0..L, each (N, D), and the attention steps."""
+        ...
+
+    def head(self, latents: torch.Tensor) -> torch.Tensor | None:
+        """The model's own reading of last-layer latents (..., D) -> (..., K), or None if it has none."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """Where the model comes from: name, class, weights hash, library versions; JSON-able."""
+        ...
+
+    def run_from(self, inputs: dict[str, torch.Tensor], embeddings: torch.Tensor, layer: int) -> torch.Tensor:
+        """Run the blocks again from other layer-0 tokens, with gradients; optional.
+
+        The baselines that need gradients with respect to the embedding use it (gradient x input,
+        integrated gradients).
+
+        Parameters
+        ----------
+        inputs : dict of str to torch.Tensor
+            What `prepare` gave, a batch of one: sizes, masks and positions are taken from it.
+        embeddings : torch.Tensor of shape (B, N, D)
+            Takes the place of the first block's input.
+        layer : int
+            1..L.
+
+        Returns
+        -------
+        torch.Tensor of shape (B, N, D)
+            The raw output of block `layer`, in the autograd graph of `embeddings`; the gradient
+            mode of the caller holds, and the model is left as it was.
+        """
+        raise UltraError(
+            f"{type(self).__name__} cannot run its blocks from other embeddings: it has no run_from(); "
+            "use a baseline that needs none (raw_attention, rollout, cosine)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionStep:
+    """One attention operation: queries of a block look at keys.
+
+    Attributes
+    ----------
+    weights : torch.Tensor of shape (H, Nq, Nk)
+        Probabilities after softmax, in the autograd graph of the capture.
+    layer : int
+        b: the latents of this layer and of all later ones depend on the step; blocks count from 1.
+    query_start, key_start : int
+        First position of the queries and of the keys in the capture's token space; 0 but for
+        encoder-decoder models, where the decoder's tokens follow the encoder's.
+    name : str
+        The module that made it.
+    context : torch.Tensor of shape (..., Nq, width of a head), optional
+        The product of the probabilities and the values, in the graph, where it was seen: from there on
+        the engine may treat the tokens one by one.
+    """
+
+    weights: torch.Tensor
+    layer: int
+    query_start: int = 0
+    key_start: int = 0
+    name: str = ""
+    context: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Capture:
+    """One forward pass of one input, kept with its autograd graph; made by `ultra_kit.capture`.
+
+    Attributes
+    ----------
+    model : Backbone
+    layout : Layout
+    input : ndarray of shape (H, W, 3), uint8, or str
+        The original input.
+    latents : tuple of torch.Tensor
+        L + 1 tensors of shape (N, D): layer 0 is the embedding, layer k the raw output of block k,
+        all on the path of one graph (the gradient of layer k by layer 0 can be taken).
+    steps : tuple of AttentionStep
+        In the order in which the forward pass made them.
+    inputs : mapping of str to torch.Tensor
+        What was passed to the model.
+    card : dict
+        Provenance: model, input hash, versions, dtype, device.
+
+    Notes
+    -----
+    The graph is freed with the object (``del cap``). `ExplanationMaps` never hold it.
+    """
+
+    model: Backbone
+    layout: Layout
+    input: Any
+    latents: tuple[torch.Tensor, ...]
+    steps: tuple[AttentionStep, ...]
+    inputs: Mapping[str, torch.Tensor]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of blocks; layers run from 0 to L."""
+        return len(self.latents) - 1
+
+    def layer_index(self, layer: int) -> int:
+        """A layer as a number in 0..L; negative layers count from the end (-1 is L).
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer.
+        """
+        top = self.n_layers
+        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)):
+            raise TypeError(f"layer must be an int in {-top - 1}..{top}, got {layer!r}")
+        if not -top - 1 <= layer <= top:
+            raise ValueError(
+                f"layer must be in {-top - 1}..{top} (0 is the embedding, {top} or -1 the last block), got {layer}"
+            )
+        return int(layer) % (top + 1)
+
+    def token_indices(self, tokens: int | Sequence[int] | np.ndarray | None) -> np.ndarray:
+        """Token indices as an int64 array; None means every content position.
+
+        Raises
+        ------
+        ValueError
+            If the list is empty or an index is not in 0..N-1 (negative ones are refused: they
+            would be read as prefix tokens by one user and as the last patch by another).
+        """
+        if tokens is None:
+            return self.layout.content
+        index = np.atleast_1d(np.asarray(tokens))
+        if index.size == 0:
+            raise ValueError("tokens must name at least one position, got an empty list; None means all")
+        if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+            raise TypeError(f"tokens must be ints, got an array of {index.dtype} with shape {index.shape}")
+        n = self.layout.n_tokens
+        if index.min() < 0 or index.max() >= n:
+            bad = index[(index < 0) | (index >= n)][0]
+            raise ValueError(
+                f"tokens must be in 0..{n - 1} (of which 0..{self.layout.n_prefix - 1} are prefix tokens), got {bad}"
+                if self.layout.n_prefix
+                else f"tokens must be in 0..{n - 1}, got {bad}"
+            )
+        return index.astype(np.int64)
+
+    def tokens(self, layer: int = -1) -> np.ndarray:
+        """Latent tokens of a layer: float32 of shape (N, D), the raw block output.
+
+        Examples
+        --------
+        >>> import ultra_kit as uk
+        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+        >>> cap.tokens(-1).shape == (cap.layout.n_tokens, 128)
+        True
+        """
+        return self.latents[self.layer_index(layer)].detach().float().cpu().numpy()
+
+    def attention(self, block: int = -1) -> np.ndarray:
+        """Attention probabilities of a block: float32 of shape (H, N, N), rows are queries.
+
+        Parameters
+        ----------
+        block : int
+            1..L, or negative from the end.
+        """
+        number = self.layer_index(block)
+        if number == 0:
+            raise ValueError(
+                f"block must be in 1..{self.n_layers} or negative, got {block}: layer 0 has no attention"
+            )
+        found = [s for s in self.steps if s.layer == number]
+        n = self.layout.n_tokens
+        out = np.zeros((found[0].weights.shape[0], n, n), np.float32)
+        for s in found:
+            _, nq, nk = s.weights.shape
+            out[:, s.query_start : s.query_start + nq, s.key_start : s.key_start + nk] = (
+                s.weights.detach().float().cpu().numpy()
+            )
+        return out
+
+    def __repr__(self) -> str:
+        n, d = self.latents[0].shape
+        where = f"grid {self.layout.grid[0]}x{self.layout.grid[1]}" if self.layout.grid else "text"
+        return (
+            f"Capture({self.model.name!r}, {self.n_layers} blocks, {n} tokens of width {d}, "
+            f"{self.layout.n_prefix} prefix, {where})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExplanationMaps:
+    """What T latent tokens were made from: one row over all N positions for each.
+
+    Attributes
+    ----------
+    values : ndarray of shape (T, N), float32
+        Row t explains ``tokens[t]``; raw, non-negative, prefix positions included.
+    tokens : ndarray of shape (T,), int64
+        Explained positions, prefix tokens counted.
+    layer : int
+        0..L.
+    layout : Layout
+    method, score, rule : str
+        "ultra" or a baseline's name; the scalar explained; the sign kept.
+    input : ndarray or str
+        The original input, for showing.
+    card : dict
+        Provenance, JSON-able.
+    """
+
+    values: np.ndarray
+    tokens: np.ndarray
+    layer: int
+    layout: Layout
+    method: str = "ultra"
+    score: str = "norm"
+    rule: str = "positive"
+    input: Any = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> np.ndarray:
+        """The columns of the content positions: (T, n_content), prefix left out."""
+        return self.values[:, self.layout.n_prefix :]
+
+    @property
+    def without_own(self) -> np.ndarray:
+        """`content` with each token's own position replaced by the largest of its other entries.
+
+        The identity in the product puts a spike there that says nothing about the model
+        (method: the own position is left out of every score). Shape (T, n_content).
+        """
+        out = self.content.copy()
+        own = self.tokens - self.layout.n_prefix
+        rows = np.flatnonzero(own >= 0)
+        if out.shape[1] > 1:
+            out[rows, own[rows]] = -np.inf
+            out[rows, own[rows]] = out[rows].max(axis=1)
+        return out
+
+    def images(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The maps on the image: float32 of shape (T, h, w), or (T, H, W) at `size`.
+
+        Parameters
+        ----------
+        size : tuple of int, optional
+            (height, width); bicubic, clipped at zero. The token grid by default.
+
+        Raises
+        ------
+        ValueError
+            For a text.
+        """
+        if self.layout.grid is None:
+            raise ValueError("images() needs maps of an image; for a text use .content")
+        grid = self.without_own.reshape(-1, *self.layout.grid)
+        if size is None or tuple(size) == self.layout.grid:
+            return grid
+        return bicubic(grid, (int(size[0]), int(size[1])))
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        t, n = self.values.shape
+        return f"ExplanationMaps({t} tokens x {n} positions, layer {self.layer}, {self.method}, {self.score}, {self.rule})"
+
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) tokens."""

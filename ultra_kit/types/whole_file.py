@@ -1,0 +1,38 @@
+"""One way to write a file: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from .objects import UltraError
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path to write to in place of `path`; the file there takes its place when the block ends well.
+
+    The folder is made. The name in between is the writer's own and ends as `path` does; it is removed on every
+    way out. What the disk refuses is an UltraError that names `path`; an older file there then stays as it was.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.stem}.{uuid4().hex[:12]}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, target)
+    except OSError as error:
+        raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text as UTF-8, whole; gives the path."""
+    with whole_file(path) as partial:
+        partial.write_text(text, "utf-8", newline="\n")
+    return Path(path)

@@ -1,0 +1,231 @@
+"""`SegmentExplorer`: move the cut through the tree, merge and name segments, take the masks away."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import traitlets
+
+from ..images.run_length import to_rle
+from ..images.segmentation import Segmentation
+from ..types.whole_file import write_text
+from .inline_pictures import image_bytes
+from .view import View, colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_KEPT = 50  # steps that can be undone
+
+
+class SegmentExplorer(View):
+    """Segments that follow the threshold as it moves; hover, merge, name, undo, and take the masks away.
+
+    The tree is there, so the page cuts it anew by itself, and its clusters are those of
+    `Segmentation.recut`. Merges and names belong to tokens, so they outlive a move of the threshold.
+
+    Parameters
+    ----------
+    seg : Segmentation
+        It is not changed; `segmentation` is what the view shows now.
+
+    Attributes
+    ----------
+    threshold : float
+        Cosine distance at which the tree is cut, at least 0. (A segmentation that was cut by number
+        starts between the two merges at which it has that number.)
+    merges : list of [int, int]
+        Pairs of tokens whose segments are one, beyond the cut.
+    names : list of [int, str]
+        A token and the name of the segment that it lies in; the last one counts.
+    chosen : list of int
+        Tokens whose segments are marked in the page.
+    history : list
+        Earlier thresholds, merges and names, for `undo`.
+
+    Raises
+    ------
+    TypeError
+        If `seg` is no segmentation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ultra_kit as uk
+    >>> third = np.arange(6) // 2
+    >>> layout = uk.types.Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
+    >>> values = (third[:, None] == third).astype("float32")
+    >>> seg = uk.segment(uk.types.ExplanationMaps(values, np.arange(6), 4, layout))
+    >>> view = uk.widgets.SegmentExplorer(seg)
+    >>> view.merge(0, 2)
+    >>> view.rename(0, "the ends")
+    >>> view.labels, view.segment_names
+    (array([[0, 0, 1, 1, 0, 0]], dtype=int32), ['the ends', 'segment 1'])
+    >>> view.undo(), view.undo()
+    (None, None)
+    >>> view
+    SegmentExplorer(3 segments, threshold 0.25)
+    """
+
+    _name = "segment"
+    _height = 900
+
+    threshold = traitlets.Float(min=0).tag(state=True)
+    merges: traitlets.List[Any] = traitlets.List().tag(state=True)
+    names: traitlets.List[Any] = traitlets.List().tag(state=True)
+    chosen = traitlets.List(traitlets.Int()).tag(state=True)
+    history: traitlets.List[Any] = traitlets.List().tag(state=True)
+
+    def __init__(self, seg: Segmentation) -> None:
+        if not isinstance(seg, Segmentation):
+            raise TypeError(
+                f"SegmentExplorer takes a Segmentation, got {type(seg).__name__}; call uk.segment"
+            )
+        self._seg = seg
+        super().__init__(threshold=_threshold_of(seg))
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """What the view shows now: the tree cut at `threshold`, then merged."""
+        seg = self._seg.recut(threshold=self.threshold)
+        for pair in self.merges:
+            both = {int(seg.clusters[np.flatnonzero(seg.tokens == token)[0]]) for token in pair}
+            if len(both) == 2 and max(both) < seg.n_segments:
+                seg = seg.merge(*both)
+        return seg
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Segment of every pixel of the original image: int32 of shape (H, W)."""
+        return self.segmentation.labels
+
+    @property
+    def segment_names(self) -> list[str]:
+        """The name of every segment, ``"segment k"`` where none was given."""
+        seg = self.segmentation
+        names = [f"segment {k}" for k in range(seg.n_segments)]
+        for token, name in self.names:
+            k = int(seg.clusters[np.flatnonzero(seg.tokens == token)[0]])
+            if k < len(names):
+                names[k] = name
+        return names
+
+    def merge(self, *segments: int) -> None:
+        """Join segments of the current state; ValueError as `Segmentation.merge`."""
+        seg = self.segmentation
+        seg.merge(*segments)  # refuses what cannot be
+        first = [int(seg.tokens[seg.clusters == k].min()) for k in sorted(set(segments))]
+        self._do(merges=[*self.merges, *([first[0], other] for other in first[1:])], chosen=[])
+
+    def rename(self, segment: int, name: str) -> None:
+        """Name a segment of the current state; ValueError if there is no such segment."""
+        seg = self.segmentation
+        seg.mask(segment)  # refuses what is not there
+        token = int(seg.tokens[seg.clusters == segment].min())
+        self._do(names=[*self.names, [token, str(name)]])
+
+    def undo(self) -> None:
+        """Take the last move, merge or name back; nothing if there is none."""
+        if self.history:
+            last = self.history[-1]
+            self.history = self.history[:-1]
+            self.threshold, self.merges, self.names = last["threshold"], last["merges"], last["names"]
+
+    def to_rle(self) -> list[dict[str, Any]]:
+        """Give the masks of all segments: COCO's run-length code (`ultra_kit.images.to_rle`) and ``name`` of each."""
+        seg = self.segmentation
+        return [{**to_rle(seg.mask(k)), "name": name} for k, name in enumerate(self.segment_names)]
+
+    def save_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write threshold, merges, and every segment's name, share, tokens and mask; returns where it lies."""
+        seg = self.segmentation
+        segments = [
+            {
+                "name": name,
+                "share": float(seg.shares[k]),
+                "tokens": seg.tokens[seg.clusters == k].tolist(),
+                "rle": rle,
+            }
+            for k, (name, rle) in enumerate(
+                zip(self.segment_names, map(to_rle, map(seg.mask, range(seg.n_segments))), strict=True)
+            )
+        ]
+        text = json.dumps({"threshold": self.threshold, "merges": self.merges, "segments": segments})
+        return write_text(path, text)
+
+    def _do(self, **changes: Any) -> None:
+        before = {"threshold": self.threshold, "merges": self.merges, "names": self.names}
+        self.history = [*self.history, before][-_KEPT:]
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    @traitlets.validate("merges", "names")
+    def _of_tokens(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        known = set(self._seg.tokens.tolist())
+        for pair in value:
+            if not isinstance(pair, (list, tuple)):
+                raise traitlets.TraitError(f"{name} must be a list of pairs, got {pair!r} in it")
+            tokens = pair if name == "merges" else pair[:1]
+            if (
+                len(pair) != 2
+                or not set(tokens) <= known
+                or (name == "names" and not isinstance(pair[1], str))
+            ):
+                raise traitlets.TraitError(f"{name} must be pairs that name tokens of the maps, got {pair!r}")
+        return value
+
+    def data(self) -> dict[str, Any]:
+        """The tree (float64), the maps (float32) and the image, with all that the page needs to cut."""
+        seg = self._seg
+        return {
+            "grid": list(seg.layout.grid or ()),
+            "size": list(seg.layout.size or seg.maps.shape[1:]),
+            "compared": list(seg.maps.shape[1:]),
+            "n_prefix": seg.layout.n_prefix,
+            "tokens": seg.tokens.tolist(),
+            "constant": seg.constant.tolist(),
+            "linkage": np.ascontiguousarray(seg.linkage, "<f8").tobytes(),
+            "maps": np.ascontiguousarray(seg.maps, "<f4").tobytes(),
+            "palette": _palette(),
+            "lut": colours(),
+            **({"image": image_bytes(np.asarray(seg.input))} if seg.input is not None else {}),
+        }
+
+    def figure(self) -> Figure:
+        """Draw the segments with their names, and the tree with the cut."""
+        from ..plots.segment_figures import show_segments
+
+        seg = self.segmentation
+        figure = show_segments(seg, tree=True)
+        legend = figure.axes[0].get_legend()
+        names = self.segment_names
+        for text in legend.get_texts() if legend is not None else ():
+            number = text.get_text().partition(":")[0]
+            if number.isdigit() and names[int(number)] != f"segment {number}":
+                text.set_text(f"{text.get_text()} {names[int(number)]}"[:40].replace("$", r"\$"))
+        return figure
+
+    def __repr__(self) -> str:
+        return f"SegmentExplorer({self.segmentation.n_segments} segments, threshold {self.threshold:g})"
+
+
+def _threshold_of(seg: Segmentation) -> float:
+    """Where the tree was cut; for a cut by number, the middle of the distances that give it."""
+    if seg.threshold is not None:
+        return float(seg.threshold)
+    heights = np.sort(seg.linkage[:, 2])
+    joined = len(heights) + 1 - seg.n_segments
+    below = heights[joined - 1] if 0 < joined <= len(heights) else 0.0
+    above = heights[joined] if joined < len(heights) else below + 0.1
+    return float(below + above) / 2
+
+
+def _palette() -> list[str]:
+    from ..plots.style import SEGMENT_COLOURS
+
+    return list(SEGMENT_COLOURS)

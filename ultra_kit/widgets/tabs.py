@@ -1,0 +1,192 @@
+"""`workbench`: the views of one input as tabs of one view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import traitlets
+
+from ..images.clustering import segment
+from ..maps.explanation import explain
+from ..maps.forward_pass import capture
+from ..models.loading import load
+from ..text.summarizing import Summary, summarize
+from ..types import Capture, ExplanationMaps
+from .object_selector import ObjectSelector
+from .page_host import view
+from .segment_explorer import SegmentExplorer
+from .summary_explorer import SummaryExplorer
+from .token_explorer import TokenExplorer
+from .view import View
+
+if TYPE_CHECKING:
+    from ipywidgets import Tab
+    from matplotlib.figure import Figure
+
+
+class Workbench(View):
+    """Views as tabs; made by `workbench`, or of any views.
+
+    Parameters
+    ----------
+    views : mapping of str to View
+        Titles and views, in the order of the tabs.
+
+    Attributes
+    ----------
+    tab : int
+        Number of the tab shown.
+    views : dict of str to View
+        Their state is theirs: ``bench["Tokens"].pinned``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something is no view, or there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ultra_kit as uk
+    >>> layout = uk.types.Layout("image", n_prefix=0, grid=(2, 3), size=(16, 24))
+    >>> maps = uk.types.ExplanationMaps(np.eye(6, dtype="float32"), np.arange(6), 4, layout)
+    >>> Workbench({"Tokens": uk.widgets.TokenExplorer(maps)})
+    Workbench(Tokens)
+    """
+
+    _name = "workbench"
+    _height = 900
+
+    tab = traitlets.Int(0).tag(state=True)
+
+    def __init__(self, views: Mapping[str, View]) -> None:
+        if not isinstance(views, Mapping):
+            raise TypeError(f"views must map titles to views, got {type(views).__name__}")
+        for title, one in views.items():
+            if not isinstance(title, str) or not isinstance(one, View):
+                raise TypeError(f"views must map titles to views, got {title!r}: {type(one).__name__}")
+        if not views:
+            raise ValueError("views must hold at least one view, got none")
+        self._views = dict(views)
+        super().__init__()
+
+    @property
+    def views(self) -> dict[str, View]:
+        """The views by their titles."""
+        return dict(self._views)
+
+    def __getitem__(self, title: str) -> View:
+        if title not in self._views:
+            raise KeyError(f"no tab {title!r}; there are {', '.join(self._views)}")
+        return self._views[title]
+
+    @traitlets.validate("tab")
+    def _there(self, proposal: Any) -> Any:
+        if not 0 <= proposal["value"] < len(self._views):
+            raise traitlets.TraitError(f"tab must be in 0..{len(self._views) - 1}, got {proposal['value']!r}")
+        return proposal["value"]
+
+    def data(self) -> dict[str, Any]:
+        """The titles; the views bring their own."""
+        return {"titles": list(self._views)}
+
+    def fragment(self, *, with_still: bool = True) -> str:
+        """HTML of the tabs and of the views in them."""
+        # Written without `hidden`: where scripts do not run, the views' stills stand one below the other.
+        tabs = (
+            f'<div class="uk-tab">{one.fragment(with_still=with_still)}</div>' for one in self._views.values()
+        )
+        bar = view(self._name, {**self.data(), **self.state, "has_kernel": False})
+        return f'<div class="uk-workbench">{"".join(tabs)}{bar}</div>'
+
+    def live(self) -> Tab:  # type: ignore[override]
+        """Connect the views to the running kernel.
+
+        Returns
+        -------
+        ipywidgets.Tab
+            With the live views; the number of its tab is linked with `tab`.
+        """
+        if not hasattr(self, "_live"):
+            from ipywidgets import Tab
+
+            made = Tab([one.live() for one in self._views.values()], titles=list(self._views))
+            made.selected_index = self.tab
+            traitlets.link((self, "tab"), (made, "selected_index"))
+            self._live = made
+        return self._live
+
+    def figure(self) -> Figure:
+        """Draw the view of the tab shown."""
+        return list(self._views.values())[self.tab].figure()
+
+    def __repr__(self) -> str:
+        return f"Workbench({', '.join(self._views)})"
+
+
+def _tokens(cap: Capture, maps: ExplanationMaps) -> TokenExplorer:
+    made = TokenExplorer(cap, maps=maps)
+    made.layer = maps.layer
+    return made
+
+
+def _segments(cap: Capture, maps: ExplanationMaps) -> SegmentExplorer:
+    return SegmentExplorer(segment(maps))
+
+
+def _objects(cap: Capture, maps: ExplanationMaps) -> ObjectSelector:
+    return ObjectSelector(cap, maps=maps)
+
+
+def _summary(s: Summary, layer: int) -> SummaryExplorer:
+    made = SummaryExplorer(s)
+    made.layer = s.capture.layer_index(layer)
+    return made
+
+
+_OF_IMAGES: dict[str, Callable[[Capture, ExplanationMaps], View]] = {
+    "Tokens": _tokens,
+    "Segments": _segments,
+    "Objects": _objects,
+}
+"""The tabs of an image: a title, and what makes the view of a capture and the maps of all its tokens at a layer."""
+
+
+def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
+    """Open the views of one input as tabs: tokens, segments and objects of an image, the summary of a text.
+
+    Parameters
+    ----------
+    model : str, nn.Module or backbone
+        As for `ultra_kit.load`; for a text a model that can write a summary.
+    input : image or str
+        As for `ultra_kit.capture`; a document is summarised first.
+    layer : int
+        Layer that the views begin with: 1..L, or negative from the end.
+
+    Returns
+    -------
+    Workbench
+
+    Raises
+    ------
+    ValueError, TypeError
+        As the functions that it calls: `ultra_kit.capture`, `ultra_kit.summarize`, `ultra_kit.explain`.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> bench = uk.widgets.workbench("scenes", uk.data.scene(0).image, layer=4)
+    >>> bench["Tokens"].layer
+    4
+    """
+    backbone = load(model)
+    if backbone.modality == "text":
+        return Workbench({"Summary": _summary(summarize(backbone, input), layer)})
+    cap = capture(backbone, input)
+    number = cap.layer_index(layer)
+    if number == 0:
+        raise ValueError("layer must be 1 or more: at layer 0 every token is made from itself alone")
+    maps = explain(cap, layer=number)
+    return Workbench({title: make(cap, maps) for title, make in _OF_IMAGES.items()})
