@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +69,33 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path, args=BROWSER_ARGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a file; afterwards nothing may have been asked of the network, and nothing have gone wrong."""
+    from browser_pages import wait_until
+
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
+    page.wait_for_function = lambda script, *, arg=None: wait_until(page, script, arg)
+    requests, problems = [], []
+    page.on("request", lambda r: requests.append(r.url))
+    page.on("pageerror", lambda e: problems.append(str(e)))
+    page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
+
+    def visit(path: Path):
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    context.close()
+    outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
+    assert outside == []
+    assert len([url for url in requests if url.startswith("file:")]) == 1
+    own = [text for text in problems if "willReadFrequently" in text]  # the test's own reading of a canvas
+    assert [text for text in problems if text not in own] == []
 
 
 def pytest_terminal_summary(terminalreporter):

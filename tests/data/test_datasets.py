@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from toys_datasets import bsds_truth
 
 import ultra_kit as uk
 from ultra_kit.data.coco import COARSE_OF_FINE
@@ -29,17 +30,6 @@ def mask(path, values, palette=False):
         image.putpalette([n for i in range(256) for n in (i * 37 % 256, i * 91 % 256, 255 - i)])
         image.putdata(np.array(values).ravel().tolist())
     image.save(path)
-
-
-def people(path, maps):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells = np.empty((1, len(maps)), object)
-    for k, labels in enumerate(maps):
-        cells[0, k] = {
-            "Segmentation": np.array(labels, np.uint16),
-            "Boundaries": np.zeros((2, 2), np.uint8),
-        }
-    savemat(path, {"groundTruth": cells})
 
 
 def test_coco_stuff(tmp_path):
@@ -127,7 +117,7 @@ def test_bsds(tmp_path):
     photo(tmp_path / "images/val/3096.jpg", (2, 3))
     (tmp_path / "images/val/Thumbs.db").write_bytes(b"not an image")
     maps = [[[1, 1, 2], [1, 1, 2]], [[1, 1, 1], [2, 2, 3]]]
-    people(tmp_path / "groundTruth/val/3096.mat", maps)
+    bsds_truth(tmp_path / "groundTruth/val/3096.mat", maps)
     data = uk.data.BSDS500(tmp_path)
     assert (len(data), data.classes) == (1, ())
     assert [t.tolist() for t in data[0].truths] == maps

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_models import IMAGE, _own
+from toys_models import IMAGE, own_model
 
 import ultra_kit as uk
 
@@ -17,7 +17,7 @@ def _state(module):
 @pytest.mark.parametrize("end", ["ok", "bad input", "raises"])
 @pytest.mark.parametrize("training", [False, True])
 def test_the_model_comes_back_as_it_was(end, training):
-    model = _own("raises" if end == "raises" else "")
+    model = own_model("raises" if end == "raises" else "")
     module = model.module.train(training)
     first, second, *_ = module.parameters()
     first.requires_grad_(False)
@@ -37,17 +37,17 @@ def test_the_model_comes_back_as_it_was(end, training):
 
 
 def test_shapes_and_card():
-    cap = uk.capture(_own(), IMAGE)
+    cap = uk.capture(own_model(), IMAGE)
     assert cap.tokens(0).shape == (6, 16) and cap.attention(-1).shape == (2, 6, 6)
     assert cap.layout.size == (40, 56) and cap.layout.grid == (2, 3)
     assert cap.card["dtype"] == "float32" and len(cap.card["model"]["weights_sha256"]) == 64
-    other = uk.capture(_own(), IMAGE + np.uint8(1))
+    other = uk.capture(own_model(), IMAGE + np.uint8(1))
     assert other.card["input_sha256"] != cap.card["input_sha256"]
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_gradients_whatever_the_callers_mode(mode):
-    model = _own()
+    model = own_model()
     with mode():
         cap = uk.capture(model, IMAGE)
     grads = torch.autograd.grad(cap.latents[-1][0].norm(), [cap.latents[0], *(s.weights for s in cap.steps)])
@@ -55,6 +55,6 @@ def test_gradients_whatever_the_callers_mode(mode):
 
 
 def test_a_wrong_grid_is_refused():
-    model = uk.load(_own().module, size=(16, 24), grid=(3, 3), n_prefix=0)
+    model = uk.load(own_model().module, size=(16, 24), grid=(3, 3), n_prefix=0)
     with pytest.raises(uk.UltraError, match="3 x 3"):
         uk.capture(model, IMAGE)

@@ -1,14 +1,12 @@
 """Models of several families: explicit attention gives the same output, and refusals say what was seen."""
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
+from toys_models import IMAGE, OwnModule, own_model
 
 import ultra_kit as uk
 from ultra_kit.models.attention import record
 
-IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 SMALL = {"embed_dim": 32, "depth": 3, "num_heads": 4}
 FAMILIES = [
     ("vit_tiny_patch16_224", {**SMALL, "img_size": (32, 48)}, 1),
@@ -74,42 +72,8 @@ def test_head_reads_the_class_token():
     torch.testing.assert_close(model.head(latents[-1])[0], logits, rtol=1e-4, atol=1e-4)
 
 
-class _Own(nn.Module):
-    """Patches of 8 x 8, nn.MultiheadAttention, no prefix; `fault` makes it break the rules."""
-
-    def __init__(self, fault=""):
-        super().__init__()
-        self.patch = nn.Conv2d(3, 16, 8, 8)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(16, 2, 32, 0.1, batch_first=True, norm_first=fault != "post-norm")
-            for _ in range(3)
-        )
-        self.fault = fault
-
-    def forward(self, x):
-        x = self.patch(x).flatten(2).transpose(1, 2)
-        first = x
-        for i, block in enumerate(self.blocks):
-            if self.fault == "raises" and i == 2:
-                raise RuntimeError("broken")
-            if self.fault == "detach" and i == 1:
-                x = x.detach()
-            if self.fault == "shrink" and i == 1:
-                x = x[:, ::2]
-            if self.fault == "skip" and i == 2:
-                x = x + first
-            x = block(x)
-            first = x if i == 0 else first
-        return x
-
-
-def _own(fault=""):
-    torch.manual_seed(0)
-    return uk.load(_Own(fault), size=(16, 24), grid=(2, 3), n_prefix=0)
-
-
 def test_own_module_with_multihead_attention():
-    model = _own()
+    model = own_model()
     model.module.eval()
     inputs, *_ = model.prepare(IMAGE)
     latents, steps = model.run(inputs)
@@ -118,7 +82,7 @@ def test_own_module_with_multihead_attention():
 
 
 def test_post_norm_is_named():
-    report = uk.check(_own("post-norm"))
+    report = uk.check(own_model("post-norm"))
     assert report.flat_norm and "nearly constant" in str(report)
 
 
@@ -126,7 +90,7 @@ def test_post_norm_is_named():
     ("fault", "word"), [("detach", "only through"), ("shrink", "stay the same"), ("skip", "only through")]
 )
 def test_broken_paths_are_refused(fault, word):
-    report = uk.check(_own(fault))
+    report = uk.check(own_model(fault))
     assert not report and word in str(report)
 
 
@@ -158,9 +122,9 @@ def test_names_and_options():
     with pytest.raises(ValueError, match="vit_tiny"):
         uk.load("timm:vit_tiny_patch17_224", pretrained=False)
     with pytest.raises(TypeError, match="n_prefix"):
-        uk.load(_Own())
+        uk.load(OwnModule())
     with pytest.raises(ValueError, match="dtype"):
-        uk.load(_Own(), dtype=torch.float64, size=16, grid=(2, 2), n_prefix=0)
+        uk.load(OwnModule(), dtype=torch.float64, size=16, grid=(2, 2), n_prefix=0)
 
 
 def test_checkpoint_round_trip_and_no_pickle(tmp_path):

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 from PIL import Image
-from test_datasets import people
+from toys_datasets import bsds_truth
 from typer.testing import CliRunner
 
 import ultra_kit as uk
@@ -227,7 +227,7 @@ def test_people(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(s.image).save(path)
         maps = [s.instances + 1, np.minimum(s.instances, 1) + 1, np.ones_like(s.instances)]
-        people(tmp_path / f"groundTruth/val/{seed}.mat", maps)
+        bsds_truth(tmp_path / f"groundTruth/val/{seed}.mat", maps)
     data = uk.data.BSDS500(tmp_path)
     cuts = [0.01, 0.1]
     found = uk.evaluate("scenes", data, out=tmp_path / "out", **(QUICK | {"threshold": cuts}))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +9,7 @@ import nbformat
 import numpy as np
 import playwright.sync_api
 import pytest
+from browser_pages import HOSTILE
 from matplotlib import colormaps
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -21,15 +21,6 @@ from ultra_kit.widgets.page_host import page as make_page
 from ultra_kit.widgets.token_maps import Book
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = [
-    "</script><script>window.pwned = 1</script>",
-    '<img src=x onerror="window.pwned = 1">',
-    "<!-- <script>",
-    "line\u2028separator",
-    "\u202eשלום\u202c",
-    "long " + "x" * 10_000,
-]
 
 
 def layout_of(grid=(3, 5), n_prefix=1):
@@ -43,39 +34,6 @@ def maps_of(tokens=None, *, grid=(3, 5), layer=2, seed=1, **changes):
     values = np.random.default_rng(seed + layer).random((len(tokens), layout.n_tokens), np.float32)
     image = np.random.default_rng(2).integers(0, 255, (*layout.size, 3), np.uint8)
     return uk.types.ExplanationMaps(values, tokens, layer, layout, input=image, **changes)
-
-
-def wait_until(page, script, arg=None, timeout=120_000):
-    """Ask the page until it says yes. (Playwright's own wait asks again by `eval`, which the policy forbids.)"""
-    end = time.monotonic() + timeout / 1000
-    while not page.evaluate(script, arg):
-        assert time.monotonic() < end, f"never true: {script}"
-        page.wait_for_timeout(50)
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a file; afterwards nothing may have been asked of the network, and nothing have gone wrong."""
-    context = browser.new_context(offline=True)
-    page = context.new_page()
-    page.set_default_timeout(120_000)  # a busy machine is slow, not wrong
-    page.wait_for_function = lambda script, *, arg=None: wait_until(page, script, arg)
-    requests, problems = [], []
-    page.on("request", lambda r: requests.append(r.url))
-    page.on("pageerror", lambda e: problems.append(str(e)))
-    page.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
-
-    def visit(path: Path):
-        page.goto(path.as_uri())
-        return page
-
-    yield visit
-    context.close()
-    outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
-    assert outside == []
-    assert len([url for url in requests if url.startswith("file:")]) == 1
-    own = [text for text in problems if "willReadFrequently" in text]  # the test's own reading of a canvas
-    assert [text for text in problems if text not in own] == []
 
 
 def pixels(page, selector=".uk-map", number=0):

@@ -4,14 +4,13 @@ import json
 
 import numpy as np
 import pytest
-import test_browser
-from test_selection import CAP, LAYOUT, MAPS, PARTS
+from browser_pages import HOSTILE
+from toys_selection import CAP, LAYOUT, MAPS, PARTS
 
 import ultra_kit as uk
 from ultra_kit.types import ExplanationMaps
 
 pytestmark = pytest.mark.browser
-visit = test_browser.visit
 
 
 def blurred_maps(levels=None):
@@ -178,9 +177,7 @@ def test_a_prompt_that_was_prepared(page, view):
     assert sel.mask[16, 36] and not sel.mask[16, 12]
 
 
-@pytest.mark.parametrize(
-    "prompt", test_browser.HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"]
-)
+@pytest.mark.parametrize("prompt", HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"])
 def test_hostile_prompts_are_text(visit, tmp_path, view, prompt):
     view._prompts = {prompt: 3}
     page = visit(uk.export_html(view, tmp_path / "view.html"))

@@ -6,81 +6,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import test_browser
-from matplotlib import colormaps
+from browser_pages import HOSTILE, expected_shades, summary_shades, summary_word, wait_for_summary
+from toys_text import DOCUMENT, SUMMARY, evidence_of
 
 import ultra_kit as uk
-from ultra_kit.text.evidence_words import Evidence
-from ultra_kit.text.words import split_sentences, split_words
 from ultra_kit.widgets import page_host as pages
 from ultra_kit.widgets import summary_books
 from ultra_kit.widgets.summary_explorer import SummaryExplorer
 
 pytestmark = pytest.mark.browser
-visit = test_browser.visit
-
-DOCUMENT = "The flood came on Monday.  It damaged not 12 but 15 houses.\n\nRain fell. A dog slept."
-SUMMARY = "The flood damaged 15 houses. Rain fell."
-SHADES = colormaps["YlOrBr"](np.linspace(0, 0.62, 256), bytes=True)[:, :3]
-
-
-def evidence_of(document=DOCUMENT, text=SUMMARY, *, layer=2, method="ultra", seed=0, rows=None, **changes):
-    """Random evidence, a quarter of it nothing."""
-    written, said = split_words(document), split_words(text)
-    rows = np.arange(len(said)) if rows is None else np.asarray(rows)
-    random = np.random.default_rng(seed + layer)
-    matrix = random.random((len(said), len(written)), np.float32)
-    matrix[random.random(matrix.shape) < 0.25] = 0
-    made = {
-        "matrix": matrix[rows],
-        "rows": rows,
-        "shares": {name: np.full(len(rows), 0.25) for name in ("document", "prompt", "sinks", "summary")},
-        "document_words": tuple(w.text for w in written),
-        "words": tuple(w.text for w in said),
-        "document_sentences": split_sentences(written, document),
-        "sentences": split_sentences(said, text),
-        "layer": layer,
-        "method": method,
-        "score": "norm" if method == "ultra" else "none",
-        "rule": "positive" if method == "ultra" else "none",
-        "at": "emits",
-        "contrast": None,
-        "document": document,
-        "text": text,
-    }
-    return Evidence(**{**made, **changes})
-
-
-def shades(page, panel=0):
-    """The colour behind every word of a document, None where there is none."""
-    return (
-        page.locator(".uk-sum-panel")
-        .nth(panel)
-        .evaluate(
-            """panel => [...panel.querySelectorAll(".uk-sum-word")].map((span) => {
-          const found = getComputedStyle(span).backgroundColor.match(/^rgb\\((\\d+), (\\d+), (\\d+)\\)$/);
-          return found ? found.slice(1).map(Number) : null; })"""
-        )
-    )
-
-
-def expected(ev, words):
-    row = sum(ev.row(w).astype(float) for w in words)
-    levels = np.floor(255 * row / row.max() + 0.5).astype(int)
-    return [SHADES[k].tolist() if k else None for k in levels]
-
-
-def word(page, number):
-    return page.locator(f'.uk-sum-said [data-word="{number}"]')
-
-
-def wait_for(page, **values):
-    """Until the view says that it shows these."""
-    for name, value in values.items():
-        page.wait_for_function(
-            "([n, v]) => [...document.querySelectorAll('[data-chosen]')].some((e) => e.dataset[n] === v)",
-            arg=[name, value],
-        )
 
 
 def test_the_shades_are_the_numbers(visit, tmp_path):
@@ -89,32 +23,32 @@ def test_the_shades_are_the_numbers(visit, tmp_path):
     assert view.beside == "raw attention"
     page = visit(uk.export_html(view, tmp_path / "s.html"))
     for number in (0, 3, 7):
-        word(page, number).hover()
-        wait_for(page, chosen=str(number))
-        assert shades(page) == expected(ev, [number])
-        assert shades(page, 1) == expected(raw, [number])
+        summary_word(page, number).hover()
+        wait_for_summary(page, chosen=str(number))
+        assert summary_shades(page) == expected_shades(ev, [number])
+        assert summary_shades(page, 1) == expected_shades(raw, [number])
         share = ev.by_sentence[number] / ev.by_sentence[number].sum()
         shown = page.locator(".uk-sum-panel").first.locator(".uk-sum-share").all_inner_texts()
         assert [int(text[:-1]) for text in shown] == np.floor(100 * share + 0.5).astype(int).tolist()
         assert page.locator(".uk-end").first.inner_text() == f"{ev.row(number).max():.3}".ljust(5, "0")
     page.mouse.move(0, 0)
-    wait_for(page, chosen=str(view.chosen[0]))
+    wait_for_summary(page, chosen=str(view.chosen[0]))
 
 
 def test_clicks_choose_words_and_sentences(visit, tmp_path):
     ev = evidence_of()
     page = visit(uk.export_html(SummaryExplorer(ev), tmp_path / "s.html"))
-    word(page, 1).click()
+    summary_word(page, 1).click()
     page.mouse.move(0, 0)
-    wait_for(page, chosen="1")
-    word(page, 4).click(modifiers=["Shift"])
+    wait_for_summary(page, chosen="1")
+    summary_word(page, 4).click(modifiers=["Shift"])
     page.mouse.move(0, 0)
-    wait_for(page, chosen="1 2 3 4")
-    assert shades(page) == expected(ev, [1, 2, 3, 4])
+    wait_for_summary(page, chosen="1 2 3 4")
+    assert summary_shades(page) == expected_shades(ev, [1, 2, 3, 4])
     page.get_by_role("button", name="sentence 2").click()
     page.mouse.move(0, 0)
-    wait_for(page, chosen="6 7 8")
-    assert shades(page) == expected(ev, [6, 7, 8])
+    wait_for_summary(page, chosen="6 7 8")
+    assert summary_shades(page) == expected_shades(ev, [6, 7, 8])
     assert page.locator(".uk-sum-said [aria-selected=true]").all_inner_texts() == ["Rain", "fell", "."]
 
 
@@ -133,14 +67,14 @@ def test_keys_choose_words_layer_and_kind(visit, tmp_path):
         ("s", "6 7 8"),
     ]:
         page.keyboard.press(key)
-        wait_for(page, chosen=chosen)
+        wait_for_summary(page, chosen=chosen)
     page.keyboard.press("-")
-    wait_for(page, layer="1")
-    assert shades(page) == expected(evs[0], [6, 7, 8])
+    wait_for_summary(page, layer="1")
+    assert summary_shades(page) == expected_shades(evs[0], [6, 7, 8])
     page.keyboard.press("+")
     page.keyboard.press("m")
-    wait_for(page, layer="2", kind="rollout")
-    assert shades(page) == expected(evs[2], [6, 7, 8])
+    wait_for_summary(page, layer="2", kind="rollout")
+    assert summary_shades(page) == expected_shades(evs[2], [6, 7, 8])
     page.keyboard.press("b")  # after rollout comes "nothing"
     page.wait_for_function("document.querySelectorAll('.uk-sum-panel')[1].hidden")
 
@@ -154,23 +88,21 @@ def test_coverage_marks_what_was_not_used(visit, tmp_path):
     page = visit(uk.export_html(SummaryExplorer(ev), tmp_path / "s.html"))
     assert page.locator(".uk-sum-unused, .uk-sum-weak").count() == 0
     page.get_by_label("Coverage").check()
-    wait_for(page, coverage="true")
+    wait_for_summary(page, coverage="true")
     numbers = page.locator(".uk-sum-unused .uk-sum-number").all_inner_texts()
     assert numbers == ["2", "4"]
     assert page.locator(".uk-sum-weak").all_inner_texts() == ["15"]
     assert "2 of 4 document sentences" in page.locator(".uk-sum-covered").inner_text()
 
 
-@pytest.mark.parametrize(
-    "text", test_browser.HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"]
-)
+@pytest.mark.parametrize("text", HOSTILE, ids=["script", "img", "comment", "separator", "rtl", "long"])
 def test_hostile_texts_are_text(visit, tmp_path, text):
     document = f"It said {text} and left. {text}\nAgain {text}"
     said = f"Said {text}. {text}"
     other = evidence_of(document, said, rows=[0], score="logprob", contrast=text)
     view = SummaryExplorer([evidence_of(document, said), other])
     page = visit(uk.export_html(view, tmp_path / "s.html", title=text))
-    wait_for(page, coverage="false")
+    wait_for_summary(page, coverage="false")
     assert page.evaluate("window.pwned") is None
     read = "(nodes) => nodes.map((node) => node.textContent).join('')"
     assert page.locator(".uk-sum-panel:not([hidden]) .uk-sum-text").evaluate_all(read) == document
@@ -184,14 +116,14 @@ def test_hostile_texts_are_text(visit, tmp_path, text):
 def test_what_is_not_in_the_file_is_said(visit, tmp_path):
     view = SummaryExplorer([evidence_of(rows=[1, 2]), evidence_of(layer=1, rows=[2, 3])])
     page = visit(uk.export_html(view, tmp_path / "s.html"))
-    word(page, 3).click()
+    summary_word(page, 3).click()
     page.mouse.move(0, 0)
-    wait_for(page, chosen="3", found="false")
+    wait_for_summary(page, chosen="3", found="false")
     assert "not in this file" in page.locator(".uk-sum-missing").first.inner_text()
-    assert set(map(str, shades(page))) == {"None"}
-    word(page, 5).click()  # explained nowhere
+    assert set(map(str, summary_shades(page))) == {"None"}
+    summary_word(page, 5).click()  # explained nowhere
     page.mouse.move(0, 0)
-    wait_for(page, chosen="3")
+    wait_for_summary(page, chosen="3")
 
 
 def test_the_pictures_hold_what_is_shown(visit, tmp_path):
@@ -205,7 +137,7 @@ def test_the_pictures_hold_what_is_shown(visit, tmp_path):
     names = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"flood", "<", "Monday", "used"} & set(names) == {"flood", "<", "Monday"}
     fills = [node.get("fill") for node in root.iter("{http://www.w3.org/2000/svg}rect")]
-    wanted = [f"rgb({r}, {g}, {b})" for r, g, b in filter(None, expected(ev, [1]))]
+    wanted = [f"rgb({r}, {g}, {b})" for r, g, b in filter(None, expected_shades(ev, [1]))]
     assert [fill for fill in fills if fill.startswith("rgb")] == wanted
     with page.expect_download() as got:
         page.get_by_role("button", name="PNG").click()
@@ -248,20 +180,20 @@ def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatc
     s = uk.summarize(uk.load("briefs", pretrained=False), DOCUMENT, summary=SUMMARY)
     view = SummaryExplorer(s, scores=["norm"], baselines=["raw_attention"])
     page = visit(alive(view, tmp_path / "s.html"))
-    word(page, 3).click()
+    summary_word(page, 3).click()
     page.mouse.move(0, 0)
-    wait_for(page, found="false true")  # attention costs nothing and is there
+    wait_for_summary(page, found="false true")  # attention costs nothing and is there
     assert answer(page, view) == {"kind": view.kind, "layer": 5, "contrast": "", "words": [3]}
-    wait_for(page, chosen="3", found="true true")
-    assert shades(page) == expected(uk.evidence(s, words=[3]), [3])
+    wait_for_summary(page, chosen="3", found="true true")
+    assert summary_shades(page) == expected_shades(uk.evidence(s, words=[3]), [3])
     page.evaluate("model.set('layer', 1)")  # as Python would
     assert answer(page, view)["layer"] == 1
-    wait_for(page, layer="1", found="true true")
+    wait_for_summary(page, layer="1", found="true true")
     page.get_by_placeholder("another word").fill("12")
     page.keyboard.press("Enter")
     assert answer(page, view) == {"kind": "", "layer": 1, "contrast": "12", "words": [3]}
-    wait_for(page, contrast="12", found="true true")
+    wait_for_summary(page, contrast="12", found="true true")
     contrast = uk.evidence(s, layer=1, score="logprob", words=[3], contrast="12")
-    assert shades(page) == expected(contrast, [3])
+    assert summary_shades(page) == expected_shades(contrast, [3])
     page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'contrast must differ' }, []))")
     assert page.locator(".uk-caption").first.inner_text() == "contrast must differ"

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import test_browser
-import test_browser_summary
-from test_browser_summary import evidence_of
+from browser_pages import HOSTILE, expected_shades, summary_shades, summary_word, wait_for_summary
+from toys_text import evidence_of
 
 import ultra_kit as uk
 from ultra_kit.widgets.segment_explorer import SegmentExplorer
@@ -13,7 +12,6 @@ from ultra_kit.widgets.tabs import Workbench
 from ultra_kit.widgets.token_explorer import TokenExplorer
 
 pytestmark = pytest.mark.browser
-visit = test_browser.visit
 
 LAYOUT = uk.types.Layout("image", n_prefix=1, grid=(3, 5), size=(60, 100))
 
@@ -67,19 +65,19 @@ def test_views_work_in_their_tabs(visit, tmp_path, views):
     bench.tab = 2
     page = visit(uk.export_html(bench, tmp_path / "w.html"))
     wait_for_tab(page, 2)
-    test_browser_summary.word(page, 3).hover()
-    test_browser_summary.wait_for(page, chosen="3")
-    assert test_browser_summary.shades(page) == test_browser_summary.expected(evidence_of(), [3])
+    summary_word(page, 3).hover()
+    wait_for_summary(page, chosen="3")
+    assert summary_shades(page) == expected_shades(evidence_of(), [3])
     page.get_by_role("tab", name="Tokens").click()
     wait_for_tab(page, 0)
     box = page.locator(".uk-tab").first.locator(".uk-picture").first.bounding_box()
     page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])  # row 1, column 4
     page.wait_for_function("document.querySelector('[data-token]').dataset.token === '10'")
     page.get_by_role("tab", name="Summary").click()
-    test_browser_summary.wait_for(page, chosen="1")  # each view has a state of its own
+    wait_for_summary(page, chosen="1")  # each view has a state of its own
 
 
-@pytest.mark.parametrize("title", test_browser.HOSTILE[:3], ids=["script", "img", "comment"])
+@pytest.mark.parametrize("title", HOSTILE[:3], ids=["script", "img", "comment"])
 def test_titles_are_text(visit, tmp_path, views, title):
     page = visit(uk.export_html(Workbench({title: views["Summary"]}), tmp_path / "w.html"))
     wait_for_tab(page, 0)

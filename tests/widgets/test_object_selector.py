@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import traitlets
 from PIL import Image
-from test_selection import CAP, MAPS, capture_of
+from toys_selection import CAP, MAPS, capture_of
 
 import ultra_kit as uk
 
