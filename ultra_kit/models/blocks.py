@@ -13,22 +13,9 @@ SEES = "seen are F.scaled_dot_product_attention, softmax over keys, and nn.Multi
 
 
 def find_blocks(recorder: Recorder) -> list[Run]:
-    """Find the blocks among the runs of a forward pass, and refuse what has no global attention in each.
+    """The blocks among the runs of a forward pass, in its order, each with one map (heads, N, N).
 
-    Parameters
-    ----------
-    recorder : Recorder
-        After the pass.
-
-    Returns
-    -------
-    list of Run
-        In the order of the pass, each with one map of shape (heads, N, N).
-
-    Raises
-    ------
-    UltraError
-        Says what was seen instead.
+    An UltraError says what was seen where a block has no global attention.
     """
     if not recorder.maps:
         raise UltraError(f"no attention was seen in the forward pass; {SEES}")
@@ -62,18 +49,7 @@ def _is_pooling(run: Run) -> bool:
 
 
 def shapes_in_words(maps: list[Map]) -> str:
-    """The shapes of the first maps, each once, for an error.
-
-    Parameters
-    ----------
-    maps : list of Map
-        In the order of the pass.
-
-    Returns
-    -------
-    str
-        Such as "(64, 3, 49, 49)"; empty without maps.
-    """
+    """The shapes of the first maps, each once, such as "(64, 3, 49, 49)"; empty without maps."""
     return ", ".join(dict.fromkeys(str(m.shape) for m in maps[:6])) + (", ..." if len(maps) > 6 else "")
 
 
@@ -114,17 +90,7 @@ def _check_block(number: int, block: Run, blocks: list[Run]) -> None:
 
 
 def only_through(x: Tensor, gate: Tensor) -> bool:
-    """Whether every path from `x` back to a leaf of the graph passes `gate`.
-
-    Parameters
-    ----------
-    x, gate : torch.Tensor
-        In one autograd graph.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether every path from `x` back to a leaf of the autograd graph passes `gate`."""
     todo, done = [x.grad_fn], {gate.grad_fn}
     while todo:
         node = todo.pop()

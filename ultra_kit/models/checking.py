@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ..types import Backbone, UltraError
-from .aligned import TextAligned
+from .loading import load
+from .text_image_backbone import TextAligned
 
 FLAT_NORM = 0.1
 """Below this share of what a random direction gets, ||z|| hardly depends on the attention."""
@@ -64,8 +65,6 @@ def check(model: Backbone | nn.Module) -> Report:
     >>> print(report.lines[1])
     5 blocks, each with one attention map of 4 heads x 148 x 148
     """
-    from .loading import load
-
     try:
         model = load(model)
         inputs, layout, _ = model.prepare(_probe(model))

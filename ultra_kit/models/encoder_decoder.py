@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..types import AttentionStep, UltraError
-from .attention import Reached, as_it_was
+from .attention import outputs_of
 from .blocks import only_through, shapes_in_words
-from .recorder import Recorder, Run, main_input
+from .hooks_and_flags import as_it_was, hooked
+from .recorder import Recorder, Run, with_tokens
 
 
 def record_encoder_decoder(
     module: nn.Module, forward: Callable[[], Any]
 ) -> tuple[list[Tensor], list[AttentionStep]]:
-    """Run an encoder-decoder model with explicit attention, twice: once plainly, to get both embeddings.
+    """As `attention.record`, in two passes: the first plain, to get both embeddings. Latents (N_enc + N_dec, D).
 
     The layers up to L_enc are the encoder's outputs beside the decoder's embeddings, the later ones the
     encoder's last output beside the decoder's outputs: this project's choice. A decoder block has two
     steps, first its attention to the decoder's tokens, then that to the encoder's.
-
-    Parameters
-    ----------
-    module, forward
-        As for `ultra_kit.models.attention.record`.
-
-    Returns
-    -------
-    latents : list of torch.Tensor
-        L_enc + L_dec + 1 tensors (N_enc + N_dec, D) that depend on the first, a leaf of the graph.
-    steps : list of AttentionStep
-        Rectangles in the common token space.
-
-    Raises
-    ------
-    UltraError
-        If an encoder block has not one map, or a decoder block not two, one to each sequence.
     """
     with as_it_was(module), torch.inference_mode(False), torch.enable_grad():
         lists = find_lists(module, forward)
-        embedded: list[Tensor] = []
-        with torch.no_grad(), _first_inputs(module, lists, embedded.append):
-            forward()
-        sizes = [len(x) for x in embedded]
-        joint = torch.cat(embedded).detach().clone().requires_grad_()
+        sizes = [x.shape[1] for x in lists.values()]
+        joint = torch.cat(list(lists.values()), 1)[0].detach().clone().requires_grad_()
         recorder = Recorder()
         with _replaced(module, lists, joint[None], sizes[0]), recorder.watching(module), recorder:
             forward()
@@ -65,133 +47,69 @@ def record_encoder_decoder(
 def run_from_encoder_decoder(
     module: nn.Module, forward: Callable[[], Any], n_encoder: int, embeddings: Tensor, layer: int
 ) -> Tensor:
-    """Run the blocks from other layer-0 tokens (B, N_enc + N_dec, D); the latents of a layer, of the same shape.
-
-    Parameters
-    ----------
-    module, forward
-        As for `record_encoder_decoder`.
-    n_encoder : int
-        N_enc.
-    embeddings : torch.Tensor of shape (B, N_enc + N_dec, D)
-    layer : int
-        1..L_enc + L_dec.
-
-    Returns
-    -------
-    torch.Tensor of shape (B, N_enc + N_dec, D)
-    """
+    """`Backbone.run_from` for embeddings (B, N_enc + N_dec, D); layers 1..L_enc + L_dec."""
     with as_it_was(module):
         encoder, decoder = lists = find_lists(module, forward)
-        depth = len(module.get_submodule(encoder))  # type: ignore[arg-type]
-        wanted = [f"{encoder}.{min(layer, depth) - 1}"]
-        if layer > depth:
-            wanted.append(f"{decoder}.{layer - depth - 1}")
-        reached: list[Tensor] = []
-
-        def leave(m: nn.Module, args: tuple, out: Any) -> None:
-            reached.append(out[0] if isinstance(out, (tuple, list)) else out)
-            if len(reached) == len(wanted):
-                raise Reached
-
-        handles = [module.get_submodule(name).register_forward_hook(leave) for name in wanted]
-        try:
-            with _replaced(module, lists, embeddings, n_encoder), contextlib.suppress(Reached):
-                forward()
-        finally:
-            for handle in handles:
-                handle.remove()
+    depth = len(module.get_submodule(encoder))  # type: ignore[arg-type]
+    wanted = [f"{encoder}.{min(layer, depth) - 1}"]
+    if layer > depth:
+        wanted.append(f"{decoder}.{layer - depth - 1}")
+    with _replaced(module, lists, embeddings, n_encoder):
+        reached = outputs_of(module, forward, wanted, len(wanted))
     return torch.cat([reached[0], reached[1] if layer > depth else embeddings[:, n_encoder:]], 1)
 
 
-def find_lists(module: nn.Module, forward: Callable[[], Any]) -> tuple[str, str]:
-    """The names of the lists that hold the blocks of the encoder and of the decoder.
+def find_lists(module: nn.Module, forward: Callable[[], Any]) -> dict[str, Tensor]:
+    """The names of the lists that hold the blocks of encoder and decoder, and what enters the first block of each.
 
-    Parameters
-    ----------
-    module, forward
-        As for `record_encoder_decoder`.
-
-    Returns
-    -------
-    tuple of str
-
-    Raises
-    ------
-    UltraError
-        If the model does not run the children of two lists, one after the other.
+    An UltraError if the model does not run the children of two lists, one after the other.
     """
     order: list[str] = []
+    inputs: dict[str, Tensor] = {}
     inside = 0
-    handles = []
 
-    def enter(m: nn.Module, args: tuple, name: str) -> None:
+    def enter(name: str, m: nn.Module, args: tuple, kwargs: dict) -> None:
         nonlocal inside
         if not inside:
             order.append(name)
+            with_tokens(args, kwargs, partial(inputs.setdefault, name))
         inside += 1
 
     def leave(m: nn.Module, args: tuple, out: Any) -> None:
         nonlocal inside
         inside -= 1
 
-    try:
-        for name, parent in module.named_modules():
-            if isinstance(parent, nn.ModuleList):
-                for child in parent:
-                    handles.append(child.register_forward_pre_hook(lambda m, a, name=name: enter(m, a, name)))
-                    handles.append(child.register_forward_hook(leave))
-        with torch.no_grad():
-            forward()
-    finally:
-        for handle in handles:
-            handle.remove()
+    children = [
+        (child, name) for name, m in module.named_modules() if isinstance(m, nn.ModuleList) for child in m
+    ]
+    with (
+        hooked(
+            [(child, partial(enter, name)) for child, name in children], [(c, leave) for c, _ in children]
+        ),
+        torch.no_grad(),
+    ):
+        forward()
     lists = list(dict.fromkeys(order))
-    if len(lists) != 2 or order != sorted(order, key=lists.index):
+    if len(lists) != 2 or lists != list(inputs) or order != sorted(order, key=lists.index):
         raise UltraError(
             f"an encoder-decoder model must run the blocks of one ModuleList after those of another, got {lists}"
         )
-    return lists[0], lists[1]
+    return inputs
 
 
-@contextlib.contextmanager
-def _first_inputs(
-    module: nn.Module, lists: tuple[str, str], keep: Callable[[Tensor], None]
-) -> Iterator[None]:
-    """See the input (N, D) of the first block of each list."""
-
-    def enter(m: nn.Module, args: tuple, kwargs: dict) -> None:
-        box, key, _ = main_input(args, kwargs)
-        keep(box[key][0])
-
-    handles = [
-        module.get_submodule(f"{name}.0").register_forward_pre_hook(enter, with_kwargs=True) for name in lists
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextlib.contextmanager
-def _replaced(module: nn.Module, lists: tuple[str, str], tokens: Tensor, n_encoder: int) -> Iterator[None]:
+def _replaced(
+    module: nn.Module, lists: dict[str, Tensor], tokens: Tensor, n_encoder: int
+) -> AbstractContextManager[None]:
     """Give the first blocks of both lists their part of other tokens (B, N_enc + N_dec, D)."""
-    handles = []
-    try:
-        for name, part in zip(lists, (tokens[:, :n_encoder], tokens[:, n_encoder:]), strict=True):
 
-            def enter(m: nn.Module, args: tuple, kwargs: dict, part: Tensor = part) -> Any:
-                box, key, _ = main_input(args, kwargs)
-                box[key] = part
-                return (tuple(box), kwargs) if isinstance(key, int) else (args, box)
+    def enter(part: Tensor, m: nn.Module, args: tuple, kwargs: dict) -> Any:
+        return with_tokens(args, kwargs, lambda x: part)
 
-            first = module.get_submodule(f"{name}.0")
-            handles.append(first.register_forward_pre_hook(enter, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    parts = tokens[:, :n_encoder], tokens[:, n_encoder:]
+    return hooked(
+        (module.get_submodule(f"{name}.0"), partial(enter, part))
+        for name, part in zip(lists, parts, strict=True)
+    )
 
 
 def _blocks(module: nn.Module, recorder: Recorder, name: str) -> list[Run]:

@@ -1,10 +1,10 @@
-"""Models of the transformers library: the only room that knows it."""
+"""Models of the transformers library: loading them, and those for images."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
-from .aligned import TextImageBackbone
-from .download import hub
+from .hub_access import hub
 from .huggingface_text import find_tokenizer, is_text_model, wrap_text
-from .image_backbone import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
+from .image_backbone import (
+    ImageBackbone,
+    Size,
+    WholeImage,
+    image_fields,
+    refuse_grid,
+    size_pair,
+    token_reader,
+)
+from .text_image_backbone import TextImageBackbone
 
 _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", "register_tokens")
 
 
-def load_huggingface(source: str, *, pretrained: bool = True, **layout: Any) -> Backbone:
-    """Load a model from a local folder or the hub: safetensors only, and no code of the repository.
-
-    Parameters
-    ----------
-    source : str
-        A folder with ``config.json`` (and ``model.safetensors``), or a repository.
-    pretrained : bool
-        False takes the configuration only and leaves the weights random.
-    **layout
-        transform, grid, n_prefix, size as for `ultra_kit.load`.
-
-    Returns
-    -------
-    Backbone
-        For images or for texts, in eval mode.
-
-    Raises
-    ------
-    UltraError
-        If it can't be read or downloaded, or is of a kind the workbench does not know.
-    """
+def load_huggingface(source: str, layout: Mapping[str, Any], pretrained: bool) -> Backbone:
+    """A model from a local folder or the hub, in eval mode: safetensors only, and no code of the repository."""
     local = Path(source).is_dir()
     with contextlib.nullcontext() if local else hub(f"hf:{source}"):
         try:
@@ -51,7 +39,7 @@ def load_huggingface(source: str, *, pretrained: bool = True, **layout: Any) -> 
             if local or isinstance(e, ValueError):
                 raise UltraError(f"{source!r} can't be loaded: {str(e).strip().splitlines()[0][:300]}") from e
             raise
-        return wrap_huggingface(module.eval(), name=f"hf:{source}", source=source, **layout)
+        return wrap_huggingface(module.eval(), layout, name=f"hf:{source}", source=source)
 
 
 def _build(source: str, pretrained: bool) -> Any:
@@ -65,78 +53,48 @@ def _build(source: str, pretrained: bool) -> Any:
 
 
 def wrap_huggingface(
-    module: Any,
-    *,
-    name: str | None = None,
-    source: str | None = None,
-    transform: Callable | None = None,
-    grid: Any = None,
-    n_prefix: int | None = None,
-    size: Any = None,
+    module: Any, layout: Mapping[str, Any], *, name: str | None = None, source: str | None = None
 ) -> Backbone:
-    """A model of transformers as a backbone.
+    """ViT, DeiT, DINOv2, DINOv3, BEiT, CLIP, SigLIP and their relatives, or a text model, as a backbone.
 
-    Parameters
-    ----------
-    module : transformers.PreTrainedModel
-        ViT, DeiT, DINOv2, DINOv3, BEiT, CLIP, SigLIP and their relatives; or a text model.
-    name : str, optional
-        The class name by default.
-    source : str, optional
-        Folder or repository in which the image processor's settings and the tokenizer lie.
-    transform, grid, n_prefix, size
-        As for `ultra_kit.load`; read from the model by default.
-
-    Returns
-    -------
-    Backbone
-        A `TextImageBackbone` for a whole CLIP or SigLIP, whose texts need the tokenizer in `source`; an
-        `ImageBackbone` for any other vision model, and a text backbone for a text model.
-
-    Raises
-    ------
-    UltraError
-        If it is neither a vision nor a text model.
-    ValueError
-        If `grid`, `n_prefix` or `size` is given for a text model; its `transform` is a tokenizer.
+    `layout` is what the user gave to `load`; the image processor's settings and the tokenizer lie in `source`, a
+    folder or repository. A whole CLIP or SigLIP becomes a `TextImageBackbone`.
     """
     name = name or type(module).__name__
     if is_text_model(module):
-        if given := [n for n, v in (("grid", grid), ("n_prefix", n_prefix), ("size", size)) if v is not None]:
+        if given := [n for n in ("grid", "n_prefix", "size") if layout[n] is not None]:
             raise ValueError(f"{', '.join(given)} do not go with a text model ({name})")
-        return wrap_text(module, name=name, source=source, tokenizer=transform)
+        return wrap_text(module, name=name, source=source, tokenizer=layout["transform"])
     if isinstance(getattr(module, "timm_model", None), nn.Module):
-        from .timm import wrap_timm
+        from .timm_models import wrap_timm
 
-        return wrap_timm(
-            module.timm_model, name=name, transform=transform, grid=grid, n_prefix=n_prefix, size=size
-        )
+        return wrap_timm(module.timm_model, layout, name=name)
     vision = _vision_part(module)
     if vision is None:
         raise UltraError(
             f"{name} ({type(module).__name__}) takes neither pixel_values nor token ids alone: it is no vision and no text model"
         )
     config = getattr(module.config, "vision_config", module.config)
-    if transform is None:
-        transform = _transform(source, config, size_pair(size))
     forward = _forward(vision, config)
-    fields: dict[str, Any] = {
-        "name": name,
-        "module": module,
-        "transform": transform,
-        "grid": fixed_grid(grid) if grid is not None else lambda s: _grid(vision, forward, config, s),
-        "n_prefix": _count_prefix(vision) if n_prefix is None else n_prefix,
+    fields = image_fields(
+        layout,
+        lambda size: _transform(source, config, size),
+        lambda size: _grid(vision, forward, config, size),
+        _count_prefix(vision),
+    ) | {
         "forward": forward,
         "reader": _reader(module, config),
-        "facts": {"model_type": config.model_type, "input": list(getattr(transform, "size", ()))},
         "libraries": ("transformers",),
+    }
+    fields["facts"] = {
+        "model_type": config.model_type,
+        "input": list(getattr(fields["transform"], "size", ())),
     }
     projection = _projection(module)
     if projection is None:
-        return ImageBackbone(**fields)
-    return TextImageBackbone(
-        **fields, text_encoder=_text_encoder(module, name, source), projection=projection
-    )
+        return ImageBackbone(name, module, **fields)
+    encoder = _text_encoder(module, name, source)
+    return TextImageBackbone(name, module, **fields, text_encoder=encoder, projection=projection)
 
 
 def _vision_part(module: nn.Module) -> nn.Module | None:

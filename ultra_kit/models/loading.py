@@ -1,9 +1,10 @@
-"""What a model is: its layout, its attention, its latents. `load` makes one, `check` says what it supports."""
+"""From a name or a module to a backbone, and the folder in which the bundled models lie."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import torch
 from torch import nn
 
 from ..types import Backbone
-from .checking import Report, check
 
-__all__ = ["Report", "check", "data_folder", "load"]
+_BUNDLED = {
+    "scenes": ("scenes_model", "load_scenes"),
+    "photos": ("photos_model", "load_photos"),
+    "briefs": ("briefs_model", "load_briefs"),
+}
+"""Name to the file and the function that builds it from its folder and `pretrained`; imported when asked for."""
 
 
 def data_folder() -> Path:
@@ -43,32 +48,6 @@ def data_folder() -> Path:
     )
 
 
-def _scenes(folder: Path, pretrained: bool) -> Backbone:
-    from .scenes_model import load_scenes
-
-    return load_scenes(folder, pretrained=pretrained)
-
-
-def _photos(folder: Path, pretrained: bool) -> Backbone:
-    from .photos_model import load_photos
-
-    return load_photos(folder, pretrained=pretrained)
-
-
-def _briefs(folder: Path, pretrained: bool) -> Backbone:
-    from .huggingface_text import load_briefs
-
-    return load_briefs(folder, pretrained=pretrained)
-
-
-_BUNDLED: dict[str, Callable[[Path, bool], Backbone]] = {
-    "scenes": _scenes,
-    "photos": _photos,
-    "briefs": _briefs,
-}
-"""Name to builder, which gets the model's folder and `pretrained`."""
-
-
 def load(
     source: str | nn.Module | Backbone,
     *,
@@ -87,19 +66,19 @@ def load(
     Parameters
     ----------
     source : str, nn.Module or Backbone
-        A bundled name (``"scenes"``, ``"photos"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a module: a model of timm
-        or transformers, or any ViT-like module with its blocks in a ModuleList or Sequential. A module stays
-        where and as it is. A Backbone is returned unchanged.
+        A bundled name (``"scenes"``, ``"photos"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a
+        module: a model of timm or transformers, or any ViT-like module with its blocks in a ModuleList or
+        Sequential. A module stays where and as it is. A Backbone is returned unchanged.
     transform : callable, optional
-        PIL image to a float tensor (3, height, width), without a crop. Needed for a module that is neither
-        of timm nor of transformers; by default the whole image is resized and normalised as the model expects.
-        For a text model the tokenizer; by default the one that lies beside the weights.
+        PIL image to a float tensor (3, height, width), without a crop; by default the whole image is resized and
+        normalised as the model expects. For a text model the tokenizer; by default the one beside the weights.
     grid : tuple of int, optional
-        (h, w) of the patch tokens; needed for such a module.
+        (h, w) of the patch tokens.
     n_prefix : int, optional
-        P, the tokens before the patches; needed for such a module.
+        P, the tokens before the patches.
     size : int or tuple of int, optional
-        (height, width) to which images are resized; the model's own by default.
+        (height, width) to which images are resized; the model's own by default. A module that is neither of timm
+        nor of transformers needs `grid`, `n_prefix`, and `transform` or `size`.
     pretrained : bool
         False builds the architecture with random weights, without the network.
     checkpoint : path, optional
@@ -118,7 +97,7 @@ def load(
     ValueError
         For an unknown name, a file that is not there, or options that do not belong to the source.
     TypeError
-        For a module of unknown layout without `transform`, `grid` and `n_prefix`.
+        For a module of unknown layout without the above.
     UltraError
         If weights can't be downloaded, or don't fit.
 
@@ -129,27 +108,27 @@ def load(
     >>> load("timm:test_vit", pretrained=False).n_blocks
     6
     """
+    layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size}
     if isinstance(source, str):
-        layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size}
         model = _by_name(source, layout, pretrained, checkpoint, options)
         model.module.to(device=device, dtype=dtype)
         return model
     if extra := [
         *options,
-        *(
-            n
-            for n, v in {"checkpoint": checkpoint, "device": device, "dtype": dtype}.items()
-            if v is not None
-        ),
+        *_given({"checkpoint": checkpoint, "device": device, "dtype": dtype}),
     ]:
         raise ValueError(
             f"{', '.join(extra)} only go with a name; prepare the module before it is passed to load"
         )
     if isinstance(source, nn.Module):
-        return _wrap(source, transform=transform, grid=grid, n_prefix=n_prefix, size=size)
+        return _wrap(source, layout)
     if all(callable(getattr(source, verb, None)) for verb in ("prepare", "run", "head", "card")):
         return source
     raise TypeError(f"load needs a name, an nn.Module or a Backbone, got {type(source).__name__}")
+
+
+def _given(options: dict[str, Any]) -> list[str]:
+    return [name for name, value in options.items() if value is not None]
 
 
 def _by_name(
@@ -161,55 +140,46 @@ def _by_name(
             f"checkpoint goes with 'timm:NAME', got {source!r}; for 'hf:' name the folder itself"
         )
     if kind == "timm" and rest:
-        from .timm import load_timm, wrap_timm
+        from .timm_models import load_timm, wrap_timm
 
-        module = load_timm(
-            rest, pretrained=pretrained, checkpoint=checkpoint, size=layout["size"], options=options
-        )
-        return wrap_timm(module, name=source, **layout)
+        module = load_timm(rest, pretrained, checkpoint, layout["size"], options)
+        return wrap_timm(module, layout, name=source)
     if options:
         raise ValueError(f"{', '.join(options)} only go with 'timm:NAME', got {source!r}")
     if kind == "hf" and rest:
         from .huggingface import load_huggingface
 
-        return load_huggingface(rest, pretrained=pretrained, **layout)
+        return load_huggingface(rest, layout, pretrained)
     if source in _BUNDLED:
-        if given := [n for n, v in layout.items() if v is not None]:
+        if given := _given(layout):
             raise ValueError(f"{', '.join(given)} can't be changed for the bundled model {source!r}")
-        return _BUNDLED[source](data_folder() / "models" / source, pretrained)
+        file, builder = _BUNDLED[source]
+        build = getattr(import_module(f".{file}", __package__), builder)
+        return build(data_folder() / "models" / source, pretrained=pretrained)
     raise ValueError(
         f"unknown model {source!r}; bundled are {', '.join(map(repr, _BUNDLED))}, others are 'timm:NAME' and "
         "'hf:REPO-OR-FOLDER', or pass an nn.Module"
     )
 
 
-def _wrap(module: nn.Module, **layout: Any) -> Backbone:
+def _wrap(module: nn.Module, layout: dict[str, Any]) -> Backbone:
     # Asked by the names of the classes, so that neither library is imported for a module that is not its own.
     roots = {c.__module__.partition(".")[0] for c in type(module).__mro__}
     if "timm" in roots:
-        from .timm import wrap_timm
+        from .timm_models import wrap_timm
 
-        return wrap_timm(module, **layout)
+        return wrap_timm(module, layout)
     if "transformers" in roots and hasattr(sys.modules["transformers"], "PreTrainedModel"):
         from .huggingface import wrap_huggingface
 
-        return wrap_huggingface(module, **layout)
-    from .image_backbone import ImageBackbone, WholeImage, fixed_grid, size_pair
+        return wrap_huggingface(module, layout)
+    from .image_backbone import ImageBackbone, WholeImage, image_fields
 
-    transform, size = layout["transform"], size_pair(layout["size"])
-    if transform is None and size is not None:
-        transform = WholeImage(size)
-    missing = [
-        n
-        for n, v in (("transform", transform), ("grid", layout["grid"]), ("n_prefix", layout["n_prefix"]))
-        if v is None
-    ]
-    if missing:
+    given = _given(layout)
+    missing = [] if {"transform", "size"} & set(given) else ["transform"]
+    if missing := missing + [n for n in ("grid", "n_prefix") if n not in given]:
         raise TypeError(
             f"a {type(module).__name__} does not say how its tokens lie on an image; pass {', '.join(missing)} too: "
             "load(module, transform=image_to_tensor, grid=(h, w), n_prefix=1)"
         )
-    prefix = layout["n_prefix"]
-    if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
-        raise ValueError(f"n_prefix must be an int of at least 0, got {prefix!r}")
-    return ImageBackbone(type(module).__name__, module, transform, fixed_grid(layout["grid"]), prefix)
+    return ImageBackbone(type(module).__name__, module, **image_fields(layout, WholeImage))

@@ -17,23 +17,8 @@ _HASHES: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = WeakKeyDict
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of a module's parameters and buffers, in order of name.
 
-    It is worked out once, and again when a tensor was replaced or changed in place.
-
-    Parameters
-    ----------
-    module : nn.Module
-        On any device; buffers outside the state dict do not count.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> a = nn.Linear(2, 2)
-    >>> weights_hash(a) == weights_hash(a), len(weights_hash(a))
-    (True, 64)
+    It is worked out once, and again when a tensor was replaced or changed in place; buffers outside the state dict
+    do not count.
     """
     state = sorted(module.state_dict().items())
     mark = tuple(n for _, t in state if isinstance(t, torch.Tensor) for n in (t.data_ptr(), t._version))
@@ -54,24 +39,7 @@ def weights_hash(module: nn.Module) -> str:
 def model_card(
     name: str, module: nn.Module, facts: dict[str, Any], libraries: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The card of a model, JSON-able.
-
-    Parameters
-    ----------
-    name : str
-        The name of the backbone.
-    module : nn.Module
-        The model.
-    facts : dict
-        JSON-able; becomes "config".
-    libraries : tuple of str
-        Further distributions whose versions are noted, see `versions`.
-
-    Returns
-    -------
-    dict
-        Keys "name", "class", "weights_sha256", "parameters" (their number), "config" and "versions".
-    """
+    """The card of a backbone, JSON-able; `libraries` are further distributions whose versions are noted."""
     return {
         "name": name,
         "class": f"{type(module).__module__}.{type(module).__qualname__}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -12,24 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .hooks_and_flags import hooked
+
 _SDPA = F.scaled_dot_product_attention
 _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax)
 
 
 @dataclass(eq=False)
 class Map:
-    """Attention probabilities, as they lie in the graph.
+    """Attention probabilities as they lie in the graph: (H, Nq, Nk) for a batch of one, else of the shape seen.
 
-    Attributes
-    ----------
-    weights : torch.Tensor
-        (H, Nq, Nk) for a batch of one, else of the shape that was seen.
-    shape : tuple of int
-        What was seen.
-    version : int
-        Tells whether they were changed in place afterwards.
-    context : torch.Tensor or None
-        Their product with the values, if it was seen.
+    `version` tells whether they were changed in place afterwards; `context` is their product with the values, if seen.
     """
 
     weights: Tensor
@@ -40,23 +35,9 @@ class Map:
 
 @dataclass(eq=False)
 class Run:
-    """One execution of a module that is a child of a list of modules.
+    """One execution of a module that is a child of the list `container`; input and output are (N, D).
 
-    Attributes
-    ----------
-    name, container : str
-        The module and the list.
-    module : nn.Module
-    sources : list of torch.Tensor
-        Its arguments that were in the graph.
-    input, output : torch.Tensor or None
-        (N, D), for a batch of one.
-    version : int
-        Of the output.
-    maps : list of Map
-        The attention seen while it ran.
-    children : list of Run
-        The runs inside it.
+    `sources` are its arguments that were in the graph, `maps` the attention seen while it ran, `children` the runs inside.
     """
 
     name: str
@@ -71,17 +52,7 @@ class Run:
 
 
 class Recorder(TorchFunctionMode):
-    """Sees attention and the runs of listed modules.
-
-    Attributes
-    ----------
-    maps : list of Map
-        In the order of the pass.
-    roots : list of Run
-        The outermost runs.
-    runs : list of Run
-        All of them.
-    """
+    """Sees attention (`maps`, in the order of the pass) and the runs of listed modules (`runs`; the outermost: `roots`)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +60,6 @@ class Recorder(TorchFunctionMode):
         self.roots: list[Run] = []
         self.open: list[Run] = []
         self.runs: list[Run] = []
-        self.outer_graph = False
 
     # -- attention ------------------------------------------------------------------------------------
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -97,20 +67,19 @@ class Recorder(TorchFunctionMode):
         if func is _SDPA:
             return self._attend(*args, **kwargs)
         if func in _SOFTMAX:
-            return self._softmax(func, args, kwargs)
+            return self._softmax(func, *args, **kwargs)
         if func is F.multi_head_attention_forward:
             return self._multi_head(func, args, kwargs)
         return func(*args, **kwargs)
 
     def _multi_head(self, func: Any, args: tuple, kwargs: dict) -> Any:
-        """The function behind nn.MultiheadAttention: what it calls is out of the mode's sight, so its names change."""
-        softmax = F.softmax
-        try:
-            F.scaled_dot_product_attention = self._attend
-            F.softmax = lambda *a, **k: self._softmax(softmax, a, k)
-            return func(*args, **kwargs)
-        finally:
-            F.scaled_dot_product_attention, F.softmax = _SDPA, softmax
+        """The function behind nn.MultiheadAttention, which calls out of the mode's sight: a copy of it with other names.
+
+        The library itself stays untouched, so that other threads may use it meanwhile.
+        """
+        names = {"scaled_dot_product_attention": self._attend, "softmax": partial(self._softmax, F.softmax)}
+        copy = FunctionType(func.__code__, func.__globals__ | names, argdefs=func.__defaults__)
+        return copy(*args, **kwargs)
 
     def _attend(
         self,
@@ -145,7 +114,7 @@ class Recorder(TorchFunctionMode):
         self.maps[-1].context = context = weights @ value
         return context
 
-    def _softmax(self, func: Any, args: tuple, kwargs: dict) -> Tensor:
+    def _softmax(self, func: Any, *args: Any, **kwargs: Any) -> Tensor:
         out = func(*args, **kwargs)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return self._keep(out) if out.ndim >= 3 and dim in (-1, out.ndim - 1) else out
@@ -161,66 +130,43 @@ class Recorder(TorchFunctionMode):
         return weights.unsqueeze(0) if single else weights
 
     # -- blocks ---------------------------------------------------------------------------------------
-    @contextlib.contextmanager
-    def watching(self, module: nn.Module) -> Iterator[None]:
-        """Hooks on the children of every list of modules, gone afterwards.
-
-        Parameters
-        ----------
-        module : nn.Module
-            The model.
-
-        Yields
-        ------
-        None
-        """
-        handles = []
-        seen = set()
-        try:
-            for name, parent in module.named_modules():
-                if not isinstance(parent, (nn.ModuleList, nn.Sequential)):
-                    continue
+    def watching(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Hooks on the children of every list of modules, gone afterwards."""
+        children: dict[nn.Module, tuple[str, str]] = {}
+        for name, parent in module.named_modules():
+            if isinstance(parent, (nn.ModuleList, nn.Sequential)):
                 for key, child in parent.named_children():
-                    if child in seen or isinstance(child, (nn.ModuleList, nn.ModuleDict)):
-                        continue
-                    seen.add(child)
-                    where = f"{name}.{key}" if name else key
-                    handles.append(
-                        child.register_forward_pre_hook(
-                            lambda m, a, k, where=where, name=name: self._enter(m, a, k, where, name),
-                            with_kwargs=True,
-                        )
-                    )
-                    handles.append(child.register_forward_hook(lambda m, a, out: self._leave(out)))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+                    if not isinstance(child, (nn.ModuleList, nn.ModuleDict)):
+                        children.setdefault(child, (f"{name}.{key}" if name else key, name))
+        return hooked(
+            before=[(child, partial(self._enter, *names)) for child, names in children.items()],
+            after=[(child, self._leave) for child in children],
+        )
 
-    def _enter(self, module: nn.Module, args: tuple, kwargs: dict, name: str, container: str) -> Any:
+    def _enter(self, name: str, container: str, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         run = Run(name, container, module, [t for t in _tensors((args, kwargs)) if t.requires_grad])
         (self.open[-1].children if self.open else self.roots).append(run)
         self.runs.append(run)
         self.open.append(run)
-        box, key, axis = main_input(args, kwargs)
-        if axis is None:
-            return None
-        x = box[key].squeeze(axis)
-        if run.sources:
-            run.input = x
-            box[key] = x.unsqueeze(axis)
-        else:
-            # The graph starts here: nothing before it asks for gradients. A copy, for what works in place.
-            run.input = x.detach().requires_grad_()
-            box[key] = run.input.unsqueeze(axis).clone()
-        return (tuple(box), kwargs) if isinstance(key, int) else (args, box)
 
-    def _leave(self, out: Any) -> Any:
-        run = self.open.pop()
-        first = out[0] if isinstance(out, (tuple, list)) and out else out
+        def keep(x: Tensor) -> Tensor:
+            axis = _batch_axis(x)
+            if axis is None:
+                return x
+            run.input = x.squeeze(axis)
+            if run.sources:
+                return run.input.unsqueeze(axis)
+            # The graph starts here: nothing before it asks for gradients. A copy, for what works in place.
+            run.input = run.input.detach().requires_grad_()
+            return run.input.unsqueeze(axis).clone()
+
+        return with_tokens(args, kwargs, keep)
+
+    def _leave(self, module: nn.Module, args: tuple, out: Any) -> Any:
+        run, first = self.open.pop(), first_of(out)
         if not _is_float(first) or (axis := _batch_axis(first)) is None:
             return None
-        if not self.maps and not self.outer_graph:
+        if not self.maps:
             first = first.detach()  # still before the first attention: a stem, whose graph nobody needs
         run.output = first.squeeze(axis)
         run.version = run.output._version
@@ -241,28 +187,19 @@ def _tensors(x: Any) -> Iterator[Tensor]:
             yield from _tensors(v)
 
 
-def main_input(args: tuple, kwargs: dict) -> tuple[Any, Any, int | None]:
-    """The place of the tokens among the arguments of a module: the first float tensor.
-
-    Parameters
-    ----------
-    args, kwargs : tuple, dict
-        What the module was called with.
-
-    Returns
-    -------
-    box : list, dict or None
-        A copy of args or kwargs, whichever holds it; None if neither does.
-    key : int, str or None
-        Where in the box.
-    axis : int or None
-        The axis of its batch of one; None if it has none.
-    """
+def with_tokens(args: tuple, kwargs: dict, change: Callable[[Tensor], Tensor]) -> tuple[tuple, dict] | None:
+    """The arguments of a module, the first float tensor (its tokens) put through `change`; None without one."""
     for box in (list(args), dict(kwargs)):
         for key, value in enumerate(box) if isinstance(box, list) else box.items():
             if _is_float(value):
-                return box, key, _batch_axis(value)
-    return None, None, None
+                box[key] = change(value)
+                return (tuple(box), kwargs) if isinstance(box, list) else (args, box)
+    return None
+
+
+def first_of(out: Any) -> Any:
+    """The tokens among what a block gives."""
+    return out[0] if isinstance(out, (tuple, list)) and out else out
 
 
 def _is_float(x: Any) -> bool:

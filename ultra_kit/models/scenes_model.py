@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from ..types import UltraError
-from .aligned import TextImageBackbone
+from .bundled_files import read_bundled, vision_fields
 from .image_backbone import WholeImage
+from .text_image_backbone import TextImageBackbone
 
 
 class Vocabulary:
@@ -34,13 +32,7 @@ class Vocabulary:
         return len(self.words)
 
     def encode(self, texts: list[str]) -> torch.Tensor:
-        """Word ids, padded with 0: int64 of shape (len(texts), longest).
-
-        Warns
-        -----
-        UserWarning
-            If a text has a word that no caption had.
-        """
+        """Word ids, padded with 0: int64 (len(texts), longest); warns of words that no caption had."""
         words = [re.findall(r"\w+", t.lower()) for t in texts]
         unknown = sorted({w for row in words for w in row} - self._index.keys())
         if unknown:
@@ -93,25 +85,8 @@ def build_vision(
     al., "Early Convolutions Help Transformers See Better", 2021): on little data they learn textures
     many times faster than one linear map does. A token's pixels reach 7 beyond its patch's border.
 
-    Parameters
-    ----------
-    width : int
-        D, the size of a token; a multiple of `heads`.
-    depth : int
-        L, the number of blocks.
-    heads : int
-        Attention heads of every block.
-    final_norm : bool
-        Whether the last block is followed by a layer norm.
-    size : int
-        Height and width of the images, in pixels.
-    any_size : bool
-        Take images of other sizes too (multiples of 8): the embedding of the positions is resampled.
-
-    Returns
-    -------
-    VisionTransformer
-        With random weights; 4 prefix tokens and, for 96 pixels, a grid of 12 x 12 patches.
+    `width` is D, `depth` L; `any_size` takes images of other sizes too (multiples of 8), the embedding of the
+    positions resampled. 4 prefix tokens and, for 96 pixels, a grid of 12 x 12 patches.
     """
     vision = VisionTransformer(
         img_size=size,
@@ -133,86 +108,16 @@ def build_vision(
 
 
 def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
-    """The bundled model: vision tower, text tower and, where the weights hold them, prototypes.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds ``config.json`` (width, depth, heads, final_norm, the words of the captions) and ``model.safetensors``, whose names start
-        with ``vision.``, ``text.`` or are ``prototypes``.
-    pretrained : bool
-        False leaves the weights random: the control of every claim about the trained ones.
-
-    Returns
-    -------
-    TextImageBackbone
-        In eval mode, for 96 x 96 pixels. It has a head only if the weights hold prototypes.
-
-    Raises
-    ------
-    UltraError
-        If the weights are missing or don't fit.
-    """
-    config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").is_file() else {}
-    width, depth, heads = (config.get(k, d) for k, d in (("width", 128), ("depth", 6), ("heads", 4)))
-    vision = build_vision(width, depth, heads, final_norm=config.get("final_norm", False))
-    vocabulary = Vocabulary(config.pop("words", ()))
-    text = TextTower(len(vocabulary), width)
-    prototypes = None
-    if pretrained:
-        prototypes = fill(folder / "model.safetensors", {"vision": vision, "text": text})
-    module = nn.ModuleDict({"vision": vision, "text": text})
-    if prototypes is not None:
-        module.register_buffer("prototypes", F.normalize(prototypes.float(), dim=-1))
-    module.eval()
+    """The model in a folder, for 96 x 96 pixels; random weights without `pretrained`, a head where prototypes lie there."""
+    config, state = read_bundled("scenes", folder, pretrained)
+    vocabulary = Vocabulary(config.pop("words"))
+    vision = build_vision(config["width"], config["depth"], config["heads"], final_norm=config["final_norm"])
+    text = TextTower(len(vocabulary), config["width"])
 
     def encode(texts: list[str]) -> torch.Tensor:
         return text(vocabulary.encode(texts).to(text.position.device))
 
-    return TextImageBackbone(
-        name="scenes",
-        module=module,
-        transform=WholeImage((96, 96)),
-        grid=vision.patch_embed.dynamic_feat_size,
-        n_prefix=vision.num_prefix_tokens,
-        forward=vision.forward_features,
-        reader=None if prototypes is None else lambda z: vision.norm(z) @ module.prototypes.T,
-        facts=config | {"pretrained": pretrained},
-        libraries=("timm",),
-        text_encoder=encode,
-        projection=vision.norm,
-    )
-
-
-def fill(path: Path, towers: dict[str, nn.Module]) -> torch.Tensor | None:
-    """Fill the towers of a bundled model from its file.
-
-    Parameters
-    ----------
-    path : Path
-        Safetensors, whose names start with a tower's name and a dot or are ``prototypes``.
-    towers : dict of str to nn.Module
-        Name to tower.
-
-    Returns
-    -------
-    torch.Tensor of shape (K, D) or None
-        The prototypes, if the file has any.
-
-    Raises
-    ------
-    UltraError
-        If the weights are missing or don't fit.
-    """
-    if not path.is_file():
-        raise UltraError(
-            f"the bundled weights {path.name} are not in {path.parent}; reinstall ultra-kit, or pass pretrained=False"
-        )
-    state = load_file(path)
-    try:
-        for name, tower in towers.items():
-            start = f"{name}."
-            tower.load_state_dict({k[len(start) :]: t for k, t in state.items() if k.startswith(start)})
-    except RuntimeError as e:
-        raise UltraError(f"the weights in {path} don't fit config.json beside them: {e}") from e
-    return state.get("prototypes")
+    facts = config | {"pretrained": pretrained}
+    fields = vision_fields("scenes", folder, {"vision": vision, "text": text}, facts, state)
+    transform = WholeImage((96, 96))
+    return TextImageBackbone(**fields, transform=transform, text_encoder=encode, projection=vision.norm)

@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..types import AttentionStep, Layout, UltraError
-from .attention import as_it_was, record, run_from
 from .encoder_decoder import record_encoder_decoder, run_from_encoder_decoder
-from .model_card import model_card
+from .hooks_and_flags import as_it_was, hooked
 from .text_memory import check_memory, planned_bytes
-
-KINDS = ("causal", "encoder", "encoder-decoder")
+from .transformer_backbone import TransformerBackbone
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TextBackbone:
-    """A text Transformer as `ultra_kit.load` returns it; implements `ultra_kit.types.Backbone`.
+class TextBackbone(TransformerBackbone):
+    """A text Transformer, called as the models of transformers are.
 
-    Attributes
-    ----------
-    name : str
-    module : nn.Module
-        The model, unchanged, called as the models of transformers are.
-    tokenizer : object or None
-        Of the interface of transformers' tokenizers; without one only token ids can be captured.
-    kind : {"causal", "encoder", "encoder-decoder"}
-        The tokens of an encoder-decoder are those of the encoder, then those of the decoder.
-    facts : dict
-        What the card says about the configuration.
-    libraries : tuple of str
-        Distributions whose versions the card names.
-    prompt : str, optional
-        What the model was trained to continue with a summary, ``{document}`` in it.
+    `kind` is "causal", "encoder" or "encoder-decoder"; the tokens of the last are those of the encoder, then those
+    of the decoder. `tokenizer` has the interface of transformers'; without one only token ids can be captured.
+    `prompt`, with ``{document}`` in it, is what the model was trained to continue with a summary.
     """
 
-    name: str
-    module: nn.Module
     tokenizer: Any
     kind: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    libraries: tuple[str, ...] = ()
     prompt: str | None = None
-    modality: str = "text"
-
-    @cached_property
-    def block_names(self) -> tuple[str, ...]:
-        """The modules that are the blocks, one for each layer from 1, found in a forward pass of two tokens."""
-        inputs = {"input_ids": self._ids([0, 0])}
-        if self.kind == "encoder-decoder":
-            inputs["decoder_input_ids"] = self._ids([0, 0])
-        names = {s.layer: s.name.partition(" ")[0] for s in self.run(inputs)[1]}
-        return tuple(names[layer] for layer in sorted(names))
+    modality: ClassVar[str] = "text"
 
     @property
-    def n_blocks(self) -> int:
-        """L; of an encoder-decoder the blocks of both."""
-        return len(self.block_names)
+    def _seq2seq(self) -> bool:
+        return self.kind == "encoder-decoder"
+
+    def smallest(self) -> dict[str, Tensor]:
+        """Two tokens."""
+        keys = ("input_ids", "decoder_input_ids") if self._seq2seq else ("input_ids",)
+        return {key: self._ids([0, 0]) for key in keys}
 
     @property
     def _config(self) -> Any:
@@ -76,29 +52,10 @@ class TextBackbone:
         return limit
 
     def prepare(self, x: Any) -> tuple[dict[str, Tensor], Layout, str]:
-        """Turn a text into token ids.
+        """A text, or token ids as a tokenizer gives them ("input_ids", "attention_mask", ...), as tensors (1, length).
 
-        Parameters
-        ----------
-        x : str or mapping
-            A text, to which the tokenizer adds its special tokens; or token ids as a tokenizer gives them,
-            a batch of one: "input_ids" and, where wanted, "attention_mask", "decoder_input_ids", ... .
-            An encoder-decoder gets the decoder's start token where no "decoder_input_ids" are given.
-
-        Returns
-        -------
-        inputs : dict
-            int64 tensors of shape (1, length).
-        layout : Layout
-            Leading special or masked tokens are the prefix.
-        original : str
-
-        Raises
-        ------
-        ValueError
-            If there is no token, or more than the model has positions for.
-        TypeError
-            If `x` is neither text nor token ids, or text where there is no tokenizer.
+        The tokenizer adds its special tokens to a text; an encoder-decoder gets the decoder's start token where no
+        "decoder_input_ids" are given. Leading special or masked tokens are the layout's prefix.
         """
         if isinstance(x, str):
             if self.tokenizer is None:
@@ -117,14 +74,14 @@ class TextBackbone:
                 inputs.pop("token_type_ids", None)
         else:
             raise TypeError(f"a text model takes a str or a mapping with 'input_ids', got {type(x).__name__}")
-        if self.kind == "encoder-decoder" and "decoder_input_ids" not in inputs:
+        if self._seq2seq and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = self._ids([self.decoder_start])
         self._check_lengths(inputs)
         ids = inputs["input_ids"][0].tolist()
         mask = inputs.get("attention_mask", torch.ones(1, len(ids)))[0].tolist()
         special = set(getattr(self.tokenizer, "all_special_ids", ()))
         content = [i for i, t in enumerate(ids) if t not in special and mask[i]]
-        sequence = [*ids, *inputs["decoder_input_ids"][0].tolist()] if self.kind == "encoder-decoder" else ids
+        sequence = [*ids, *inputs["decoder_input_ids"][0].tolist()] if self._seq2seq else ids
         layout = Layout("text", content[0] if content else 0, tokens=self.strings(sequence))
         original = x if isinstance(x, str) else self.decode(sequence)
         return inputs, layout, original
@@ -153,52 +110,24 @@ class TextBackbone:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
-        """One forward pass with explicit attention; see `ultra_kit.models.attention.record`.
-
-        Raises
-        ------
-        UltraError
-            If the model has not the attention that the method needs, or the maps need more memory than
-            the device has.
-        """
+        """One forward pass with explicit attention, refused where its maps need more memory than the device has."""
         check_memory(self.module, self.kind, inputs)
-        forward = self._forward(inputs)
-        if self.kind == "encoder-decoder":
-            return record_encoder_decoder(self.module, forward)
-        return record(self.module, forward)
+        return (
+            record_encoder_decoder(self.module, self.call(inputs)) if self._seq2seq else super().run(inputs)
+        )
 
-    def run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
-        """Run the blocks from other layer-0 tokens (B, N, D): the latents of a layer, (B, N, D).
-
-        Raises
-        ------
-        ValueError
-            If `layer` is not in 1..L.
-        """
-        if not 1 <= layer <= self.n_blocks:
-            raise ValueError(f"layer must be in 1..{self.n_blocks}, got {layer}")
-        if self.kind == "encoder-decoder":
-            n = inputs["input_ids"].shape[1]
-            # The decoder makes its mask of the encoder's from the encoder's output: both need one batch size.
-            forward = self._forward({k: v.expand(len(embeddings), -1) for k, v in inputs.items()})
-            return run_from_encoder_decoder(self.module, forward, n, embeddings, layer)
-        return run_from(self.module, self._forward(inputs), list(self.block_names), embeddings, layer)
+    def _run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
+        if not self._seq2seq:
+            return super()._run_from(inputs, embeddings, layer)
+        n = inputs["input_ids"].shape[1]
+        # The decoder makes its mask of the encoder's from the encoder's output: both need one batch size.
+        call = self.call({k: v.expand(len(embeddings), -1) for k, v in inputs.items()})
+        return run_from_encoder_decoder(self.module, call, n, embeddings, layer)
 
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The model's own scores of the next token, (B, N, V), without gradients and with its own attention.
-
-        Parameters
-        ----------
-        inputs : dict
-            As `prepare` gives them, but for B texts of one length.
-
-        Raises
-        ------
-        UltraError
-            If the model has no language-model head.
-        """
+        """The model's own scores of the next token of B texts, (B, N, V), with its own attention and no gradients."""
         with as_it_was(self.module), torch.no_grad():
-            out = getattr(self._forward(inputs)(), "logits", None)
+            out = getattr(self.call(inputs)(), "logits", None)
         if out is None:
             raise UltraError(f"{self.name!r} ({type(self.module).__name__}) has no language-model head")
         return out
@@ -216,34 +145,21 @@ class TextBackbone:
 
         ids = self._ids([0] * flat.shape[1])
         inputs = {"input_ids": ids}
-        if self.kind == "encoder-decoder":
+        if self._seq2seq:
             inputs = {"input_ids": ids[:, :1], "decoder_input_ids": ids}
         last = self.module.get_submodule(self.block_names[-1])
-        handle = last.register_forward_hook(replace)
-        try:
-            with as_it_was(self.module):
-                out = getattr(self._forward(inputs)(), "logits", None)
-        finally:
-            handle.remove()
+        with as_it_was(self.module), hooked(after=[(last, replace)]):
+            out = getattr(self.call(inputs)(), "logits", None)
         if out is None or out.shape[1] != flat.shape[1]:
             return None
         return out.reshape(*latents.shape[:-1], -1)
 
-    def card(self) -> dict[str, Any]:
-        """Name, class, hash of the weights, configuration and versions; JSON-able."""
-        return model_card(self.name, self.module, self.facts, self.libraries)
-
     def planned_bytes(self, n_tokens: int, n_decoder: int = 0) -> int:
-        """An estimate of what a capture of that many tokens and one backward pass through it take.
-
-        Parameters
-        ----------
-        n_tokens, n_decoder : int
-            Tokens of the model, or of encoder and decoder.
-        """
+        """An estimate of what a capture of that many tokens and one backward pass through it take."""
         return planned_bytes(self.module, self.kind, n_tokens, n_decoder)
 
-    def _forward(self, inputs: dict[str, Tensor]) -> Any:
+    def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
+        """One plain forward pass, to be run."""
         options: dict[str, Any] = {"return_dict": True}
         if self.kind != "encoder":
             options["use_cache"] = False
@@ -257,13 +173,7 @@ class TextBackbone:
         return ids.to(next(self.module.parameters()).device)
 
     def check_length(self, n: int) -> None:
-        """Refuse a text of more tokens than the model has positions for.
-
-        Raises
-        ------
-        ValueError
-            If `n` is more than `max_tokens`.
-        """
+        """Refuse a text of more tokens than the model has positions for."""
         if self.max_tokens is not None and n > self.max_tokens:
             raise ValueError(
                 f"the model {self.name!r} has positions for {self.max_tokens} tokens, the text has {n}; shorten it"

@@ -15,21 +15,7 @@ _GRAPH = 6
 
 
 def planned_bytes(module: nn.Module, kind: str, n_tokens: int, n_decoder: int = 0) -> int:
-    """Estimate what a capture and one backward pass through it take.
-
-    Parameters
-    ----------
-    module : nn.Module
-        With a configuration as the models of transformers have it.
-    kind : {"causal", "encoder", "encoder-decoder"}
-    n_tokens, n_decoder : int
-        Tokens of the model, or of encoder and decoder.
-
-    Returns
-    -------
-    int
-        Bytes; 0 where the configuration names no attention heads.
-    """
+    """Estimated bytes of a capture of so many tokens and one backward pass; 0 where the configuration names no heads."""
     config: Any = module.config
     if not isinstance(getattr(config, "num_attention_heads", None), int):
         return 0  # no attention, or none of a usual kind: the run itself will tell
@@ -44,20 +30,7 @@ def planned_bytes(module: nn.Module, kind: str, n_tokens: int, n_decoder: int = 
 
 
 def check_memory(module: nn.Module, kind: str, inputs: dict[str, Tensor]) -> None:
-    """Refuse a text whose maps the device has no room for.
-
-    Parameters
-    ----------
-    module, kind
-        As for `planned_bytes`.
-    inputs : dict of str to Tensor
-        As `ultra_kit.models.text_backbone.TextBackbone.prepare` gives them.
-
-    Raises
-    ------
-    UltraError
-        If the estimate is more than the device's whole memory.
-    """
+    """Refuse a text whose maps need more than the device's whole memory."""
     ids = inputs["input_ids"]
     decoder = inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else 0
     need, have = planned_bytes(module, kind, ids.shape[1], decoder), _memory(ids.device)

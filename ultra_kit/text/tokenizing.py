@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..models.hooks_and_flags import as_it_was
 from ..models.loading import load
 from ..types import Backbone, UltraError
 
@@ -114,23 +115,18 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
     end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else module.config.eos_token_id
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     pad = (pad[0] if pad else 0) if isinstance(pad, list) else pad or 0
-    training = module.training
-    try:
-        module.eval()
-        with torch.no_grad():
-            out = module.generate(
-                input_ids=given,
-                attention_mask=torch.ones_like(given),
-                max_new_tokens=max_new_tokens,
-                num_beams=num_beams,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                pad_token_id=pad,
-            )[0].tolist()
-    finally:
-        module.train(training)
+    with as_it_was(module), torch.no_grad():
+        out = module.generate(
+            input_ids=given,
+            attention_mask=torch.ones_like(given),
+            max_new_tokens=max_new_tokens,
+            num_beams=num_beams,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=pad,
+        )[0].tolist()
     new = out[1:] if seq2seq else out[len(ids) :]
     ends = {pad, *(end if isinstance(end, list) else [end])}
     while new and new[-1] in ends:

@@ -10,21 +10,9 @@ from ..types import UltraError
 
 @contextlib.contextmanager
 def hub(name: str) -> Iterator[None]:
-    """Around a download: one short look whether the hub answers, and only the local cache if it does not.
+    """Around a download of `name`: one short look whether the hub answers, and only the local cache if it does not.
 
-    Parameters
-    ----------
-    name : str
-        What is being downloaded, for the message.
-
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    UltraError
-        If the weights are neither in the cache nor to be downloaded; names the bundled alternative.
+    An UltraError, naming the bundled alternative, if the weights are neither in the cache nor to be downloaded.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError

@@ -30,12 +30,7 @@ class TextAligned(Protocol):
 class TextImageBackbone(ImageBackbone):
     """An `ImageBackbone` that is `TextAligned`.
 
-    Attributes
-    ----------
-    text_encoder : callable
-        A list of texts to vectors (n, K).
-    projection : callable
-        Raw last-layer latents (..., D) to (..., K).
+    `text_encoder` takes a list of texts to vectors (n, K), `projection` raw last-layer latents (..., D) to (..., K).
     """
 
     text_encoder: Callable[[list[str]], Tensor] = field(kw_only=True)
@@ -43,15 +38,7 @@ class TextImageBackbone(ImageBackbone):
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors (n, K) of texts, without gradients.
-
-        Raises
-        ------
-        ValueError
-            If there is no text.
-        UltraError
-            If the model came without its tokenizer.
-        """
+        """Unit vectors (n, K) of texts, without gradients; an UltraError if the model came without its tokenizer."""
         return F.normalize(self.text_encoder(_listed(texts)), dim=-1)
 
     def project(self, latents: Tensor) -> Tensor:
@@ -61,25 +48,8 @@ class TextImageBackbone(ImageBackbone):
     def zero_shot(self, texts: Sequence[str]) -> TextImageBackbone:
         """The same model with a head: the cosine of a token, read alone, with each of the texts.
 
-        With it the score "head" explains what speaks for the text that is nearest to a token.
+        With it the score "head" explains what speaks for the text that is nearest to a token; its values are in [-1, 1].
 
-        Parameters
-        ----------
-        texts : str or sequence of str
-            K texts.
-
-        Returns
-        -------
-        TextImageBackbone
-            Its `head` gives (..., K) values in [-1, 1].
-
-        Raises
-        ------
-        ValueError, UltraError
-            As for `encode_text`.
-
-        Examples
-        --------
         >>> from ultra_kit.models import load
         >>> model = load("scenes").zero_shot(["a red star", "a blue ring"])
         >>> model.head(torch.ones(5, 128)).shape

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..types import UltraError
-from .download import hub
-from .image_backbone import ImageBackbone, Size, WholeImage, fixed_grid, refuse_grid, size_pair, token_reader
+from .hub_access import hub
+from .image_backbone import (
+    ImageBackbone,
+    Size,
+    WholeImage,
+    image_fields,
+    refuse_grid,
+    size_pair,
+    token_reader,
+)
 
 
-def load_timm(
-    name: str, *, pretrained: bool = True, checkpoint: Any = None, size: Any = None, options: dict[str, Any]
-) -> nn.Module:
-    """Build a timm model, in eval mode.
+def load_timm(name: str, pretrained: bool, checkpoint: Any, size: Any, options: dict[str, Any]) -> nn.Module:
+    """Build a timm model, in eval mode, with timm's weights, those of a checkpoint, or random ones.
 
-    Parameters
-    ----------
-    name : str
-        A name that timm knows, with or without the tag of its weights.
-    pretrained : bool
-        Download timm's weights; not done if a checkpoint is given. False leaves the weights random.
-    checkpoint : str or Path, optional
-        A file of weights to load instead.
-    size : int or pair of int, optional
-        Input size in pixels, (height, width) or one number for both; `img_size` in `options` goes before it.
-    options : dict
-        Further arguments of ``timm.create_model``.
-
-    Returns
-    -------
-    nn.Module
-        The model.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name (says the nearest known ones) or options the model does not take.
-    UltraError
-        If weights can't be had or don't fit.
+    `size` (height, width) is its input size, unless `options` of ``timm.create_model`` say an `img_size`.
     """
     import timm
 
@@ -52,13 +36,10 @@ def load_timm(
     pair = size_pair(size)
     if pair is not None and "img_size" not in options:
         options = {**options, "img_size": pair}
-    want = pretrained and checkpoint is None
+    download = pretrained and checkpoint is None
     try:
-        if want:
-            with hub(f"timm:{name}"):
-                module = timm.create_model(name, pretrained=True, **options)
-        else:
-            module = timm.create_model(name, pretrained=False, **options)
+        with hub(f"timm:{name}") if download else nullcontext():
+            module = timm.create_model(name, pretrained=download, **options)
     except TypeError as e:
         raise ValueError(f"timm's {name!r} does not take these options: {e}") from e
     if checkpoint is not None:
@@ -84,63 +65,27 @@ def _load_weights(module: nn.Module, name: str, checkpoint: Any) -> None:
         ) from e
 
 
-def wrap_timm(
-    module: nn.Module,
-    *,
-    name: str | None = None,
-    transform: Callable | None = None,
-    grid: Any = None,
-    n_prefix: int | None = None,
-    size: Any = None,
-) -> ImageBackbone:
-    """A timm model as a backbone.
-
-    Parameters
-    ----------
-    module : nn.Module
-        VisionTransformer, Eva, BEiT, NaFlexVit and their relatives.
-    name : str, optional
-        The class name by default.
-    transform, grid, n_prefix, size
-        As for `ultra_kit.load`; read from the model by default.
-
-    Returns
-    -------
-    ImageBackbone
-        Around the same module, unchanged.
-    """
+def wrap_timm(module: nn.Module, layout: Mapping[str, Any], *, name: str | None = None) -> ImageBackbone:
+    """VisionTransformer, Eva, BEiT, NaFlexVit and their relatives, unchanged; `layout` is what the user gave to `load`."""
     from timm.data import resolve_model_data_config
 
     data = resolve_model_data_config(module)
-    if transform is None:
-        interpolation = (
-            data["interpolation"]
-            if data["interpolation"] in ("bilinear", "nearest", "lanczos")
-            else "bicubic"
-        )
-        transform = WholeImage(
-            size_pair(size) or _input_size(module, data), data["mean"], data["std"], interpolation
-        )
-    if n_prefix is None:
-        n_prefix = _count_prefix(module)
+    known = data["interpolation"] in ("bilinear", "nearest", "lanczos")
+
+    def own_transform(size: Size | None) -> WholeImage:
+        size = size or _input_size(module, data)
+        return WholeImage(size, data["mean"], data["std"], data["interpolation"] if known else "bicubic")
+
+    fields = image_fields(layout, own_transform, lambda s: _grid(module, s), _count_prefix(module))
     name = name or type(module).__name__
+    tag = getattr(module, "pretrained_cfg", None) or {}
     facts = {
-        "input": list(getattr(transform, "size", ())),
+        "input": list(getattr(fields["transform"], "size", ())),
         "mean": list(data["mean"]),
         "std": list(data["std"]),
+        "architecture": tag.get("architecture", name),
     }
-    tag = getattr(module, "pretrained_cfg", None) or {}
-    facts["architecture"] = tag.get("architecture", name)
-    return ImageBackbone(
-        name=name,
-        module=module,
-        transform=transform,
-        grid=fixed_grid(grid) if grid is not None else lambda s: _grid(module, s),
-        n_prefix=n_prefix,
-        reader=_reader(module),
-        facts=facts,
-        libraries=("timm",),
-    )
+    return ImageBackbone(name, module, **fields, reader=_reader(module), facts=facts, libraries=("timm",))
 
 
 def _count_prefix(module: nn.Module) -> int:

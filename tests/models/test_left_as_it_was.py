@@ -1,0 +1,113 @@
+"""What is put back: hooks, modes and flags, also where putting back one of them fails; the library, by any thread."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import ultra_kit as uk
+from ultra_kit.models.attention import record
+from ultra_kit.models.hooks_and_flags import as_it_was, hooked
+from ultra_kit.text.tokenizing import generate
+
+
+class Stubborn(nn.Linear):
+    """Refuses to be set to training once it is armed."""
+
+    armed = False
+
+    def __setattr__(self, name, value):
+        if self.armed and name == "training" and value:
+            raise RuntimeError("stubborn")
+        super().__setattr__(name, value)
+
+
+def hooks_of(module):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules())
+
+
+def test_one_fault_in_putting_back_keeps_no_other():
+    module = nn.Sequential(nn.Linear(2, 2), Stubborn(2, 2), nn.Dropout(), nn.Linear(2, 2))
+    module[0].weight.requires_grad_(False)
+    module[3].eval()
+    module[3].gradient_checkpointing = True
+    modes = [m.training for m in module]
+    needs = [p.requires_grad for p in module.parameters()]
+    with pytest.raises(RuntimeError, match="stubborn"), as_it_was(module):
+        assert not any(m.training for m in module.modules()) and not module[3].gradient_checkpointing
+        assert not any(p.requires_grad for p in module.parameters())
+        module[1].armed = True
+    assert module.training and module[3].gradient_checkpointing
+    assert [m.training for m in module] == [modes[0], False, *modes[2:]]  # the stubborn one alone stays
+    assert [p.requires_grad for p in module.parameters()] == needs
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
+def test_hooks_go_on_any_way_out(fault):
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    seen = []
+    before = [(module[0], lambda m, args, kwargs: seen.append("before"))]
+    after = [(module[1], lambda m, args, out: seen.append("after"))]
+    with pytest.raises(fault), hooked(before, after):
+        module(torch.ones(1, 2))
+        raise fault
+    assert seen == ["before", "after"] and hooks_of(module) == 0
+
+
+def test_hooks_go_where_one_cannot_be_registered():
+    module = nn.Linear(2, 2)
+    with pytest.raises(AttributeError), hooked([(module, print), (None, print)]):
+        pytest.fail("entered")
+    assert hooks_of(module) == 0
+
+
+def test_two_threads_record_multihead_attention_at_once():
+    """The library is never changed, not even for the time of a call: each thread sees its own maps, all of them."""
+    originals = F.softmax, F.scaled_dot_product_attention
+    seen, faults = [], []
+
+    def work(n):
+        torch.manual_seed(n)
+        module = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 8, 0.1, batch_first=True) for _ in range(2))
+        x = torch.randn(1, n, 8)
+        try:
+            for _ in range(20):
+                _, steps = record(module, lambda: module[1](module[0](x)))
+                seen.append([tuple(s.weights.shape) for s in steps] == [(2, n, n)] * 2)
+                faults.extend({F.softmax, F.scaled_dot_product_attention} - {*originals})
+        except Exception as e:
+            faults.append(e)
+
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(n,)) for n in (3, 5)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(pause)
+    assert faults == [] and seen == [True] * 40
+    assert originals == (F.softmax, F.scaled_dot_product_attention)
+
+
+def test_writing_leaves_mixed_modes_and_frozen_weights():
+    backbone = uk.load("briefs", pretrained=False)
+    module = backbone.module.train()
+    module.model.layers[1].eval()
+    module.lm_head.requires_grad_(False)
+    state = [m.training for m in module.modules()], [p.requires_grad for p in module.parameters()]
+    assert len(generate(backbone, [5, 6, 7], 2, 1)) <= 2
+    assert state == ([m.training for m in module.modules()], [p.requires_grad for p in module.parameters()])
+
+
+def test_the_room_is_light():
+    """Neither of the two libraries of models is imported before one of its models is asked for."""
+    code = "import sys, ultra_kit.models; print({'timm', 'transformers'} & set(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"

@@ -1,0 +1,29 @@
+"""The bundled language model `briefs`, which summarises the reports of `ultra_kit.data.brief`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+from .bundled_files import fill, read_bundled
+from .huggingface_text import wrap_text
+from .text_backbone import TextBackbone
+
+
+def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
+    """The model in a folder with the tokenizer, ``config.json`` and ``model.safetensors``; without `pretrained` random."""
+    _, state = read_bundled("briefs", folder, pretrained, "tokenizer.json")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config.dtype = torch.float32
+    module = LlamaForCausalLM(config)
+    if pretrained:
+        state = {key: t.float() for key, t in state.items()}
+        if config.tie_word_embeddings and "model.embed_tokens.weight" in state:
+            state.setdefault("lm_head.weight", state["model.embed_tokens.weight"])
+        fill(module, state, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    backbone = wrap_text(module.eval(), name="briefs", tokenizer=tokenizer, prompt="{document}<sep>")
+    backbone.facts["pretrained"] = pretrained
+    return backbone

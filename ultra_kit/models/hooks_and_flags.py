@@ -1,0 +1,53 @@
+"""Hooks and flags of a model for the time of a with block; on any way out all are put back, whatever one of them raises."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..types import UltraError
+
+Hooks = Iterable[tuple[nn.Module, Callable[..., Any]]]
+
+
+@contextlib.contextmanager
+def hooked(before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
+    """Forward hooks inside: ``before(module, args, kwargs)`` and ``after(module, args, output)`` of each module."""
+    with contextlib.ExitStack() as undo:
+        for module, hook in before:
+            undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for module, hook in after:
+            undo.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
+@contextlib.contextmanager
+def as_it_was(module: nn.Module) -> Iterator[None]:
+    """Eval mode, no gradients for parameters and no checkpointing inside; everything as before after it.
+
+    An UltraError if the model or a part of it is compiled or scripted.
+    """
+    for m in module.modules():
+        if (
+            isinstance(m, torch.jit.ScriptModule)
+            or hasattr(m, "_orig_mod")
+            or m._compiled_call_impl is not None
+        ):
+            raise UltraError(
+                "the model is compiled or scripted, so its attention can't be seen; pass the plain module"
+            )
+    with contextlib.ExitStack() as undo:
+        for m in module.modules():
+            undo.callback(setattr, m, "training", m.training)
+            for name in {"grad_checkpointing", "gradient_checkpointing"} & m.__dict__.keys():
+                undo.callback(setattr, m, name, getattr(m, name))
+                setattr(m, name, False)
+        for p in module.parameters():
+            undo.callback(p.requires_grad_, p.requires_grad)
+            p.requires_grad_(False)
+        module.eval()
+        yield

@@ -1,0 +1,64 @@
+"""What the backbones of images and of texts share: their blocks, the run from other embeddings, the card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..types import AttentionStep
+from .attention import record, run_from
+from .model_card import model_card
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TransformerBackbone:
+    """A Transformer as `load` returns it; its subclasses implement `ultra_kit.types.Backbone`.
+
+    The module is left unchanged. `facts` are what the card says about the configuration, `libraries` the
+    distributions whose versions it names.
+    """
+
+    name: str
+    module: nn.Module
+    facts: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    libraries: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
+        """One plain forward pass, to be run."""
+        raise NotImplementedError
+
+    def smallest(self) -> dict[str, Tensor]:
+        """The smallest inputs for which the blocks can be told."""
+        raise NotImplementedError
+
+    def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
+        """One forward pass with explicit attention; see `record`."""
+        return record(self.module, self.call(inputs))
+
+    @cached_property
+    def block_names(self) -> tuple[str, ...]:
+        """The modules that are the blocks, one for each layer from 1, found in a forward pass when first asked for."""
+        names = {s.layer: s.name.partition(" ")[0] for s in self.run(self.smallest())[1]}
+        return tuple(names[layer] for layer in sorted(names))
+
+    @property
+    def n_blocks(self) -> int:
+        """L; of an encoder-decoder the blocks of both."""
+        return len(self.block_names)
+
+    def run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
+        """See `ultra_kit.types.Backbone`; a ValueError if `layer` is not in 1..L."""
+        if not 1 <= layer <= self.n_blocks:
+            raise ValueError(f"layer must be in 1..{self.n_blocks}, got {layer}")
+        return self._run_from(inputs, embeddings, layer)
+
+    def _run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
+        return run_from(self.module, self.call(inputs), self.block_names, embeddings, layer)
+
+    def card(self) -> dict[str, Any]:
+        """Name, class, hash of the weights, configuration and versions; JSON-able."""
+        return model_card(self.name, self.module, self.facts, self.libraries)
