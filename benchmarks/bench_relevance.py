@@ -4,7 +4,7 @@
 
 Three things are timed in one process, in turn, and their medians compared:
 
-engine      `row_chunks`, the inside of `ultra_kit.explain`: one backward pass a token, and what is
+engine      `row_chunks`, the inside of `ultra_kit.explain`: one backward pass per token, and what is
             behind the last attention once for all tokens.
 published   the procedure of the authors' demonstration notebook: for every token a forward pass,
             one gradient call for each block, and the product of full N x N matrices.
@@ -35,13 +35,12 @@ import torch
 
 import ultra_kit as uk
 from ultra_kit.maps.engine import FEW, row_chunks
-from ultra_kit.maps.scores import make_score
+from ultra_kit.maps.planning import make_request
 
 
 def engine(cap, tokens):
     """The rows of tokens, one after another; the first comes with what is done once for all."""
-    seeds = make_score(cap, len(tokens), "norm", None, None).seeds(cap.latents[-1][tokens])
-    return row_chunks(cap, cap.n_layers, tokens, seeds, "positive", 1)
+    return row_chunks(make_request(cap, tokens=tokens, chunk_size=1))
 
 
 def published(model, inputs, token):

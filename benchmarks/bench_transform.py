@@ -22,9 +22,10 @@ from tqdm.auto import tqdm
 
 import ultra_kit as uk
 from ultra_kit.data.drawn_scenes import Scene, scene
-from ultra_kit.maps.engine import seed_gradients
+from ultra_kit.maps.engine import Upstream, token_gradients
 from ultra_kit.maps.explanation import make_maps
-from ultra_kit.maps.scores import keep_sign_, make_score
+from ultra_kit.maps.planning import make_request
+from ultra_kit.maps.scores import keep_sign_
 from ultra_kit.metrics.segment_matching import grid_ceiling, hungarian_miou
 from ultra_kit.types import Capture, ExplanationMaps
 
@@ -48,16 +49,16 @@ def maps_of(
     rules: Sequence[str],
     scales: Sequence[float],
 ) -> dict[tuple[str, float], ExplanationMaps]:
-    """Maps by several rules and for several multiples of W from one backward pass a token.
+    """Maps by several rules and for several multiples of W from one backward pass per token.
 
     Equal to `ultra_kit.explain` with each; tests/test_transform.py compares the two.
     """
     z = cap.latents[layer]
     steps = [s for s in reversed(cap.steps) if s.layer <= layer]
-    seeds = make_score(cap, len(tokens), "norm", None, matrix).seeds(z.detach()[torch.from_numpy(tokens)])
+    upstream = make_request(cap, layer, tokens, transform=matrix).upstream
     rows: dict[tuple[str, float], list[torch.Tensor]] = {(r, c): [] for r in rules for c in scales}
-    for token, seed in zip(torch.from_numpy(tokens), seeds, strict=True):
-        found = seed_gradients(z, [s.weights for s in steps], token[None], seed[None])
+    for token, gradient in zip(torch.from_numpy(tokens), upstream, strict=True):
+        found = token_gradients([Upstream(z, gradient[None])], [s.weights for s in steps], token[None])
         for rule in rules:
             kept = [
                 keep_sign_(s.weights.detach() * g[0], rule).mean(0)  # type: ignore[index]

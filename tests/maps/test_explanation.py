@@ -16,9 +16,9 @@ from torch import nn
 
 import ultra_kit as uk
 from ultra_kit.maps import engine
-from ultra_kit.maps.engine import relevance_rows
+from ultra_kit.maps.engine import row_chunks
 from ultra_kit.maps.explanation import ConstantNormWarning, Interrupted
-from ultra_kit.maps.scores import make_score
+from ultra_kit.maps.planning import make_request
 from ultra_kit.types import AttentionStep, Capture, Layout, UltraError
 
 FAMILIES = {
@@ -86,13 +86,9 @@ def case(request):
     return cap, oracle.forward(model, image)
 
 
-def rows(
-    cap, layer=-1, tokens=None, score="norm", rule="positive", chunk_size=1, towards=None, transform=None
-):
+def rows(cap, layer=-1, tokens=None, **options):
     """The engine's rows in the capture's dtype."""
-    layer, index = cap.layer_index(layer), cap.token_indices(tokens)
-    seeds = make_score(cap, len(index), score, towards, transform).seeds(cap.latents[layer][index])
-    return relevance_rows(cap, layer, index, seeds, rule=rule, chunk_size=chunk_size)
+    return torch.cat(list(row_chunks(make_request(cap, layer, tokens, **options))))
 
 
 @pytest.mark.parametrize("layer", [1, 3])
@@ -155,9 +151,9 @@ def test_what_is_behind_the_last_attention_is_passed_once_only_where_tokens_stay
     torch.testing.assert_close(
         rows(cap, tokens=every.numpy(), chunk_size=chunk_size), expected, rtol=0, atol=1e-9
     )
-    seeds = make_score(cap, len(every), "norm", None, None).seeds(cap.latents[-1])
-    starts = engine._behind_attention(cap, cap.steps[-1], every, seeds)
-    assert (starts is not None) == (mixer == "none")
+    upstream = make_request(cap, tokens=every).upstream
+    arrived = engine._behind_attention(cap, cap.steps[-1], every, upstream)
+    assert (arrived is not None) == (mixer == "none")
 
 
 def test_a_token_asked_for_twice_in_two_directions_has_two_maps():
@@ -420,7 +416,7 @@ def test_plan_says_what_a_run_takes(small):
     p = uk.plan(small)
     assert (p.chunk_size, p.peak_bytes, len(p.tokens), p.layer) == (1, one, 6, 3)
     assert p.seconds > 0
-    assert "6 tokens at layer 3 on cpu, one at a time" in repr(p) and "6.34 kB" in repr(p)
+    assert "6 tokens at layer 3 on cpu, one at a time" in repr(p) and "6.34kB" in repr(p)
     assert uk.plan(small, chunk_size=5, max_memory=3 * one + 1).chunk_size == 3
     assert uk.plan(small, chunk_size=5, max_memory="1GB").chunk_size == 5
     assert uk.plan(small, chunk_size=50).chunk_size == 6
@@ -444,7 +440,7 @@ def test_plan_says_what_a_run_takes(small):
         (dict(max_memory="much"), ValueError, "max_memory must be"),
         (dict(max_memory=0), ValueError, "max_memory must be"),
         (dict(max_memory="-1GB"), ValueError, "max_memory must be"),
-        (dict(max_memory=100), UltraError, "more than the 100 B allowed"),
+        (dict(max_memory=100), UltraError, "more than the 100B allowed"),
         (dict(score="loudness"), ValueError, "score must be one of"),
         (dict(rule="both"), ValueError, "rule must be one of"),
         (dict(score="towards"), ValueError, "needs a direction"),

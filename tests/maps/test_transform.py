@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import ultra_kit as uk
 from ultra_kit.cli.options import app
-from ultra_kit.maps.consistency import LOSSES, affinity, first_steps, self_consistency
+from ultra_kit.maps.consistency import LOSSES, affinities, first_steps, self_consistency
 from ultra_kit.maps.transform import Transform
 from ultra_kit.maps.transform_training import train_transform
 from ultra_kit.models.model_card import weights_hash
@@ -92,19 +92,19 @@ def test_affinities_by_a_slow_count(model, images):
         if kind == "attention":
             for i in range(16):
                 values[i, i] = max(values[i, j] for j in range(16) if j != i)
-        found = affinity(cap, 2, kind)
+        found = affinities(cap, 2, kind)
         for i, j in ((0, 1), (3, 9)):
             a, b = values[i], values[j]
             cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
             assert float(found[i, j]) == pytest.approx(cosine, abs=1e-5)
-    assert not torch.allclose(affinity(cap, 2, "rollout"), found)
+    assert not torch.allclose(affinities(cap, 2, "rollout"), found)
 
 
 def test_gradient_of_w_is_that_of_finite_differences(images):
     torch.manual_seed(5)
     module = VisionTransformer(img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, num_classes=0)
     cap = uk.capture(uk.load(module.double().eval()), images[0])
-    like = affinity(cap, 2, "latent")
+    like = affinities(cap, 2, "latent")
 
     def value(w):
         return self_consistency(first_steps(cap, 2, w, "positive"), like, loss="contrast")
@@ -202,8 +202,8 @@ def test_refuses_files_that_are_none(tmp_path):
         ({"affinity": "colour"}, "affinity must be one of"),
         ({"loss": "mse"}, "loss must be one of"),
         ({"rule": "both"}, "rule must be one of"),
-        ({"epochs": 0}, "epochs must be at least 1"),
-        ({"patience": 0}, "patience must be at least 1"),
+        ({"epochs": 0}, "epochs and patience must be at least 1"),
+        ({"patience": 0}, "got 1 and 0|got 2 and 0"),
     ],
 )
 def test_refuses_options_out_of_range(model, images, options, message):

@@ -18,8 +18,8 @@ from timm.models.vitamin import VitCfg, VitConvCfg
 from torch import nn
 
 import ultra_kit as uk
-from ultra_kit.maps.engine import FEW, relevance_rows
-from ultra_kit.maps.scores import make_score
+from ultra_kit.maps.engine import FEW, row_chunks
+from ultra_kit.maps.planning import make_request
 
 transformers = pytest.importorskip("transformers")
 
@@ -248,12 +248,12 @@ def check_against(model, reference):
     direction = torch.randn(latents[0].shape[1], dtype=torch.float64)
     for layer, chunk in ((1, 1), (len(attentions), 3)):
         # A direction, since behind a closing norm ||z|| is constant, and its maps would show nothing.
-        seeds = make_score(cap, len(tokens), "norm", direction, None).seeds(cap.latents[layer][tokens])
         expected = oracle.explanation_maps(latents, attentions, layer, tokens, score=lambda z: z @ direction)
         off = expected.clone()
         off[torch.arange(len(tokens)), tokens] -= 1
         assert off.abs().max() > 1e-3  # a comparison of identities would show nothing
-        found = relevance_rows(cap, layer, tokens, seeds, chunk_size=chunk)
+        request = make_request(cap, layer, tokens, towards=direction, chunk_size=chunk)
+        found = torch.cat(list(row_chunks(request)))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
         maps = uk.explain(cap, layer=layer, tokens=tokens, towards=direction)
         np.testing.assert_allclose(maps.values, expected.numpy(), rtol=1e-5, atol=1e-5)
@@ -426,8 +426,7 @@ def test_zero_shot_head(aligned):
         return (F.normalize(aligned.project(z), dim=-1) @ directions.T).max()
 
     expected = oracle.explanation_map(cap.latents, [s.weights for s in cap.steps], 2, token, score=best)
-    seeds = make_score(cap, 1, "head", None, None).seeds(cap.latents[2][[token]])
-    found = relevance_rows(cap, 2, np.array([token]), seeds)
+    (found,) = row_chunks(make_request(cap, 2, token, score="head"))
     assert expected.abs().sum() - 1 > 1e-4
     torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-9)
     assert model.card()["config"]["zero_shot"] == texts

@@ -7,9 +7,9 @@ import torch
 import transformers as tf
 
 import ultra_kit as uk
-from ultra_kit.maps.engine import relevance_rows
-from ultra_kit.maps.gradient_baselines import gradient_x_input
-from ultra_kit.maps.scores import make_score
+from ultra_kit.maps.baselines import gradient_x_input
+from ultra_kit.maps.engine import row_chunks
+from ultra_kit.maps.planning import make_request
 
 SMALL = {
     "hidden_size": 24,
@@ -87,8 +87,8 @@ def inputs_of(name, mask):
 def rows(cap, layer, tokens):
     """Rows of the engine in the capture's own dtype, for a direction, since after a norm ||z|| says nothing."""
     direction = torch.linspace(-1, 1, cap.latents[0].shape[1], dtype=cap.latents[0].dtype)
-    seeds = make_score(cap, len(tokens), "norm", direction, None).seeds(cap.latents[layer][tokens])
-    return relevance_rows(cap, layer, np.array(tokens), seeds), direction
+    request = make_request(cap, layer, tokens, towards=direction)
+    return torch.cat(list(row_chunks(request))), direction
 
 
 @pytest.mark.parametrize("padding", PADDINGS)

@@ -201,7 +201,7 @@ def nudged(lm, s, layer, position, step):
 
 @pytest.mark.parametrize("layer", [2, 5])
 def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer):
-    from ultra_kit.text.tracing import _logprob_seeds
+    from ultra_kit.text.tracing import _logprob_upstream
 
     place = s.positions(4)
     token = ids_of(s)[0, place[0] + 1]
@@ -209,15 +209,15 @@ def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer
     direction = torch.randn(lm.module.config.hidden_size, dtype=torch.float64) * 3e-3
     up, down = (nudged(lm, s, layer, int(place[0]), d) for d in (direction, -direction))
     slope = (up.log_softmax(-1) - down.log_softmax(-1))[token] / 2
-    seeds = _logprob_seeds(s, layer, place, None)
-    assert float(seeds[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
+    upstream = _logprob_upstream(s, layer, place, None)
+    assert float(upstream[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
     other = 7
-    seeds = _logprob_seeds(s, layer, place, other)
+    upstream = _logprob_upstream(s, layer, place, other)
     slope = ((up - down)[token] - (up - down)[other]) / 2
-    assert float(seeds[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
+    assert float(upstream[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
     ev = uk.evidence(s, layer=layer, score="logprob", words=[4], progress=False)
     maps = uk.explain(
-        s.capture, layer=layer, tokens=place, towards=_logprob_seeds(s, layer, place, None), progress=False
+        s.capture, layer=layer, tokens=place, towards=_logprob_upstream(s, layer, place, None), progress=False
     )
     np.testing.assert_allclose(ev.matrix[0], [maps.values[0, list(w.tokens)].sum() for w in s.document_words])
 

@@ -1,110 +1,55 @@
 """What a map is measured against: simpler answers to the same question, in the same form.
 
 Every function takes a capture and gives `ExplanationMaps` as `ultra_kit.explain` does: row t over
-all N positions for token t at a layer, non-negative. `randomised` gives the model itself random
-weights: a method that scores as well there explains the input, not the model.
+all N positions for token t at a layer, non-negative. `layer` is in 0..L or negative from the end, `tokens` is an int
+or a list of ints, every content position by default; what is not there is a ValueError or TypeError.
+`randomised` gives the model itself random weights: a method that scores as well there explains the input, not the model.
 """
 
 from __future__ import annotations
 
 import copy
 import re
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..types import Backbone, Capture, ExplanationMaps
+from ..types import Backbone, Capture, ExplanationMaps, Progress, Tokens, UltraError
+from ..types.checks import one_of
+from ..types.progress import reporting
+from .engine import Request, Upstream, token_gradients
 from .explanation import make_maps
-from .gradient_baselines import Tokens, gradient_x_input, integrated_gradients
-
-__all__ = [
-    "cosine",
-    "gradient_x_input",
-    "integrated_gradients",
-    "random_map",
-    "randomised",
-    "raw_attention",
-    "rollout",
-]
+from .planning import make_request, place
+from .scores import keep_sign_
 
 _LAYER_SCALE = re.compile(r"(^|\.)(gamma(_\d)?|lambda\d?)$")
+_EXAMPLES_AT_ONCE = 8
 
 
 def raw_attention(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
     """Attention of the last block below the latent: row i of the head mean of A_k.
 
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        0..L or negative from the end; layer 0 gives the token's own position.
-    tokens : int or sequence of int, optional
-        Every content position by default.
+    Rows sum to 1 (but for models with an attention sink outside the sequence); layer 0 gives the token's own position.
 
-    Returns
-    -------
-    ExplanationMaps
-        Rows sum to 1 (but for models with an attention sink outside the sequence).
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a layer or token that is not there.
-
-    Examples
-    --------
     >>> import ultra_kit as uk
     >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> maps = uk.baselines.raw_attention(cap, tokens=[30])
-    >>> round(float(maps.values.sum()), 4)
+    >>> round(float(uk.baselines.raw_attention(cap, tokens=[30]).values.sum()), 4)
     1.0
     """
-    number, index = cap.layer_index(layer), cap.token_indices(tokens)
-    if number == 0:
-        return make_maps(cap, _own(cap, index), index, 0, method="raw_attention")
-    values = np.zeros((len(index), cap.layout.n_tokens))
-    for step in cap.steps:
-        if step.layer == number:
-            mean = step.weights.detach().double().mean(0).cpu().numpy()
-            query = index - step.query_start
-            rows = np.flatnonzero((query >= 0) & (query < mean.shape[0]))
-            values[rows, step.key_start : step.key_start + mean.shape[1]] += mean[query[rows]]
-    return make_maps(cap, values, index, number, method="raw_attention")
+    number, index = place(cap, layer, tokens)
+    mean = cap.attention(number).mean(0) if number else np.eye(cap.layout.n_tokens)
+    return make_maps(cap, mean[index], index, number, method="raw_attention")
 
 
 def rollout(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
     """Attention rollout: row i of the product of ``0.5 I + 0.5 mean_h A_b`` (Abnar and Zuidema, 2020).
 
-    The last block stands leftmost, as in `ultra_kit.explain`.
-
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        0..L or negative from the end.
-    tokens : int or sequence of int, optional
-        Every content position by default.
-
-    Returns
-    -------
-    ExplanationMaps
-        Rows sum to 1.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a layer or token that is not there.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> bool(uk.baselines.rollout(cap, layer=2, tokens=[30]).values[0, 30] > 0.25)
-    True
+    The last block stands leftmost, as in `ultra_kit.explain`; rows sum to 1.
     """
-    number, index = cap.layer_index(layer), cap.token_indices(tokens)
-    r = _own(cap, index)
+    number, index = place(cap, layer, tokens)
+    r = np.eye(cap.layout.n_tokens)[index]
     for step in reversed(cap.steps):
         if step.layer <= number:
             mean = step.weights.detach().double().mean(0).cpu().numpy()
@@ -116,77 +61,130 @@ def rollout(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> Explanat
 
 
 def cosine(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
-    """Likeness of the latents of one layer: ``(1 + cos(z_i, z_j)) / 2``.
+    """Likeness of the latents of one layer: ``(1 + cos(z_i, z_j)) / 2``, which is 1/2 for a latent of zeros.
 
     Halved and shifted, not clipped at zero, so that the ranking of unlike tokens is kept; a share
     of mass computed from these values is flatter than one of the other methods.
-
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        0..L or negative from the end.
-    tokens : int or sequence of int, optional
-        Every content position by default.
-
-    Returns
-    -------
-    ExplanationMaps
-        Values in [0, 1]; 1/2 for a latent of zeros.
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a layer or token that is not there.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> round(float(uk.baselines.cosine(cap, tokens=[30]).values[0, 30]), 5)
-    1.0
     """
-    number, index = cap.layer_index(layer), cap.token_indices(tokens)
-    z = cap.latents[number].detach().double().cpu()
-    z = nn.functional.normalize(z, dim=-1)
+    number, index = place(cap, layer, tokens)
+    z = nn.functional.normalize(cap.latents[number].detach().double().cpu(), dim=-1)
     values = (0.5 + 0.5 * z[index] @ z.T).clamp(0, 1).numpy()
     return make_maps(cap, values, index, number, method="cosine")
 
 
 def random_map(cap: Capture, *, layer: int = -1, tokens: Tokens = None, seed: int = 0) -> ExplanationMaps:
-    """Uniform noise in [0, 1): the score of knowing nothing.
+    """Uniform noise in [0, 1): the metrics of knowing nothing.
 
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        Names the layer of the result; the noise does not depend on it.
-    tokens : int or sequence of int, optional
-        Every content position by default. A token's noise does not depend on the others asked for.
-    seed : int
-        Not negative; give each input its own.
-
-    Returns
-    -------
-    ExplanationMaps
-
-    Raises
-    ------
-    ValueError, TypeError
-        For a layer or token that is not there, or a negative seed.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> one, two = (uk.baselines.random_map(cap, tokens=[30], seed=s).values for s in (1, 2))
-    >>> bool((one != two).all())
-    True
+    It depends on the `seed` (not negative; give each input its own) and the token, not on the layer or the other tokens.
     """
-    number, index = cap.layer_index(layer), cap.token_indices(tokens)
+    number, index = place(cap, layer, tokens)
     n = cap.layout.n_tokens
     values = np.stack([np.random.default_rng([seed, int(token)]).random(n) for token in index])
     return make_maps(cap, values, index, number, method="random", seed=seed)
+
+
+def gradient_x_input(
+    cap: Capture,
+    *,
+    layer: int = -1,
+    tokens: Tokens = None,
+    score: str = "norm",
+    rule: str = "positive",
+    towards: Any = None,
+    transform: Any = None,
+    chunk_size: int | None = None,
+    progress: bool | Progress | None = None,
+) -> ExplanationMaps:
+    """Gradient x input on the layer-0 tokens: ``<df/dz_j^(0), z_j^(0)>``, summed over the width.
+
+    The `rule` is applied after that sum; all other options are those of `ultra_kit.explain`. An UltraError if the
+    capture's graph does not reach back to layer 0, or a gradient is not finite.
+    """
+    request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size)
+    x, z, rows = cap.latents[0], cap.latents[request.layer], []
+    index = torch.as_tensor(request.tokens, device=z.device)
+    with reporting(progress, len(index)) as report:
+        for part in torch.arange(len(index)).split(request.chunk_size):
+            g = None
+            if x.requires_grad and z.requires_grad:
+                (g,) = token_gradients([Upstream(z, request.upstream[part])], [x], index[part])
+            if g is None:
+                raise UltraError(
+                    f"the latents of layer {request.layer} do not depend on latents[0] in the capture's graph; "
+                    "make the capture with ultra_kit.capture"
+                )
+            rows.append((g * x.detach()).sum(-1))
+            report(len(part))
+    return _signed_maps(request, torch.cat(rows), "gradient_x_input")
+
+
+def integrated_gradients(
+    cap: Capture,
+    *,
+    layer: int = -1,
+    tokens: Tokens = None,
+    score: str = "norm",
+    rule: str = "positive",
+    towards: Any = None,
+    transform: Any = None,
+    baseline: str = "mean",
+    n_steps: int = 20,
+    chunk_size: int | None = None,
+    progress: bool | Progress | None = None,
+) -> ExplanationMaps:
+    """Integrated gradients on the layer-0 tokens (Sundararajan, Taly and Yan, 2017), by Captum.
+
+    The contributions of all positions and widths add up to f at the input less f at the baseline
+    (not for the score "sum", which holds the norm fixed); a position's is summed over the width.
+
+    baseline : {"mean", "zero"}
+        Where the path starts: the mean of the content positions' embeddings at each of them
+        (prefix tokens stay as they are), or zeros everywhere. A model that normalises its first
+        block's input turns a path from zero into one jump, hence the default.
+    n_steps : int
+        Points of the path (Gauss-Legendre).
+    chunk_size : int, optional
+        Inputs in one forward and backward pass; 8 by default.
+
+    All other options as for `gradient_x_input`. An UltraError if the model cannot run its blocks from given
+    embeddings, or a gradient is not finite.
+
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> uk.baselines.integrated_gradients(cap, layer=1, tokens=[30], n_steps=2)
+    ExplanationMaps(1 tokens x 148 positions, layer 1, integrated_gradients, norm, positive)
+    """
+    from captum.attr import IntegratedGradients
+
+    one_of("baseline", baseline, ("mean", "zero"))
+    if isinstance(n_steps, bool) or not isinstance(n_steps, (int, np.integer)) or n_steps < 1:
+        raise ValueError(f"n_steps must be an int of at least 1, got {n_steps!r}")
+    request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size)
+    x, first = cap.latents[0].detach(), cap.layout.n_prefix
+    mean = torch.cat([x[:first], x[first:].mean(0).expand_as(x[first:])])
+    start = mean if baseline == "mean" else torch.zeros_like(x)
+    positions = torch.as_tensor(request.tokens, device=x.device)
+
+    def f(embeddings: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        z = cap.rerun(embeddings, request.layer)
+        return request.score.function(z[torch.arange(len(rows), device=rows.device), positions[rows]], rows)
+
+    at_once = int(chunk_size or _EXAMPLES_AT_ONCE)
+    method, chunk, done = IntegratedGradients(f), max(1, at_once // n_steps), []
+    with reporting(progress, len(positions)) as report:
+        for rows in torch.arange(len(positions), device=x.device).split(chunk):
+            found = method.attribute(
+                x.expand(len(rows), *x.shape),
+                start.expand(len(rows), *x.shape),
+                additional_forward_args=(rows,),
+                n_steps=int(n_steps),
+                internal_batch_size=None if at_once >= n_steps else at_once,
+            )
+            done.append(found.detach().sum(-1))
+            report(len(rows))
+    return _signed_maps(
+        request, torch.cat(done), "integrated_gradients", baseline=baseline, n_steps=int(n_steps)
+    )
 
 
 def randomised(model: Backbone, seed: int = 0) -> Backbone:
@@ -196,23 +194,8 @@ def randomised(model: Backbone, seed: int = 0) -> Backbone:
     embeddings, class tokens) are drawn from a normal distribution of standard deviation 0.02.
     LayerScale factors become 1: their usual start of 1e-5 would let every gradient vanish.
 
-    Parameters
-    ----------
-    model : Backbone
-        It is left as it is, and so is the global random state.
-    seed : int
-
-    Returns
-    -------
-    Backbone
-        Of the same class, its module on the same device and in the same mode.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> model = uk.load("scenes")
-    >>> uk.baselines.randomised(model, seed=1).module is model.module
-    False
+    The copy is of the same class, on the same device and in the same mode; the model and the global random state are
+    left as they are.
     """
     twin = copy.deepcopy(model)
     with torch.random.fork_rng(), torch.no_grad():
@@ -231,6 +214,15 @@ def randomised(model: Backbone, seed: int = 0) -> Backbone:
     return twin
 
 
-def _own(cap: Capture, index: np.ndarray) -> np.ndarray:
-    """Ones at the tokens' own positions: (T, N)."""
-    return np.eye(cap.layout.n_tokens)[index]
+def _signed_maps(
+    request: Request, contributions: torch.Tensor, method: str, **options: Any
+) -> ExplanationMaps:
+    """Maps of a request from signed contributions (T, N)."""
+    if not torch.isfinite(contributions).all():
+        raise UltraError(
+            f"a gradient of {method} is not finite; run the model in float32, and look for NaN in the input"
+        )
+    values = keep_sign_(contributions, request.rule).float().cpu().numpy()
+    return make_maps(
+        request.cap, values, request.tokens, request.layer, method=method, **request.made, **options
+    )

@@ -15,35 +15,14 @@ _TEMPERATURE = 0.1
 
 
 def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = "weighted") -> torch.Tensor:
-    """L_sc of one image's maps; see `ultra_kit.train_transform`.
+    """L_sc of one image's maps (T, M), own positions replaced, for affinities (T, T); see `ultra_kit.train_transform`.
 
-    Parameters
-    ----------
-    maps : torch.Tensor of shape (T, M)
-        P, non-negative, own positions replaced.
-    affinity : torch.Tensor of shape (T, T)
-        a; its diagonal is not read.
-    loss : {"weighted", "contrast"}
-
-    Returns
-    -------
-    torch.Tensor of shape ()
-
-    Raises
-    ------
-    ValueError
-        For an unknown loss.
-
-    Examples
-    --------
     Two pairs of tokens, each pair alike in map and affinity; then all maps equal:
 
     >>> a = torch.tensor([[1.0, 0], [0, 1]]).repeat(2, 1)
     >>> like = a @ a.T
-    >>> round(float(self_consistency(a, like)), 3)
-    -0.451
-    >>> abs(round(float(self_consistency(a * 0 + 1, like)), 3))
-    0.0
+    >>> round(float(self_consistency(a, like)), 3), abs(round(float(self_consistency(a * 0 + 1, like)), 3))
+    (-0.451, 0.0)
     """
     off = ~torch.eye(len(maps), dtype=torch.bool, device=maps.device)
     unit = F.normalize(maps, dim=-1)
@@ -51,8 +30,6 @@ def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = 
     if loss == "weighted":
         a = affinity[off]
         return -((a - a.mean()) / a.std().clamp_min(1e-6) * alike[off]).mean()
-    if loss != "contrast":
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     n = len(maps)
     said = (alike[off].view(n, n - 1) / _TEMPERATURE).log_softmax(1)
     wanted = (affinity[off].view(n, n - 1) / _TEMPERATURE).softmax(1)
@@ -60,55 +37,26 @@ def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = 
 
 
 def first_steps(cap: Capture, layer: int, matrix: torch.Tensor, rule: str) -> torch.Tensor:
-    """The first step of every patch token's map, all tokens in one backward pass.
+    """The first step of every patch token's map, row i of C_k - 1, in the graph of W: (M, M) over the M patches.
 
-    A map is row i of C_k ... C_1, and its first step row i of C_k - 1. A latent of layer k depends on
-    the attention of block k through its own row alone, so one pass with the seeds of all tokens gives
-    every token's row; the whole maps take a pass a token.
-
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        k, 1..L.
-    matrix : torch.Tensor of shape (D, D)
-        W; the seeds are those of ||W z||.
-    rule : {"positive", "negative", "absolute"}
-
-    Returns
-    -------
-    torch.Tensor of shape (M, M)
-        Over the M patches, own positions replaced by the largest other entry; in the graph of `matrix`.
+    A latent of layer k depends on the attention of block k through its own row alone, so one backward pass with the
+    upstream gradients of ||W z|| for all tokens gives every token's row. Own positions are replaced.
     """
     first = cap.layout.n_prefix
     z = cap.latents[layer]
     step = next(s for s in cap.steps if s.layer == layer)
     y = z.detach()[first:] @ matrix.T
-    seeds = F.pad(F.normalize(y, dim=-1) @ matrix, (0, 0, first, 0))
-    gradient = torch.autograd.grad(
-        z, step.weights, seeds, retain_graph=True, create_graph=matrix.requires_grad
-    )[0]
+    upstream = F.pad(F.normalize(y, dim=-1) @ matrix, (0, 0, first, 0))
+    (gradient,) = torch.autograd.grad(
+        z, step.weights, upstream, retain_graph=True, create_graph=matrix.requires_grad
+    )
     maps = keep_sign_(step.weights.detach() * gradient, rule).mean(0)[first:, first:]
     own = torch.eye(len(maps), dtype=torch.bool, device=maps.device)
     return torch.where(own, maps.masked_fill(own, -torch.inf).amax(1, keepdim=True), maps)
 
 
-def affinity(cap: Capture, layer: int, kind: str) -> torch.Tensor:
-    """How much the patch tokens belong together, as the frozen model has it.
-
-    Parameters
-    ----------
-    cap : Capture
-    layer : int
-        1..L.
-    kind : {"latent", "rollout", "attention"}
-        Of what rows cosines are taken; see `ultra_kit.train_transform`.
-
-    Returns
-    -------
-    torch.Tensor of shape (M, M)
-        Cosines, on the device and in the dtype of the latents.
-    """
+def affinities(cap: Capture, layer: int, kind: str) -> torch.Tensor:
+    """How much the M patch tokens belong together, as the frozen model has it: cosines (M, M) of rows of a kind."""
     z = cap.latents[layer].detach()
     if kind == "latent":
         rows = z[cap.layout.n_prefix :]

@@ -1,44 +1,18 @@
-"""Explanation maps of latent tokens: one backward pass a token, rows instead of matrices.
-
-For token i at layer k and a scalar f of its latent z_i, every attention step b <= k gives
-
-    C_b = I + mean over heads of relu(A_b * dz f / dA_b)
-
-and the map is row i of ``C_k C_(k-1) ... C_1`` (ULTra, arXiv 2411.12589; the product order is that
-of Chefer, Gur and Wolf, ICCV 2021: last block leftmost). The row is carried through the blocks as
-``r <- r C_b`` for b = k..1, which costs N^2 a block where the product costs N^3, and all gradients
-of a token come from one backward pass.
-"""
+"""Explanation maps of latent tokens: one backward pass per token, rows instead of matrices."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..types import Capture, ExplanationMaps, Progress
+from ..types import Capture, ExplanationMaps, Progress, Tokens
 from ..types.progress import reporting
-from ..types.provenance import fingerprint
-from .engine import relevance_rows, row_chunks, seed_gradients
-from .planning import Plan, check_chunk_size, make_request, parse_memory, plan
-
-__all__ = [
-    "ConstantNormWarning",
-    "Interrupted",
-    "Plan",
-    "check_chunk_size",
-    "explain",
-    "make_maps",
-    "parse_memory",
-    "plan",
-    "relevance_rows",
-    "reporting",
-    "seed_gradients",
-]
+from .engine import row_chunks
+from .planning import make_request
 
 
 class ConstantNormWarning(UserWarning):
@@ -46,20 +20,12 @@ class ConstantNormWarning(UserWarning):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by the user; the finished rows are kept.
-
-    It is a `KeyboardInterrupt`: uncaught, it stops a cell or a script as any interrupt does.
+    """The run was stopped by the user: a `KeyboardInterrupt`, so that it stops a cell or a script as any does.
 
     Attributes
     ----------
     partial : ExplanationMaps
         The maps of the tokens that were finished, in the order asked for; possibly none.
-
-    Examples
-    --------
-    >>> stop = Interrupted("stopped after 3 of 196 tokens", partial=None)
-    >>> isinstance(stop, KeyboardInterrupt)
-    True
     """
 
     def __init__(self, message: str, partial: Any) -> None:
@@ -71,7 +37,7 @@ def explain(
     cap: Capture,
     *,
     layer: int = -1,
-    tokens: int | Sequence[int] | np.ndarray | None = None,
+    tokens: Tokens = None,
     score: str = "norm",
     rule: str = "positive",
     towards: Any = None,
@@ -82,13 +48,14 @@ def explain(
 ) -> ExplanationMaps:
     """Explain latent tokens: say what each of them was made from.
 
-    Row i of ``C_k ... C_1`` with ``C_b = I + mean_h relu(A_b * df/dA_b)`` (ULTra, arXiv 2411.12589),
-    exact for every token: neither the other tokens asked for nor the chunk size change a map.
+    For token i at layer k and a scalar f of its latent, every attention step b <= k gives
+    ``C_b = I + mean_h relu(A_b * df/dA_b)``, and the map is row i of ``C_k ... C_1`` (ULTra, arXiv 2411.12589; last
+    block leftmost as in Chefer, Gur and Wolf, ICCV 2021). It is exact for every token: neither the other tokens
+    asked for nor the chunk size change it.
 
     Parameters
     ----------
     cap : Capture
-        From `ultra_kit.capture`.
     layer : int
         0..L or negative from the end; layer 0 gives the token's own position alone.
     tokens : int or sequence of int, optional
@@ -103,14 +70,12 @@ def explain(
     transform : array of shape (D, D), or an object with ``.matrix``, optional
         W: the scores norm, sum and energy read W z in place of z.
     chunk_size : int, optional
-        Tokens in one backward pass. By default one on a CPU, where more gain nothing, and as many
-        as `max_memory` allows (at most 32) on a GPU.
+        Tokens in one backward pass; by default one on a CPU, where more gain nothing, and at most 32 on a GPU.
     max_memory : int or str, optional
-        Bytes, or text such as "2GB", on top of what the capture holds; half of the free memory of
-        a GPU by default. With `chunk_size` the smaller of the two chunks is taken.
+        Bytes, or text such as "2GB", on top of what the capture holds, which bounds the chunk; half of
+        the free memory of a GPU by default.
     progress : bool or callable, optional
-        By default a bar when the run takes longer than two seconds; True and False force it; a
-        callable gets (done, total).
+        A bar, by default when the run takes longer than two seconds; a callable gets (done, total).
 
     Returns
     -------
@@ -119,18 +84,16 @@ def explain(
     Raises
     ------
     ValueError, TypeError
-        For a layer, token, score, rule, direction, matrix or chunk size that cannot be.
+        For an option that cannot be.
     UltraError
-        If a gradient is missing or not finite, the capture holds no graph, the model has no head,
-        or one token needs more than `max_memory`.
+        If a gradient is missing or not finite, the model has no head, or one token needs more than `max_memory`.
     Interrupted
         A `KeyboardInterrupt` that carries the finished rows as ``.partial``.
 
     Warns
     -----
     ConstantNormWarning
-        If the score is the norm and the latents come out of a normalisation, or their norms are
-        nearly equal: the map then says little. Use another score, or `towards`.
+        If the score is the norm and all norms are nearly equal, as behind a normalisation: the map says little.
 
     Examples
     --------
@@ -143,33 +106,24 @@ def explain(
     request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory)
     if request.score.name == "norm" and transform is None:
         _warn_if_constant(cap.latents[request.layer], request.layer)
-    done: list[np.ndarray] = []
+    done = [np.zeros((0, cap.layout.n_tokens), np.float32)]
 
     def result() -> ExplanationMaps:
-        values = np.concatenate(done) if done else np.zeros((0, cap.layout.n_tokens), np.float32)
-        options = {"towards": towards, "transform": getattr(transform, "matrix", transform)}
+        values = np.concatenate(done)
         return make_maps(
-            cap,
-            values,
-            request.tokens[: len(values)],
-            request.layer,
-            method="ultra",
-            score=request.score.name,
-            rule=rule,
-            **{name: fingerprint(array) for name, array in options.items()},
+            cap, values, request.tokens[: len(values)], request.layer, method="ultra", **request.made
         )
 
+    total = len(request.tokens)
     try:
-        with reporting(progress, len(request.tokens)) as report:
-            for rows in row_chunks(
-                cap, request.layer, request.tokens, request.seeds, rule, request.chunk_size
-            ):
+        with reporting(progress, total) as report:
+            for rows in row_chunks(request):
                 done.append(rows.float().cpu().numpy())
                 report(len(rows))
     except KeyboardInterrupt as stop:
-        finished = sum(map(len, done))
+        partial = result()
         raise Interrupted(
-            f"stopped after {finished} of {len(request.tokens)} tokens; their maps are in .partial", result()
+            f"stopped after {len(partial)} of {total} tokens; their maps are in .partial", partial
         ) from stop
     return result()
 
@@ -189,13 +143,8 @@ def make_maps(
 
     Parameters
     ----------
-    cap : Capture
-    values : array of shape (T, N)
-    tokens : ndarray of shape (T,)
-    layer : int
-        0..L.
-    method, score, rule : str
-        "none" for a method that reads no score, or keeps no sign.
+    cap, values, tokens, layer, method, score, rule
+        As in `ExplanationMaps`; the score or the rule is "none" for a method that has none.
     **options
         Whatever else the maps depend on, JSON-able; goes into the card.
 

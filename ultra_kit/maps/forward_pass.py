@@ -11,8 +11,6 @@ from ..models.loading import load
 from ..types import Backbone, Capture
 from ..types.provenance import input_hash
 
-__all__ = ["Capture", "capture"]
-
 
 def capture(model: Backbone | nn.Module, x: Any) -> Capture:
     """Run a model once with explicit attention and keep latents, attention maps and graph.
@@ -23,21 +21,17 @@ def capture(model: Backbone | nn.Module, x: Any) -> Capture:
     ----------
     model : Backbone or nn.Module
         From `ultra_kit.load`; a module of timm or transformers is wrapped on the way.
-    x : str, Path, PIL.Image.Image, ndarray of shape (H, W, 3) and dtype uint8; or str for text models
-        The input. For image models a str is a path.
+    x : str, Path, PIL.Image.Image, ndarray of shape (H, W, 3) and dtype uint8
+        The input; a str is a path for an image model, the text itself for a text model.
 
     Returns
     -------
     Capture
-        L + 1 latents (N, D), numbered from the embedding (0), the raw output of block k being layer k, and
-        one attention step for every block.
 
     Raises
     ------
-    UltraError
-        If the model has not one global attention in every block (`ultra_kit.check` says more).
-    ValueError, TypeError
-        For an input that can't be read, or a module whose layout is not known.
+    UltraError, ValueError, TypeError
+        For a model without one global attention in every block (`ultra_kit.check` says more), or what cannot be read.
 
     Examples
     --------

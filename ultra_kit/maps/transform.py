@@ -27,12 +27,10 @@ class Transform:
     matrix : ndarray of shape (D, D), float32
         W; the score of a token is ||W z||, and enters a map through W^T W alone.
     layer : int
-        Layer whose latents it was trained for.
+        Whose latents it was trained for.
     loss : ndarray of shape (epochs + 1, 2), float32
-        The loss curve: training images (a running mean; NaN before the first epoch) and held-out
-        images, the first row before any training.
+        Of training images (a running mean; NaN before the first epoch) and held-out ones, before and after each epoch.
     card : dict
-        Provenance, JSON-able.
     """
 
     matrix: np.ndarray
@@ -41,15 +39,7 @@ class Transform:
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the matrix, the loss curve and the card to one safetensors file.
-
-        Raises
-        ------
-        ValueError
-            If the path does not end with ``.safetensors``.
-        UltraError
-            If the file cannot be written.
-        """
+        """Write matrix, loss curve and card to one file; a ValueError unless its name ends with ``.safetensors``."""
         target = Path(path)
         if target.suffix != ".safetensors":
             raise ValueError(f"path must end with .safetensors, got {str(path)!r}")
@@ -61,20 +51,10 @@ class Transform:
 
     @classmethod
     def load(cls, source: str | os.PathLike[str]) -> Transform:
-        """Read back what `save` wrote.
+        """Read back what `save` wrote: a file, or by the name of a bundled model the W that was trained for it.
 
-        Parameters
-        ----------
-        source : str or path-like
-            A file, or the name of a bundled model: the W that was trained for it.
+        An UltraError if there is no such file, or it holds no transform.
 
-        Raises
-        ------
-        UltraError
-            If there is no such file, or it holds no transform.
-
-        Examples
-        --------
         >>> Transform.load("scenes").matrix.shape
         (128, 128)
         """

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..maps import baselines
-from ..maps.engine import seed_gradients
+from ..maps.engine import Upstream, token_gradients
 from ..maps.explanation import explain
 from ..types import ExplanationMaps, Progress, UltraError
 from .evidence_words import Evidence
@@ -107,7 +107,7 @@ def evidence(
     if method in _SCORED:
         arguments |= {"rule": rule, "progress": progress}
         if score == "logprob":
-            arguments["towards"] = _logprob_seeds(s, number, tokens, other)
+            arguments["towards"] = _logprob_upstream(s, number, tokens, other)
         else:
             arguments["score"] = score
     maps = explain(cap, **arguments) if method == "ultra" else getattr(baselines, method)(cap, **arguments)
@@ -164,7 +164,7 @@ def _contrast(s: Summary, word: int, other: str) -> tuple[int, int]:
     )
 
 
-def _logprob_seeds(s: Summary, layer: int, positions: np.ndarray, other: int | None) -> torch.Tensor:
+def _logprob_upstream(s: Summary, layer: int, positions: np.ndarray, other: int | None) -> torch.Tensor:
     """The gradient of the emitted tokens' log-probability by their positions' latents of a layer: (T, D)."""
     cap = s.capture
     where = torch.as_tensor(positions, device=cap.latents[-1].device)
@@ -180,12 +180,13 @@ def _logprob_seeds(s: Summary, layer: int, positions: np.ndarray, other: int | N
         f = logits[rows, ids] - (
             logits.logsumexp(-1) if other is None else logits[rows, torch.full_like(ids, other)]
         )
-        (seeds,) = torch.autograd.grad(f.sum(), z)
+        (upstream,) = torch.autograd.grad(f.sum(), z)
     if layer == cap.n_layers:
-        return seeds
+        return upstream
     found = []
     for k in range(len(positions)):
-        (g,) = seed_gradients(cap.latents[-1], [cap.latents[layer]], where[k : k + 1], seeds[k : k + 1])
+        arrived = Upstream(cap.latents[-1], upstream[k : k + 1])
+        (g,) = token_gradients([arrived], [cap.latents[layer]], where[k : k + 1])
         if g is None:
             raise UltraError(f"the last layer does not depend on layer {layer} in the capture's graph")
         found.append(g[0, where[k]])

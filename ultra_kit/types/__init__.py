@@ -1,6 +1,6 @@
 """The objects that travel through the workbench, and the errors. Each object is immutable and knows where it came from."""
 
-from .objects import AttentionStep, Backbone, Capture, ExplanationMaps, Layout, Progress, UltraError
+from .objects import AttentionStep, Backbone, Capture, ExplanationMaps, Layout, Progress, Tokens, UltraError
 
 __all__ = [
     "AttentionStep",
@@ -9,5 +9,6 @@ __all__ = [
     "ExplanationMaps",
     "Layout",
     "Progress",
+    "Tokens",
     "UltraError",
 ]

@@ -30,15 +30,13 @@ class Layout:
     ----------
     modality : {"image", "text"}
     n_prefix : int
-        P, the number of leading positions that stand for no part of the input (class token,
-        distillation token, registers; BOS in text).
+        P, the number of leading positions that stand for no part of the input (class token, registers; BOS in text).
     grid : tuple of int or None
-        (h, w) of the patch tokens, in raster order after the prefix; the grid covers the whole
-        image. None for text.
+        (h, w) of the patch tokens, in raster order after the prefix, over the whole image; None for text.
     size : tuple of int or None
-        (height, width) of the original image in pixels. None for text.
+        (height, width) of the original image in pixels; None for text.
     tokens : tuple of str or None
-        The N token strings of a text, prefix included. None for images.
+        The N token strings of a text, prefix included; None for images.
     """
 
     modality: str
@@ -65,13 +63,7 @@ class Layout:
         return np.arange(self.n_prefix, self.n_tokens)
 
     def token_at(self, x: float, y: float) -> int:
-        """Index of the patch token under pixel (x, y) of the original image.
-
-        Raises
-        ------
-        ValueError
-            If the capture is no image, or the point lies outside it.
-        """
+        """Index of the patch token under pixel (x, y) of the original image; a ValueError outside it, or for a text."""
         if self.grid is None or self.size is None:
             raise ValueError("token_at needs an image; this layout is of a text: pass a token index")
         (h, w), (height, width) = self.grid, self.size
@@ -96,15 +88,7 @@ class Layout:
 class Backbone(Protocol):
     """What a model must offer; `ultra_kit.load` makes one from a name or a module.
 
-    Attributes
-    ----------
-    name : str
-        What was passed to `load`, or the class name of a module.
-    modality : {"image", "text"}
-    module : torch.nn.Module
-        The model itself, unchanged.
-    n_blocks : int
-        L.
+    Its name is what was passed to `load` or the class of the module, its modality "image" or "text".
     """
 
     @property
@@ -133,30 +117,11 @@ class Backbone(Protocol):
         ...
 
     def run_from(self, inputs: dict[str, torch.Tensor], embeddings: torch.Tensor, layer: int) -> torch.Tensor:
-        """Run the blocks again from other layer-0 tokens, with gradients; optional.
+        """Raw output (B, N, D) of block `layer`, 1..L, from other layer-0 tokens (B, N, D), in their graph; optional.
 
-        The baselines that need gradients with respect to the embedding use it (gradient x input,
-        integrated gradients).
-
-        Parameters
-        ----------
-        inputs : dict of str to torch.Tensor
-            What `prepare` gave, a batch of one: sizes, masks and positions are taken from it.
-        embeddings : torch.Tensor of shape (B, N, D)
-            Takes the place of the first block's input.
-        layer : int
-            1..L.
-
-        Returns
-        -------
-        torch.Tensor of shape (B, N, D)
-            The raw output of block `layer`, in the autograd graph of `embeddings`; the gradient
-            mode of the caller holds, and the model is left as it was.
+        `inputs` is what `prepare` gave. The gradient mode of the caller holds; `Capture.rerun` asks for it.
         """
-        raise UltraError(
-            f"{type(self).__name__} cannot run its blocks from other embeddings: it has no run_from(); "
-            "use a baseline that needs none (raw_attention, rollout, cosine)"
-        )
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,13 +135,11 @@ class AttentionStep:
     layer : int
         b: the latents of this layer and of all later ones depend on the step; blocks count from 1.
     query_start, key_start : int
-        First position of the queries and of the keys in the capture's token space; 0 but for
-        encoder-decoder models, where the decoder's tokens follow the encoder's.
+        First position of both in the capture's token space, where a decoder's tokens follow the encoder's.
     name : str
         The module that made it.
     context : torch.Tensor of shape (..., Nq, width of a head), optional
-        The product of the probabilities and the values, in the graph, where it was seen: from there on
-        the engine may treat the tokens one by one.
+        Probabilities times values, in the graph, where seen: behind it tokens may be treated one by one.
     """
 
     weights: torch.Tensor
@@ -189,27 +152,19 @@ class AttentionStep:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Capture:
-    """One forward pass of one input, kept with its autograd graph; made by `ultra_kit.capture`.
+    """One forward pass of one input, kept with its autograd graph until it goes; made by `ultra_kit.capture`.
 
     Attributes
     ----------
-    model : Backbone
-    layout : Layout
     input : ndarray of shape (H, W, 3), uint8, or str
-        The original input.
     latents : tuple of torch.Tensor
         L + 1 tensors of shape (N, D): layer 0 is the embedding, layer k the raw output of block k,
         all on the path of one graph (the gradient of layer k by layer 0 can be taken).
     steps : tuple of AttentionStep
         In the order in which the forward pass made them.
     inputs : mapping of str to torch.Tensor
-        What was passed to the model.
     card : dict
         Provenance: model, input hash, versions, dtype, device.
-
-    Notes
-    -----
-    The graph is freed with the object (``del cap``). `ExplanationMaps` never hold it.
     """
 
     model: Backbone
@@ -226,13 +181,7 @@ class Capture:
         return len(self.latents) - 1
 
     def layer_index(self, layer: int) -> int:
-        """A layer as a number in 0..L; negative layers count from the end (-1 is L).
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer.
-        """
+        """A layer as a number in 0..L; negative layers count from the end (-1 is L). A ValueError if there is none."""
         top = self.n_layers
         if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)):
             raise TypeError(f"layer must be an int in {-top - 1}..{top}, got {layer!r}")
@@ -242,14 +191,10 @@ class Capture:
             )
         return int(layer) % (top + 1)
 
-    def token_indices(self, tokens: int | Sequence[int] | np.ndarray | None) -> np.ndarray:
-        """Token indices as an int64 array; None means every content position.
+    def token_indices(self, tokens: Tokens) -> np.ndarray:
+        """Token indices as an int64 array; None means every content position. A ValueError unless all are in 0..N-1.
 
-        Raises
-        ------
-        ValueError
-            If the list is empty or an index is not in 0..N-1 (negative ones are refused: they
-            would be read as prefix tokens by one user and as the last patch by another).
+        Negative ones are refused: one user would read them as prefix tokens, another as the last patch.
         """
         if tokens is None:
             return self.layout.content
@@ -261,33 +206,16 @@ class Capture:
         n = self.layout.n_tokens
         if index.min() < 0 or index.max() >= n:
             bad = index[(index < 0) | (index >= n)][0]
-            raise ValueError(
-                f"tokens must be in 0..{n - 1} (of which 0..{self.layout.n_prefix - 1} are prefix tokens), got {bad}"
-                if self.layout.n_prefix
-                else f"tokens must be in 0..{n - 1}, got {bad}"
-            )
+            prefix = f" (the first {p} are prefix tokens)" if (p := self.layout.n_prefix) else ""
+            raise ValueError(f"tokens must be in 0..{n - 1}{prefix}, got {bad}")
         return index.astype(np.int64)
 
     def tokens(self, layer: int = -1) -> np.ndarray:
-        """Latent tokens of a layer: float32 of shape (N, D), the raw block output.
-
-        Examples
-        --------
-        >>> import ultra_kit as uk
-        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-        >>> cap.tokens(-1).shape == (cap.layout.n_tokens, 128)
-        True
-        """
+        """Latent tokens of a layer: float32 of shape (N, D), the raw block output."""
         return self.latents[self.layer_index(layer)].detach().float().cpu().numpy()
 
     def attention(self, block: int = -1) -> np.ndarray:
-        """Attention probabilities of a block: float32 of shape (H, N, N), rows are queries.
-
-        Parameters
-        ----------
-        block : int
-            1..L, or negative from the end.
-        """
+        """Attention probabilities of a block, 1..L or negative from the end: float32 of shape (H, N, N), rows are queries."""
         number = self.layer_index(block)
         if number == 0:
             raise ValueError(
@@ -302,6 +230,17 @@ class Capture:
                 s.weights.detach().float().cpu().numpy()
             )
         return out
+
+    def rerun(self, embeddings: torch.Tensor, layer: int) -> torch.Tensor:
+        """Latents (B, N, D) of layer 0..L when the blocks run again from other layer-0 tokens (B, N, D)."""
+        if layer == 0:
+            return embeddings
+        if not hasattr(self.model, "run_from"):
+            raise UltraError(
+                f"{type(self.model).__name__} cannot run its blocks from other embeddings: it has no run_from(); "
+                "use a method that needs none (explain, raw_attention, rollout, cosine)"
+            )
+        return self.model.run_from(dict(self.inputs), embeddings, layer)
 
     def __repr__(self) -> str:
         n, d = self.latents[0].shape
@@ -322,13 +261,8 @@ class ExplanationMaps:
         Row t explains ``tokens[t]``; raw, non-negative, prefix positions included.
     tokens : ndarray of shape (T,), int64
         Explained positions, prefix tokens counted.
-    layer : int
-        0..L.
-    layout : Layout
     method, score, rule : str
         "ultra" or a baseline's name; the scalar explained; the sign kept.
-    input : ndarray or str
-        The original input, for showing.
     card : dict
         Provenance, JSON-able.
     """
@@ -352,8 +286,7 @@ class ExplanationMaps:
     def without_own(self) -> np.ndarray:
         """`content` with each token's own position replaced by the largest of its other entries.
 
-        The identity in the product puts a spike there that says nothing about the model
-        (method: the own position is left out of every score). Shape (T, n_content).
+        The identity in the product puts a spike there that says nothing about the model. Shape (T, n_content).
         """
         out = self.content.copy()
         own = self.tokens - self.layout.n_prefix
@@ -364,24 +297,14 @@ class ExplanationMaps:
         return out
 
     def images(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The maps on the image: float32 of shape (T, h, w), or (T, H, W) at `size`.
+        """The maps on the image: float32 of shape (T, h, w), or bicubic and clipped at zero of `size` (T, H, W).
 
-        Parameters
-        ----------
-        size : tuple of int, optional
-            (height, width); bicubic, clipped at zero. The token grid by default.
-
-        Raises
-        ------
-        ValueError
-            For a text.
+        Own positions are replaced, as in `without_own`. A ValueError for a text.
         """
         if self.layout.grid is None:
             raise ValueError("images() needs maps of an image; for a text use .content")
         grid = self.without_own.reshape(-1, *self.layout.grid)
-        if size is None or tuple(size) == self.layout.grid:
-            return grid
-        return bicubic(grid, (int(size[0]), int(size[1])))
+        return grid if size is None or tuple(size) == self.layout.grid else bicubic(grid, size)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -393,3 +316,6 @@ class ExplanationMaps:
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) tokens."""
+
+Tokens = int | Sequence[int] | np.ndarray | None
+"""Positions, prefix tokens counted; None means every content position."""

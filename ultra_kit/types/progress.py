@@ -11,32 +11,16 @@ from .objects import Progress
 
 @contextmanager
 def reporting(progress: bool | Progress | None, total: int) -> Iterator[Callable[[int], Any]]:
-    """Yield a function to call with the number of tokens just finished.
+    """Yield a function to call with the number of tokens just finished, of `total` in all.
 
-    Parameters
-    ----------
-    progress : bool, callable or None
-        True shows a bar, None shows one after 2 seconds, False shows nothing; a callable gets (done, total).
-    total : int
-        The number of tokens in all.
-
-    Yields
-    ------
-    callable
-        Takes the number of tokens just finished.
-
-    Raises
-    ------
-    TypeError
-        If `progress` is none of these.
+    `progress`: True shows a bar, None one after 2 seconds, False nothing; a callable gets (done, total).
     """
     if callable(progress):
-        done = 0
+        done = [0]
 
         def report(more: int) -> None:
-            nonlocal done
-            done += more
-            progress(done, total)
+            done[0] += more
+            progress(done[0], total)
 
         yield report
     elif progress is None or progress is True:
