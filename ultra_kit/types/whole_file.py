@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,3 +37,20 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     with whole_file(path) as partial:
         partial.write_text(text, "utf-8", newline="\n")
     return Path(path)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As `whole_file`, for a folder that must not be there half; where another writer was first, theirs stays."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{uuid4().hex[:12]}.part")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        with suppress(FileExistsError):
+            os.replace(partial, target)
+    except OSError as error:
+        if not target.is_dir():  # a folder with files in it can't be replaced: somebody else has made it
+            raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
