@@ -13,6 +13,7 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 PIP     := $(PY) -m pip --disable-pip-version-check --retries 10 --timeout 120
 READY   := $(VENV)/.ready
+MODELS  := $(VENV)/.models
 TESTING := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
@@ -21,17 +22,17 @@ TESTING := $(VENV)/.ready-test
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | tr '#' '\t' | expand -t 18
 
-run: $(READY)  ## execute every notebook; executed copies and one HTML file each go to build/
+run: $(MODELS)  ## execute every notebook; executed copies and one HTML file each go to build/
 	@$(PY) notebooks/run.py --out build $(NOTEBOOKS)
 	@echo "To work in them:  make lab    (or: $(BIN)/jupyter lab notebooks)"
 
-notebooks: $(READY)  ## the same, and store the outputs in notebooks/
+notebooks: $(MODELS)  ## the same, and store the outputs in notebooks/
 	@$(PY) notebooks/run.py --out build --store $(NOTEBOOKS)
 
-lab: $(READY)  ## open JupyterLab on the notebooks
+lab: $(MODELS)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-test: $(TESTING)  ## ruff, mypy, then unit, notebook and browser tests
+test: $(TESTING) $(MODELS)  ## ruff, mypy, then unit, notebook and browser tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -54,6 +55,10 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Installing requirements.txt into $(VENV) (about 5 GB with CUDA; a few minutes the first time)"
 	@$(PIP) install $(PIP_FLAGS) -r requirements.txt -e . || (sleep 5; $(PIP) install $(PIP_FLAGS) -r requirements.txt -e .)
 	@touch $@
+
+# Two real models, about 180 MB, once; without them the notebooks use the bundled teaching models and say so.
+$(MODELS): $(READY)
+	@if $(PY) -m ultra_kit fetch all; then touch $@; else echo "Going on with the bundled models; the next run asks again."; fi
 
 $(TESTING): $(READY) requirements-test.txt
 	@$(PIP) install $(PIP_FLAGS) -r requirements-test.txt || (sleep 5; $(PIP) install $(PIP_FLAGS) -r requirements-test.txt)

@@ -7,5 +7,6 @@ from . import select_command as select_command
 from . import summarize_command as summarize_command
 from . import evaluate_command as evaluate_command
 from . import train_command as train_command
+from . import fetch_command as fetch_command
 
 __all__ = ["app"]

