@@ -17,8 +17,9 @@ from PIL import Image
 import ultra_kit as uk
 from ultra_kit.maps.heads import head_shares
 from ultra_kit.plots.style import SEGMENT_COLOURS
+from ultra_kit.widgets.map_books import Key
 from ultra_kit.widgets.page_host import page as make_page
-from ultra_kit.widgets.token_maps import Book
+from ultra_kit.widgets.token_books import book_of
 
 pytestmark = pytest.mark.browser
 
@@ -174,7 +175,7 @@ def test_heads_and_prefix_tokens(visit, tmp_path):
     cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
     view = uk.widgets.TokenExplorer([uk.explain(cap, layer=2, tokens=[50, 51])])
     shares = head_shares(cap, layer=2, tokens=[50, 51])
-    view._sides[0].books["ULTra: norm, positive", 2] = Book(view.maps, shares)
+    view._sides[0].books[Key("ULTra: norm, positive", 2)] = book_of(view.maps, shares)
     view.pinned = 51
     page = visit(written(view, tmp_path / "heads.html"))
     state(page)

@@ -54,7 +54,7 @@ def test_words_asked_for_one_by_one_give_the_whole(lazy, s):
 
 
 def test_only_the_first_word_is_worked_out_where_it_is_much_work(lazy, s):
-    assert {kind: len(ev.rows) for (kind, layer, _), ev in lazy._shelf.books.items() if layer == 5} == {
+    assert {kind: len(book.rows) for (kind, layer, _), book in lazy._shelf.books.items() if layer == 5} == {
         "ULTra: norm, positive": 1,
         "raw attention": len(s.words),
     }
@@ -88,13 +88,15 @@ def test_the_contrast_is_that_of_evidence(lazy, s):
 def test_a_complete_answer_brings_the_coverage(lazy, s):
     words = list(range(len(s.words)))
     message = {"kind": "ULTra: norm, positive", "layer": 1, "contrast": "", "words": words[:2]}
-    content, (data,) = lazy.answer(message)
-    assert content["book"]["rows"] == [0, 1] and content["book"]["unused"] is None
-    content, (data,) = lazy.answer({**message, "words": words})
+    content, (data, _) = lazy.answer(message)
+    assert content["book"]["rows"] == [0, 1] and "unused" not in content["book"]
+    content, (data, places) = lazy.answer({**message, "words": words})
     whole = uk.evidence(s, layer=1, progress=False)
     np.testing.assert_allclose(
         np.frombuffer(data, "<f4").reshape(whole.matrix.shape), whole.matrix, rtol=1e-5
     )
+    expected = np.stack([whole.shares[k] for k in ("document", "summary", "sinks", "prompt")], axis=1)
+    np.testing.assert_allclose(np.frombuffer(places, "<f4").reshape(-1, 4), expected, rtol=1e-5)
     cover = whole.coverage()
     assert content["book"]["unused"] == list(cover.unused) and content["book"]["weak"] == list(cover.weak)
 
@@ -128,7 +130,7 @@ def test_a_state_that_cannot_be_is_refused(evs, name, value):
 
 
 def test_sources_that_do_not_fit_are_refused(s, evs):
-    with pytest.raises(TypeError, match="Summary or Evidence"):
+    with pytest.raises(TypeError, match="Evidence or a Summary, got int; call uk.evidence or uk.summarize"):
         SummaryExplorer([3])
     with pytest.raises(ValueError, match="at least one"):
         SummaryExplorer([])

@@ -10,9 +10,9 @@ import traitlets
 import ultra_kit as uk
 from ultra_kit.types import UltraError
 from ultra_kit.widgets import page_host as pages
+from ultra_kit.widgets.map_books import quantise
 from ultra_kit.widgets.segment_explorer import SegmentExplorer
 from ultra_kit.widgets.token_explorer import TokenExplorer
-from ultra_kit.widgets.token_pages import quantise
 from ultra_kit.widgets.view import View
 
 LAYOUT = uk.types.Layout("image", n_prefix=1, grid=(3, 5), size=(60, 100))
@@ -138,19 +138,19 @@ def test_sources_that_make_no_view_are_refused():
     ]:
         with pytest.raises(error, match=words_said):
             TokenExplorer(source)
-    with pytest.raises(ValueError, match=r"names must be one a side \(1\), got 2"):
+    with pytest.raises(ValueError, match=r"names must be one per side \(1\), got 2"):
         TokenExplorer(maps_of(), names=["a", "b"])
 
 
 def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch):
-    monkeypatch.setattr("ultra_kit.widgets.token_maps._MAX_ENTRIES", 0)
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     maps = uk.explain(cap, layer=3)
     view = TokenExplorer(cap, maps=maps)
     assert (view.layer, view.kind, len(view.maps)) == (3, "ULTra: norm, positive", 144)
     data = view.data()
     assert data["left_out"] == 0 and data["layers"] == [1, 2, 3, 4, 5]
-    (book,) = data["sides"][0]["books"]
-    assert book["layer"] == 3 and len(book["tokens"]) == 144
+    (book,) = data["books"]
+    assert book["layer"] == 3 and len(book["rows"]) == 144
     np.testing.assert_array_equal(
         np.frombuffer(data["levels"], np.uint8).reshape(144, 144), quantise(maps.without_own)[0]
     )
@@ -159,7 +159,7 @@ def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch)
 
 
 def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
-    monkeypatch.setattr("ultra_kit.widgets.token_maps._MAX_ENTRIES", 0)
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     view = TokenExplorer(cap, scores=("norm", "energy"))
     assert len(view.maps) == 1, "nothing but the token shown is explained beforehand"
     passes = []
@@ -168,8 +168,8 @@ def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     real = engine.token_gradients
     monkeypatch.setattr(engine, "token_gradients", lambda *a: passes.append(1) or real(*a))
     content, buffers = view.answer({"side": 0, "kind": "ULTra: energy, positive", "layer": 2, "token": 60})
-    assert len(passes) == 1, "one backward pass a click"
-    assert content["row"]["tokens"] == [60] and content["row"]["variants"] == 2 + 4
+    assert len(passes) == 1, "one backward pass per click"
+    assert content["book"]["rows"] == [60] and content["book"]["widths"] == [6 * 144, 2 + 4, 4]
     expected = uk.explain(cap, layer=2, tokens=[60], score="energy")
     passes.clear()
     levels, largest = quantise(expected.without_own)
@@ -192,13 +192,13 @@ def test_an_error_of_the_kernel_reaches_the_page(monkeypatch):
 
 
 def test_maps_that_do_not_fit_are_left_out_and_counted(monkeypatch):
-    monkeypatch.setattr("ultra_kit.widgets.token_pages.MAX_BYTES", 40)  # 15 a map: two fit
+    monkeypatch.setattr("ultra_kit.widgets.token_books.MAX_BYTES", 40)  # 15 a map: two fit
     view = TokenExplorer([maps_of(), maps_of(layer=3)])
     view.layer = 2
     data = view.data()
     assert data["left_out"] == 28 and len(data["levels"]) == 30
-    books = {book["layer"]: book["tokens"] for book in data["sides"][0]["books"]}
-    assert books == {2: [1, 2], 3: []}, "what is shown stays"
+    books = {book["layer"]: book["rows"] for book in data["books"]}
+    assert books == {2: [1, 2]}, "what is shown stays"
 
 
 # --- SegmentExplorer ---

@@ -17,10 +17,13 @@ function makeRoot(el, title, hint) {
   return root;
 }
 
-// Bytes of a key as a Uint8Array of its own memory (what a host hands over may not be aligned).
+// The memory of a DataView as a buffer of its own (what a host hands over may not be aligned).
+function owned(view) {
+  return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+}
+
 function bytes(model, key) {
-  const view = model.get(key);
-  return new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+  return new Uint8Array(owned(model.get(key)));
 }
 
 // Set several keys and tell the kernel once.
@@ -33,6 +36,60 @@ function change(model, values) {
 function watch(model, keys, listener) {
   for (const key of keys) model.on("change:" + key, listener);
   return () => keys.forEach((key) => model.off("change:" + key, listener));
+}
+
+// Call `take(content, buffers)` with what the kernel sends; an error stands in `caption`. The returned function stops it.
+function hear(model, caption, take) {
+  const heard = (content, buffers) => {
+    if (content.error) caption.textContent = content.error;
+    take(content, buffers);
+  };
+  model.on("msg:custom", heard);
+  return () => model.off("msg:custom", heard);
+}
+
+// Set a key to the option after the one it has, or `by` further; `round` begins again at the end.
+function step(model, key, options, by, round) {
+  const at = options.indexOf(model.get(key)) + by;
+  const next = round ? (at + options.length) % options.length : at;
+  if (next >= 0 && next < options.length) change(model, { [key]: options[next] });
+}
+
+// Steps that can be undone: the values of `keys` before each stand in the model's `history`.
+function makeHistory(model, keys) {
+  const past = () => model.get("history");
+  const now = () => Object.fromEntries(keys.map((key) => [key, model.get(key)]));
+  return {
+    now,
+    act: (values, before = now()) => change(model, { history: [...past(), before].slice(-50), ...values }),
+    undo: () => { if (past().length) change(model, { ...past()[past().length - 1], history: past().slice(0, -1) }); },
+  };
+}
+
+// Maps by key, those of the page's `books` and those that the kernel sends later. `parts` names the arrays of a book
+// and their types; a book has, in `widths`, the numbers of each that belong to one of its `rows`.
+function makeShelf(model, parts, keyOf) {
+  const shelf = new Map();
+  const about = (key) => shelf.get(JSON.stringify(key)) || { rows: new Map() };
+  function add(book, arrays) {
+    const { rows } = about(keyOf(book));
+    book.rows.forEach((row, i) => {
+      rows.set(row, arrays.map((array, k) => array.subarray(i * book.widths[k], (i + 1) * book.widths[k])));
+    });
+    shelf.set(JSON.stringify(keyOf(book)), { ...about(keyOf(book)), ...book, rows });
+  }
+  let rest = parts.map(([name, type]) => new type(owned(model.get(name))));
+  for (const book of model.get("books")) {
+    add(book, rest);
+    rest = rest.map((array, k) => array.subarray(book.rows.length * book.widths[k]));
+  }
+  return {
+    about, // what is told of a book, with `rows`, a Map
+    has: (test) => [...shelf.values()].some(test),
+    find: (key, row) => about(key).rows.get(row), // one array a part, or undefined
+    take: (book, buffers) => add(book, buffers.map((buffer, k) => new parts[k][1](owned(buffer)))),
+    note: model.get("left_out") && !model.get("has_kernel") ? ` ${model.get("left_out")} further maps are not in this file.` : "",
+  };
 }
 
 // The controls: each is a labelled element of HTML with a `set(value)` that calls nobody.
@@ -80,6 +137,27 @@ function toggle(parent, label, value, onChange) {
   return { box, input, set };
 }
 
+// Controls of the model's keys: `bind(key, make)` gives `make` what sets the key, and `follow()` brings all controls
+// back in step with the model. `shown` and `meant` translate from the key's value to the control's, and back.
+function makeBinder(model) {
+  const bound = [];
+  return {
+    bind: (key, make, shown = (value) => value, meant = (value) => value) => {
+      const control = make((value) => change(model, { [key]: meant(value) }));
+      bound.push(() => control.set(shown(model.get(key))));
+    },
+    follow: () => bound.forEach((bring) => bring()),
+  };
+}
+
+function bindLayer(binder, parent, layers, format) {
+  if (layers.length < 2) return;
+  const range = { min: 0, max: layers.length - 1, value: 0, format: (i) => format(layers[i]) };
+  binder.bind("layer", (set) => slider(parent, "Layer", range, set), (layer) => layers.indexOf(layer), (i) => layers[i]);
+}
+
+const sameText = (texts) => texts.map((text) => [text, text]); // options that are shown as they are
+
 function button(parent, label, onClick, title) {
   const node = element("button", "uk-button", parent, label);
   node.type = "button";
@@ -87,6 +165,24 @@ function button(parent, label, onClick, title) {
   node.addEventListener("click", onClick);
   return node;
 }
+
+// What keys do anywhere in a view but in its inputs: `does` maps a key to what it does, which returns false where the
+// key is not meant.
+function onKeys(root, does) {
+  root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
+    if (!Object.hasOwn(does, event.key) || does[event.key](event) === false) return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+// The four arrow keys, as `move(rows, columns)`.
+function arrows(move) {
+  return { ArrowLeft: () => move(0, -1), ArrowRight: () => move(0, 1), ArrowUp: () => move(-1, 0), ArrowDown: () => move(1, 0) };
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // A line that says which keys do what; `keys` is a list of [key, what it does].
 function keyHelp(parent, keys) {
@@ -116,6 +212,27 @@ function pictureBox(parent, address, aspect, label) {
   return box;
 }
 
+// Make a picture one that is pointed at and reached by keys; the label says what they do.
+function pointAtIt(box, label) {
+  box.classList.add("uk-pointed");
+  box.tabIndex = 0;
+  box.setAttribute("role", "application");
+  box.setAttribute("aria-label", label);
+}
+
+// A figure with a caption.
+function makeFigure(parent, text) {
+  const panel = element("figure", "uk-panel", parent);
+  return { panel, heading: element("figcaption", "", panel, text) };
+}
+
+// The line that says what is shown, also to those who do not see it.
+function makeCaption(root) {
+  const caption = element("p", "uk-caption", root);
+  caption.setAttribute("aria-live", "polite");
+  return caption;
+}
+
 // The cell of an (h, w) grid under the pointer, or -1.
 function cellAt(event, box, h, w) {
   const place = box.getBoundingClientRect();
@@ -129,7 +246,7 @@ function pointAt(event, box, [height, width]) {
   const place = box.getBoundingClientRect();
   const x = ((event.clientX - place.left) / place.width) * width;
   const y = ((event.clientY - place.top) / place.height) * height;
-  return [Math.min(Math.max(x, 0), width - 1e-3), Math.min(Math.max(y, 0), height - 1e-3)];
+  return [clamp(x, 0, width - 1e-3), clamp(y, 0, height - 1e-3)];
 }
 
 // Lay an element over one cell of a grid.
@@ -142,18 +259,29 @@ function placeOver(node, cell, h, w) {
   node.style.height = `${100 / h}%`;
 }
 
-// Paint levels (0..255, one a pixel) on a canvas of that size, with `lut` (256 x RGB).
-function paintLevels(canvas, levels, lut) {
+// Paint every pixel of a canvas: `colour(i)` is [red, green, blue, opacity].
+function paint(canvas, colour) {
   const context = canvas.getContext("2d");
   const cells = context.createImageData(canvas.width, canvas.height);
-  for (let i = 0; i < levels.length; i++) {
-    const k = 3 * levels[i];
-    cells.data[4 * i] = lut[k];
-    cells.data[4 * i + 1] = lut[k + 1];
-    cells.data[4 * i + 2] = lut[k + 2];
-    cells.data[4 * i + 3] = 255;
-  }
+  for (let i = 0; i < canvas.width * canvas.height; i++) cells.data.set(colour(i), 4 * i);
   context.putImageData(cells, 0, 0);
+}
+
+// Paint levels (0..255, one a pixel) with `lut` (256 x RGB).
+function paintLevels(canvas, levels, lut) {
+  paint(canvas, (i) => [lut[3 * levels[i]], lut[3 * levels[i] + 1], lut[3 * levels[i] + 2], 255]);
+}
+
+// PyTorch's bicubic resizing of n samples to m (a = -0.75, edges repeated): of each the four neighbours and their weights.
+function bicubicTaps(n, m) {
+  const near = (t) => (1.25 * t - 2.25) * t * t + 1;
+  const far = (t) => ((-0.75 * t + 3.75) * t - 6) * t + 3;
+  return Array.from({ length: m }, (_, i) => {
+    const at = ((i + 0.5) * n) / m - 0.5;
+    const low = Math.floor(at);
+    const t = at - low;
+    return [[-1, 0, 1, 2].map((d) => clamp(low + d, 0, n - 1)), [far(t + 1), near(t), near(1 - t), far(2 - t)]];
+  });
 }
 
 // An image as a grey texture to lay over flat colours: every pixel is `grey` (0 or 255), the more opaque the

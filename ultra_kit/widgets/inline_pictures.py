@@ -14,19 +14,8 @@ _MAX_PIXELS = 640
 
 
 def image_bytes(image: np.ndarray) -> bytes:
-    """An image as a page carries it: PNG, or WebP at no more than 640 pixels a side for a large one.
+    """An image (H, W, 3), uint8, as a page carries it: PNG, or WebP of at most 640 pixels a side for a large one.
 
-    Parameters
-    ----------
-    image : ndarray of shape (H, W, 3), uint8
-
-    Returns
-    -------
-    bytes
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> image_bytes(np.zeros((2, 2, 3), np.uint8))[1:4], image_bytes(np.zeros((900, 30, 3), np.uint8))[8:12]
     (b'PNG', b'WEBP')
     """
@@ -41,39 +30,13 @@ def image_bytes(image: np.ndarray) -> bytes:
 
 
 def data_address(png: bytes) -> str:
-    """A PNG as an address that holds the picture itself.
-
-    Parameters
-    ----------
-    png : bytes
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> data_address(b"abc")
-    'data:image/png;base64,YWJj'
-    """
+    """A PNG as an address that holds the picture itself."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def plotly_div(figure: Any, *, with_library: bool = True) -> str:
-    """HTML of a Plotly figure that asks for nothing from the network.
+    """HTML of a Plotly figure without the network; plotly.js (about 5 MB) before it, once in a page is enough.
 
-    Parameters
-    ----------
-    figure : plotly.graph_objects.Figure or dict
-    with_library : bool, default True
-        Put plotly.js (about 5 MB) before it; once a page is enough.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
     >>> "plotly" in plotly_div({"data": []}, with_library=False).lower()
     True
     """

@@ -1,9 +1,9 @@
-// ObjectSelector: wanted and unwanted points, a box or a text; the mask follows.
+// ObjectSelector: foreground and background points, a box or a text; the mask follows.
 //
 // Keys that never change: grid [h, w], size [H, W] of the image, working [H, W] at which the mask is worked
 // out, image, looks (four bytes a pixel at that size), levels (uint8, M x M: value = (level / 255)^2, a row's largest is 1),
 // prompts ([text, patch]), takes_text, code_end, numbers, lut.
-// Keys of the state: wanted, unwanted ([[x, y]] in pixels of the image), box ([x0, y0, x1, y1] or []), prompt,
+// Keys of the state: wanted, unwanted (foreground and background: [[x, y]] in pixels of the image), box ([x0, y0, x1, y1] or []), prompt,
 // threshold, history.
 
 const PICKS = ["wanted", "unwanted", "box", "prompt"];
@@ -42,7 +42,7 @@ function render({ model, el }) {
   const mode = choice(controls, "A click means", [["wanted", "this (+)"], ["unwanted", "not this (×)"]], "wanted", () => {});
   const cut = slider(controls, "Threshold", { min: 0, max: 1, step: 0.01, value: 0.5, format: (v) => v.toFixed(2) },
     (v) => change(model, { threshold: v }));
-  const prompt = places.size ? choice(controls, "Or name it", [["", "no text"], ...[...places.keys()].map((t) => [t, t])], "",
+  const prompt = places.size ? choice(controls, "Or name it", [["", "no text"], ...sameText([...places.keys()])], "",
     (text) => pick({ prompt: text })) : null;
   if (model.get("has_kernel") && model.get("takes_text")) {
     const free = element("input", "", labelled(controls, "Any text"));
@@ -51,25 +51,15 @@ function render({ model, el }) {
   }
   const stage = element("div", "uk-stage", root);
   const picture = makePicture(stage, model);
-  const right = element("figure", "uk-panel", stage);
-  element("figcaption", "", right, "Relevance");
+  const { panel: right } = makeFigure(stage, "Relevance");
   const canvas = element("canvas", "uk-map uk-relevance", pictureBox(right, "", W / H, ""));
   [canvas.height, canvas.width] = model.get("working");
-  const bar = legend(right, lut, "relevance: one half is Otsu's threshold");
-  bar.set(1);
-  const caption = element("p", "uk-caption", root);
-  caption.setAttribute("aria-live", "polite");
+  legend(right, lut, "relevance: one half is Otsu's threshold").set(1);
+  const caption = makeCaption(root);
   const code = element("code", "uk-code", root);
   const actions = element("div", "uk-controls", root);
 
-  function pick(values) {
-    const now = Object.fromEntries(PICKS.map((key) => [key, model.get(key)]));
-    change(model, { ...values, history: [...model.get("history"), now].slice(-50) });
-  }
-  function undo() {
-    const past = model.get("history");
-    if (past.length) change(model, { ...past[past.length - 1], history: past.slice(0, -1) });
-  }
+  const { act: pick, undo } = makeHistory(model, PICKS);
   const reset = () => pick({ wanted: [], unwanted: [], box: [], prompt: "" });
   const point = (p, unwanted) => {
     const key = unwanted ? "unwanted" : "wanted";
@@ -107,31 +97,20 @@ function render({ model, el }) {
     Object.assign(el.dataset, { area, threshold, code: code.textContent, picks: JSON.stringify(PICKS.map((key) => model.get(key))) });
   }
 
-  const answered = (content) => {
-    if (content.error) caption.textContent = content.error;
-    if (!content.place) return;
-    places.set(...content.place);
-    work();
-  };
-  const pressed = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
-    const [dy, dx] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key] || [0, 0];
-    const here = [tenth((cursor[1] + 0.5) * W / w), tenth((cursor[0] + 0.5) * H / h)];
-    if (dx || dy) {
-      cursor = [Math.min(Math.max(cursor[0] + dy, 0), h - 1), Math.min(Math.max(cursor[1] + dx, 0), w - 1)];
+  const middle = () => [tenth((cursor[1] + 0.5) * W / w), tenth((cursor[0] + 0.5) * H / h)];
+  const moveCut = (by) => change(model, { threshold: Math.round(100 * clamp(model.get("threshold") + by, 0, 1)) / 100 });
+  onKeys(root, {
+    ...arrows((dy, dx) => {
+      cursor = [clamp(cursor[0] + dy, 0, h - 1), clamp(cursor[1] + dx, 0, w - 1)];
       picture.place([(cursor[1] + 0.5) * W / w, (cursor[0] + 0.5) * H / h]);
-    } else if (event.key === "Enter" && event.target.tagName !== "BUTTON") point(here, false);
-    else if (event.key === "x") point(here, true);
-    else if (event.key === "u") undo();
-    else if (event.key === "r") reset();
-    else if (event.key === "+" || event.key === "-") {
-      const next = model.get("threshold") + (event.key === "+" ? 0.05 : -0.05);
-      change(model, { threshold: Math.round(100 * Math.min(Math.max(next, 0), 1)) / 100 });
-    } else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  root.addEventListener("keydown", pressed);
+    }),
+    Enter: (event) => event.target.tagName !== "BUTTON" && point(middle(), false),
+    x: () => point(middle(), true),
+    u: undo,
+    r: reset,
+    "+": () => moveCut(0.05),
+    "-": () => moveCut(-0.05),
+  });
 
   pictureButtons(actions, () => {
     const wide = 380, high = (wide * H) / W;
@@ -161,12 +140,14 @@ function render({ model, el }) {
     if (!due) queueMicrotask(() => { due = false; work(); });
     due = true;
   };
-  const stops = [watch(model, [...PICKS, "history"], soon), watch(model, ["threshold"], draw)];
-  model.on("msg:custom", answered);
+  const stops = [watch(model, [...PICKS, "history"], soon), watch(model, ["threshold"], draw), hear(model, caption, (content) => {
+    if (!content.place) return;
+    places.set(...content.place);
+    work();
+  })];
   work();
   return () => {
     stops.forEach((stop) => stop());
-    model.off("msg:custom", answered);
     URL.revokeObjectURL(picture.address);
   };
 }

@@ -1,5 +1,5 @@
 // From what is picked to the relevance of every pixel, and to a mask.
-// The steps are those of ultra_kit.selection.tokens and .masks, in the same order.
+// The steps are those of ultra_kit.images.select, in the same order.
 
 function rowsToOne(p, n) {
   for (let i = 0; i < n; i++) {
@@ -45,25 +45,15 @@ function walk(links, n, wanted, unwanted, survival) {
   return x;
 }
 
-// PyTorch's bicubic resizing of n samples to m: [index, weight] of the four neighbours of each.
-function cubicTaps(n, m) {
-  const near = (t) => ((1.25 * t - 2.25) * t) * t + 1;
-  const far = (t) => ((-0.75 * t + 3.75) * t - 6) * t + 3;
-  return Array.from({ length: m }, (_, i) => {
-    const at = ((i + 0.5) * n) / m - 0.5;
-    const low = Math.floor(at);
-    const t = at - low;
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)].map((w, k) => [Math.min(Math.max(low - 1 + k, 0), n - 1), w]);
-  });
-}
-
 function resize(values, [h, w], [H, W]) {
-  const down = cubicTaps(h, H);
-  const across = cubicTaps(w, W);
+  const down = bicubicTaps(h, H);
+  const across = bicubicTaps(w, W);
   const out = new Float64Array(H * W);
   for (let y = 0; y < H; y++) for (let x = 0; x < W; x++) {
+    const [rows, a] = down[y];
+    const [columns, b] = across[x];
     let sum = 0;
-    for (const [i, a] of down[y]) for (const [j, b] of across[x]) sum += a * b * values[i * w + j];
+    for (let i = 0; i < 4; i++) for (let j = 0; j < 4; j++) sum += a[i] * b[j] * values[rows[i] * w + columns[j]];
     out[y * W + x] = Math.max(sum, 0);
   }
   return out;
@@ -148,7 +138,7 @@ function smooth({ right, below }, [H, W], value, pull) {
     const step = now / dot(p, q);
     for (let i = 0; i < n; i++) { x[i] += step * p[i]; r[i] -= step * q[i]; }
   }
-  return x.map((v) => Math.min(Math.max(v, 0), 1));
+  return x.map((v) => clamp(v, 0, 1));
 }
 
 function connectedPart(mask, [H, W], points) {

@@ -3,14 +3,10 @@
 // The picture to point at: image, veil outside the mask, points, box, cursor.
 function makePicture(stage, model) {
   const [H, W] = model.get("size");
-  const panel = element("figure", "uk-panel", stage);
-  element("figcaption", "", panel, "Click on the object; drag a box");
+  const { panel } = makeFigure(stage, "Click on the object; drag a box");
   const address = pictureAddress(bytes(model, "image"));
   const box = pictureBox(panel, address, W / H, "The image");
-  box.classList.add("uk-pointed");
-  box.tabIndex = 0;
-  box.setAttribute("role", "application");
-  box.setAttribute("aria-label", "The image; arrow keys move a cross, Enter selects there, x rules out");
+  pointAtIt(box, "The image; arrow keys move a cross, Enter selects there, x rules out");
   const veil = element("canvas", "uk-map uk-mask", box);
   [veil.height, veil.width] = model.get("working");
   const marks = element("div", "uk-marks", box);
@@ -20,16 +16,14 @@ function makePicture(stage, model) {
   const lay = (node, [x, y]) => { node.style.left = `${(100 * x) / W}%`; node.style.top = `${(100 * y) / H}%`; };
 
   function drawMask(mask) {
-    const context = veil.getContext("2d");
-    const cells = context.createImageData(veil.width, veil.height);
-    const out = (i, on) => (on ? !mask[i] : false);
-    for (let i = 0; mask && i < mask.length; i++) {
-      const x = i % veil.width;
-      const edge = mask[i] && (out(i - 1, x > 0) || out(i + 1, x + 1 < veil.width)
-        || out(i - veil.width, i >= veil.width) || out(i + veil.width, i + veil.width < mask.length));
-      cells.data.set(edge ? [240, 228, 66, 255] : mask[i] ? [0, 0, 0, 0] : [255, 255, 255, 175], 4 * i);
-    }
-    context.putImageData(cells, 0, 0);
+    const { width } = veil;
+    const out = (i, on) => on && !mask[i];
+    paint(veil, (i) => {
+      if (!mask) return [0, 0, 0, 0];
+      const edge = mask[i] && (out(i - 1, i % width > 0) || out(i + 1, (i + 1) % width > 0)
+        || out(i - width, i >= width) || out(i + width, i + width < mask.length));
+      return edge ? [240, 228, 66, 255] : [255, 255, 255, mask[i] ? 0 : 175];
+    });
   }
 
   function drawPicks() {

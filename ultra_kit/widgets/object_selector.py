@@ -15,6 +15,7 @@ from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps
 from .inline_pictures import image_bytes
+from .map_books import quantise
 from .view import View, colours
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ _MOST = 1200  # patches whose maps, a byte an entry, are still a page of two meg
 
 
 class ObjectSelector(View):
-    """Select an object by wanted and unwanted points, a box or a text; the mask follows at once.
+    """Select an object by foreground and background points, a box or a text; the mask follows at once.
 
     The maps of all patches travel with the page, so it works without a kernel; it repeats the steps of
-    `ultra_kit.select` on values that are rounded to 1/255 of the square root of each map's largest,
-    and at `ultra_kit.images.pixel_masks.working_size`. Every selection is written out as a line of Python.
+    `ultra_kit.select` on values that are rounded to 1/255 of the square root of each map's largest, at a working size.
+    Every selection is written out as a line of Python.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ class ObjectSelector(View):
     Attributes
     ----------
     wanted, unwanted : list of [x, y]
-        Points in pixels of the original image.
+        Foreground and background points, in pixels of the original image.
     box : list of 4 float
         [x0, y0, x1, y1]; empty for none.
     prompt : str
@@ -150,8 +151,6 @@ class ObjectSelector(View):
         values = np.zeros((layout.n_content, layout.n_content))
         values[self._maps.tokens - layout.n_prefix] = self._maps.content
         np.fill_diagonal(values, 0)
-        largest = values.max(axis=1)
-        levels = np.rint(255 * np.sqrt(values / np.where(largest > 0, largest, 1)[:, None]))
         tail = select(self._capture, points=[(0, 0)], maps=self._maps).code.partition("points=[(0, 0)]")[2]
         return {
             "grid": list(layout.grid or ()),
@@ -159,18 +158,13 @@ class ObjectSelector(View):
             "working": list(size),
             "image": image_bytes(np.asarray(self._capture.input)),
             "looks": masks.looks(masks.shrink(self._capture.input, size)).tobytes(),
-            "levels": levels.astype(np.uint8).tobytes(),
+            "levels": quantise(np.sqrt(values))[0].tobytes(),
             "lut": colours(),
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
-            "numbers": {
-                "survival": tokens.SURVIVAL,
-                "beta": masks.BETA,
-                "gamma": masks.GAMMA,
-                "slack": masks.SLACK,
-                "radius": masks.RADIUS,
-            },
+            "numbers": {n.lower(): getattr(masks, n) for n in ("BETA", "GAMMA", "SLACK", "RADIUS")}
+            | {"survival": tokens.SURVIVAL},
         }
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:

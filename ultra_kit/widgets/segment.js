@@ -9,7 +9,6 @@
 // out stands in segment_cut.js, what is drawn in segment_draw.js.
 
 const SHOWN = 320;
-const STEPS = 50;
 
 // Everything that follows from threshold and merges.
 function workOut(model, tree, maps) {
@@ -48,13 +47,16 @@ function render({ model, el }) {
   let focus = -1;
   let before = null; // what to go back to when a drag ends
 
-  const snapshot = () => ({ threshold: model.get("threshold"), merges: model.get("merges"), names: model.get("names") });
-  const act = (changes) => change(model, { history: [...model.get("history"), snapshot()].slice(-STEPS), ...changes });
+  const steps = makeHistory(model, ["threshold", "merges", "names"]);
   function move(threshold, last) {
-    before = before || snapshot();
-    const done = last ? { history: [...model.get("history"), before].slice(-STEPS) } : {};
-    if (last) before = null;
-    change(model, { ...done, threshold });
+    before = before || steps.now();
+    if (!last) {
+      change(model, { threshold });
+      return;
+    }
+    const began = before;
+    before = null;
+    steps.act({ threshold }, began);
   }
 
   const controls = element("div", "uk-controls", root);
@@ -63,21 +65,16 @@ function render({ model, el }) {
   const counted = element("strong", "uk-count", controls);
   counted.setAttribute("aria-live", "polite");
   const mergeButton = button(controls, "Merge marked", merge, "Join the marked segments (m)");
-  const undoButton = button(controls, "Undo", undo, "Take the last step back (u)");
+  const undoButton = button(controls, "Undo", steps.undo, "Take the last step back (u)");
 
   const stage = element("div", "uk-stage", root);
-  const left = element("figure", "uk-panel", stage);
-  element("figcaption", "", left, "Segments");
+  const { panel: left } = makeFigure(stage, "Segments");
   const picture = pictureBox(left, "", fullWidth / fullHeight, "");
-  picture.classList.add("uk-pointed");
-  picture.tabIndex = 0;
-  picture.setAttribute("role", "application");
-  picture.setAttribute("aria-label", "Segments; left and right arrow go from one to the next, Enter marks");
+  pointAtIt(picture, "Segments; left and right arrow go from one to the next, Enter marks");
   const canvas = element("canvas", "uk-map uk-labels", picture);
   const texture = greyTexture(picture, "uk-texture", address, 0, 0.5);
   const lines = element("canvas", "uk-input uk-lines", picture);
-  const right = element("figure", "uk-panel", stage);
-  const heading = element("figcaption", "", right);
+  const { panel: right, heading } = makeFigure(stage);
   const mean = element("canvas", "uk-map", pictureBox(right, "", fullWidth / fullHeight, ""));
   const [h, w] = model.get("compared");
   Object.assign(mean, { width: w, height: h });
@@ -90,13 +87,7 @@ function render({ model, el }) {
     const marked = chosenSegments();
     if (marked.length < 2) return;
     const first = marked.map((k) => now.members[k][0]);
-    act({ merges: [...model.get("merges"), ...first.slice(1).map((token) => [first[0], token])], chosen: [] });
-  }
-
-  function undo() {
-    const history = model.get("history");
-    if (!history.length) return;
-    change(model, { ...history[history.length - 1], history: history.slice(0, -1) });
+    steps.act({ merges: [...model.get("merges"), ...first.slice(1).map((token) => [first[0], token])], chosen: [] });
   }
 
   const chosenSegments = () => [...new Set(model.get("chosen").map((token) => now.segmentOf.get(token)))]
@@ -150,7 +141,7 @@ function render({ model, el }) {
       const name = element("input", "uk-name", row);
       Object.assign(name, { type: "text", value: now.names[k], title: `Name of segment ${k}` });
       name.setAttribute("aria-label", `Name of segment ${k}`);
-      name.addEventListener("change", () => act({ names: [...model.get("names"), [now.members[k][0], name.value]] }));
+      name.addEventListener("change", () => steps.act({ names: [...model.get("names"), [now.members[k][0], name.value]] }));
       element("span", "uk-share", row, `${(100 * now.shares[k]).toFixed(1)}%`);
     }
   }
@@ -181,25 +172,21 @@ function render({ model, el }) {
   function nextCut(by) {
     const levels = [0, ...[...new Set(tree.heights)].sort((a, b) => a - b), limit];
     const below = levels.filter((level) => level <= model.get("threshold")).length - 1;
-    const i = Math.min(Math.max(below + by, 0), levels.length - 2);
-    act({ threshold: (levels[i] + levels[i + 1]) / 2 });
+    const i = clamp(below + by, 0, levels.length - 2);
+    steps.act({ threshold: (levels[i] + levels[i + 1]) / 2 });
   }
 
-  const pressed = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
-    if (event.key === "ArrowRight") look((focus + 1) % now.count);
-    else if (event.key === "ArrowLeft") look((focus + now.count - (focus < 0 ? 0 : 1)) % now.count);
-    else if (event.key === "Enter" && focus >= 0 && event.target.tagName !== "BUTTON") mark(focus);
-    else if (event.key === "+" || event.key === "=") nextCut(1);
-    else if (event.key === "-") nextCut(-1);
-    else if (event.key === "m") merge();
-    else if (event.key === "u") undo();
-    else if (event.key === "r" && focus >= 0) list.querySelectorAll(".uk-name")[focus].select();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  root.addEventListener("keydown", pressed);
+  onKeys(root, {
+    ArrowRight: () => look((focus + 1) % now.count),
+    ArrowLeft: () => look((focus + now.count - (focus < 0 ? 0 : 1)) % now.count),
+    Enter: (event) => focus >= 0 && event.target.tagName !== "BUTTON" && mark(focus),
+    "+": () => nextCut(1),
+    "=": () => nextCut(1),
+    "-": () => nextCut(-1),
+    m: merge,
+    u: steps.undo,
+    r: () => focus >= 0 && list.querySelectorAll(".uk-name")[focus].select(),
+  });
 
   const actions = element("div", "uk-controls", root);
   pictureButtons(actions, () => segmentDrawing(now, { canvas, lines, texture, palette, aspect: fullWidth / fullHeight }), "segments");

@@ -56,20 +56,6 @@ function sumMaps(maps, cells, { clusters, count }) {
   return { sums, scaled };
 }
 
-// Bicubic resizing of n samples to m (a = -0.75, edges repeated): for each output 4 samples and 4 weights.
-function bicubicTaps(n, m) {
-  const near = (t) => (1.25 * t - 2.25) * t * t + 1;
-  const far = (t) => ((-0.75 * t + 3.75) * t - 6) * t + 3;
-  return Array.from({ length: m }, (_, i) => {
-    if (n === m) return [[i, i, i, i], [1, 0, 0, 0]];
-    const at = ((i + 0.5) * n) / m - 0.5;
-    const from = Math.floor(at);
-    const t = at - from;
-    const samples = [-1, 0, 1, 2].map((d) => Math.min(Math.max(from + d, 0), n - 1));
-    return [samples, [far(t + 1), near(t), near(1 - t), far(2 - t)]];
-  });
-}
-
 // Index of the largest of the scaled maps at every pixel of (height, width); ties go to the lower one.
 function labelPixels(scaled, [h, w], height, width) {
   const up = bicubicTaps(h, height);

@@ -6,10 +6,8 @@ function rgbOf(hex) {
 
 function paintLabels(canvas, now, palette) {
   Object.assign(canvas, { width: now.width, height: now.height });
-  const colours = palette.map(rgbOf);
-  const cells = canvas.getContext("2d").createImageData(now.width, now.height);
-  now.labels.forEach((k, i) => cells.data.set([...colours[k % colours.length], 255], 4 * i));
-  canvas.getContext("2d").putImageData(cells, 0, 0);
+  const colours = palette.map((hex) => [...rgbOf(hex), 255]);
+  paint(canvas, (i) => colours[now.labels[i] % colours.length]);
 }
 
 // Borders and numbers, the rest dimmed where one segment is looked at, a dot on each of its tokens.
@@ -39,8 +37,8 @@ function drawLines(canvas, now, { focus, chosen, grid, nPrefix }) {
   Object.assign(pen, { font: "600 30px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
   now.places.forEach((place, k) => {
     if (place < 0) return;
-    const x = Math.min(Math.max(((place % width) + 0.5) * scale, 22), canvas.width - 22);
-    const y = Math.min(Math.max((Math.floor(place / width) + 0.5) * scale, 20), canvas.height - 20);
+    const x = clamp(((place % width) + 0.5) * scale, 22, canvas.width - 22);
+    const y = clamp((Math.floor(place / width) + 0.5) * scale, 20, canvas.height - 20);
     const marked = chosen.has(k);
     Object.assign(pen, { fillStyle: marked ? "#000" : "#fff", strokeStyle: "#000", lineWidth: 2 });
     pen.fillRect(x - 20, y - 18, 40, 36);
@@ -53,9 +51,7 @@ function drawLines(canvas, now, { focus, chosen, grid, nPrefix }) {
 function dimOthers(pen, now, focus, canvas) {
   const veil = element("canvas", "");
   Object.assign(veil, { width: now.width, height: now.height });
-  const cells = veil.getContext("2d").createImageData(now.width, now.height);
-  now.labels.forEach((k, i) => { if (k !== focus) cells.data.set([255, 255, 255, 160], 4 * i); });
-  veil.getContext("2d").putImageData(cells, 0, 0);
+  paint(veil, (i) => [255, 255, 255, now.labels[i] === focus ? 0 : 160]);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(veil, 0, 0, canvas.width, canvas.height);
 }
@@ -130,7 +126,7 @@ function makeTreeBox(parent, limit, move) {
     const box = canvas.getBoundingClientRect();
     const y = ((event.clientY - box.top) / box.height) * canvas.height;
     const share = (canvas.height - EDGE.bottom - y) / (canvas.height - EDGE.top - EDGE.bottom);
-    move(limit * Math.min(Math.max(share, 0), 1), last);
+    move(limit * clamp(share, 0, 1), last);
   };
   canvas.addEventListener("pointerdown", (event) => {
     dragging = true;

@@ -25,8 +25,8 @@ _KEPT = 50  # steps that can be undone
 class SegmentExplorer(View):
     """Segments that follow the threshold as it moves; hover, merge, name, undo, and take the masks away.
 
-    The tree is there, so the page cuts it anew by itself, and its clusters are those of
-    `Segmentation.recut`. Merges and names belong to tokens, so they outlive a move of the threshold.
+    The page cuts the tree anew by itself, and its clusters are those of `Segmentation.recut`. Merges and names belong
+    to tokens, so they outlive a move of the threshold.
 
     Parameters
     ----------
@@ -59,16 +59,12 @@ class SegmentExplorer(View):
     >>> third = np.arange(6) // 2
     >>> layout = uk.types.Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
     >>> values = (third[:, None] == third).astype("float32")
-    >>> seg = uk.segment(uk.types.ExplanationMaps(values, np.arange(6), 4, layout))
-    >>> view = uk.widgets.SegmentExplorer(seg)
+    >>> view = uk.widgets.SegmentExplorer(uk.segment(uk.types.ExplanationMaps(values, np.arange(6), 4, layout)))
     >>> view.merge(0, 2)
     >>> view.rename(0, "the ends")
     >>> view.labels, view.segment_names
     (array([[0, 0, 1, 1, 0, 0]], dtype=int32), ['the ends', 'segment 1'])
-    >>> view.undo(), view.undo()
-    (None, None)
-    >>> view
-    SegmentExplorer(3 segments, threshold 0.25)
+    >>> view.undo()
     """
 
     _name = "segment"
@@ -93,7 +89,7 @@ class SegmentExplorer(View):
         """What the view shows now: the tree cut at `threshold`, then merged."""
         seg = self._seg.recut(threshold=self.threshold)
         for pair in self.merges:
-            both = {int(seg.clusters[np.flatnonzero(seg.tokens == token)[0]]) for token in pair}
+            both = {_segment_of(seg, token) for token in pair}
             if len(both) == 2 and max(both) < seg.n_segments:
                 seg = seg.merge(*both)
         return seg
@@ -109,7 +105,7 @@ class SegmentExplorer(View):
         seg = self.segmentation
         names = [f"segment {k}" for k in range(seg.n_segments)]
         for token, name in self.names:
-            k = int(seg.clusters[np.flatnonzero(seg.tokens == token)[0]])
+            k = _segment_of(seg, token)
             if k < len(names):
                 names[k] = name
         return names
@@ -118,8 +114,8 @@ class SegmentExplorer(View):
         """Join segments of the current state; ValueError as `Segmentation.merge`."""
         seg = self.segmentation
         seg.merge(*segments)  # refuses what cannot be
-        first = [int(seg.tokens[seg.clusters == k].min()) for k in sorted(set(segments))]
-        self._do(merges=[*self.merges, *([first[0], other] for other in first[1:])], chosen=[])
+        first, *others = (int(seg.tokens[seg.clusters == k].min()) for k in sorted(set(segments)))
+        self._do(merges=[*self.merges, *([first, other] for other in others)], chosen=[])
 
     def rename(self, segment: int, name: str) -> None:
         """Name a segment of the current state; ValueError if there is no such segment."""
@@ -148,14 +144,12 @@ class SegmentExplorer(View):
                 "name": name,
                 "share": float(seg.shares[k]),
                 "tokens": seg.tokens[seg.clusters == k].tolist(),
-                "rle": rle,
+                "rle": to_rle(seg.mask(k)),
             }
-            for k, (name, rle) in enumerate(
-                zip(self.segment_names, map(to_rle, map(seg.mask, range(seg.n_segments))), strict=True)
-            )
+            for k, name in enumerate(self.segment_names)
         ]
-        text = json.dumps({"threshold": self.threshold, "merges": self.merges, "segments": segments})
-        return write_text(path, text)
+        state = {"threshold": self.threshold, "merges": self.merges, "segments": segments}
+        return write_text(path, json.dumps(state))
 
     def _do(self, **changes: Any) -> None:
         before = {"threshold": self.threshold, "merges": self.merges, "names": self.names}
@@ -168,19 +162,17 @@ class SegmentExplorer(View):
         name, value = proposal["trait"].name, proposal["value"]
         known = set(self._seg.tokens.tolist())
         for pair in value:
-            if not isinstance(pair, (list, tuple)):
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise traitlets.TraitError(f"{name} must be a list of pairs, got {pair!r} in it")
-            tokens = pair if name == "merges" else pair[:1]
-            if (
-                len(pair) != 2
-                or not set(tokens) <= known
-                or (name == "names" and not isinstance(pair[1], str))
-            ):
+            second = pair[1] in known if name == "merges" else isinstance(pair[1], str)
+            if pair[0] not in known or not second:
                 raise traitlets.TraitError(f"{name} must be pairs that name tokens of the maps, got {pair!r}")
         return value
 
     def data(self) -> dict[str, Any]:
         """The tree (float64), the maps (float32) and the image, with all that the page needs to cut."""
+        from ..plots.style import SEGMENT_COLOURS
+
         seg = self._seg
         return {
             "grid": list(seg.layout.grid or ()),
@@ -191,7 +183,7 @@ class SegmentExplorer(View):
             "constant": seg.constant.tolist(),
             "linkage": np.ascontiguousarray(seg.linkage, "<f8").tobytes(),
             "maps": np.ascontiguousarray(seg.maps, "<f4").tobytes(),
-            "palette": _palette(),
+            "palette": list(SEGMENT_COLOURS),
             "lut": colours(),
             **({"image": image_bytes(np.asarray(seg.input))} if seg.input is not None else {}),
         }
@@ -225,7 +217,5 @@ def _threshold_of(seg: Segmentation) -> float:
     return float(below + above) / 2
 
 
-def _palette() -> list[str]:
-    from ..plots.style import SEGMENT_COLOURS
-
-    return list(SEGMENT_COLOURS)
+def _segment_of(seg: Segmentation, token: int) -> int:
+    return int(seg.clusters[np.flatnonzero(seg.tokens == token)[0]])

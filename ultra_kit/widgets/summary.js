@@ -1,94 +1,63 @@
 // SummaryExplorer: choose words of a summary, see which words of the document they came from.
 //
 // Keys that never change: document and summary (sentences: first, the index of the first word; pairs of what
-// stands before a word and the word; tail), n_words, books (the evidence of one kind at one layer: kind, layer,
-// contrast, rows, which are summary words, shares of each, unused sentences and weak words, or null where that is
-// not known), matrix (float32, the rows of all books), explained, layers, kinds, can_contrast, left_out, lut.
+// stands before a word and the word; tail), books (the evidence of one kind at one layer: kind, layer, contrast, rows,
+// which are summary words, widths, and unused sentences and weak words where that is known), matrix (float32, the rows of
+// all books), places (float32, where the mass of each row lies), explained, layers, kinds, can_contrast, left_out, lut.
 // Keys of the state: chosen (summary words), layer, kind, beside, contrast, coverage.
 // A document word's value is the sum over the chosen words; its colour is lut[round(255 * value / largest)].
 
 const STATE = ["chosen", "layer", "kind", "beside", "contrast", "coverage"];
 const PLACES = [["document", "#e3a23b"], ["summary so far", "#9cc3e4"], ["special tokens", "#bdbdc6"], ["prompt", "#a9d6b5"]];
 
-// The evidence that is here: find(kind, layer, contrast, words) sums it, or gives undefined.
-function makeShelf(model) {
-  const n = model.get("n_words");
-  const shelf = new Map();
-  const name = (kind, layer, contrast) => JSON.stringify([kind, layer, contrast]);
-
-  function add(book, numbers) {
-    const key = name(book.kind, book.layer, book.contrast);
-    if (!shelf.has(key)) shelf.set(key, { rows: new Map(), unused: null, weak: null });
-    const known = shelf.get(key);
-    book.rows.forEach((word, i) => {
-      known.rows.set(word, { values: numbers.subarray(i * n, (i + 1) * n), shares: book.shares[i] });
-    });
-    if (book.unused) Object.assign(known, { unused: book.unused, weak: book.weak });
-  }
-
-  const all = new Float32Array(bytes(model, "matrix").buffer);
-  let start = 0;
-  for (const book of model.get("books")) {
-    add(book, all.subarray(start, start + book.rows.length * n));
-    start += book.rows.length * n;
-  }
-  return {
-    add,
-    has: (test) => [...shelf.keys()].some((key) => test(...JSON.parse(key))),
-    coverage: (key) => shelf.get(name(...key)) || { unused: null, weak: null },
-    find: (key, words) => {
-      const rows = words.map((w) => (shelf.get(name(...key)) || { rows: new Map() }).rows.get(w));
-      if (!rows.length || rows.some((row) => !row)) return undefined;
-      const values = new Float64Array(n);
-      for (const row of rows) row.values.forEach((v, i) => { values[i] += v; });
-      const shares = PLACES.map((_, i) => rows.reduce((sum, row) => sum + row.shares[i], 0) / rows.length);
-      return { values, shares, top: values.reduce((a, b) => Math.max(a, b), 0) };
-    },
+// The evidence that is here, by [kind, layer, contrast]: sum(key, words) adds that of the words, or gives undefined.
+function makeEvidence(model) {
+  const parts = [["matrix", Float32Array], ["places", Float32Array]];
+  const shelf = makeShelf(model, parts, (book) => [book.kind, book.layer, book.contrast]);
+  const sum = (key, words) => {
+    const rows = words.map((word) => shelf.find(key, word));
+    if (!rows.length || rows.some((row) => !row)) return undefined;
+    const values = new Float64Array(rows[0][0].length);
+    for (const [row] of rows) row.forEach((v, i) => { values[i] += v; });
+    const shares = PLACES.map((_, i) => rows.reduce((total, [, places]) => total + places[i], 0) / rows.length);
+    return { values, shares, top: values.reduce((a, b) => Math.max(a, b), 0) };
   };
+  return { ...shelf, sum };
 }
 
-// The controls; `follow()` brings them back in step with the model.
+// The controls, with the layers and kinds that can be shown; `follow()` brings them back in step with the model.
 function makeControls(root, model, shelf) {
   const live = model.get("has_kernel");
-  const layers = model.get("layers").filter((layer) => live || shelf.has((_, l) => l === layer));
-  const kinds = model.get("kinds").filter((kind) => live || shelf.has((k) => k === kind));
+  const layers = model.get("layers").filter((layer) => live || shelf.has((book) => book.layer === layer));
+  const kinds = model.get("kinds").filter((kind) => live || shelf.has((book) => book.kind === kind));
   const box = element("div", "uk-controls", root);
-  const set = (name) => (value) => change(model, { [name]: value });
-  const controls = {};
-  if (layers.length > 1) {
-    const format = (i) => `${layers[i]} of ${layers[layers.length - 1]}`;
-    controls.layer = slider(box, "Layer", { min: 0, max: layers.length - 1, value: 0, format }, (i) => set("layer")(layers[i]));
-  }
+  const { bind, follow } = makeBinder(model);
+  bindLayer({ bind }, box, layers, (layer) => `${layer} of ${layers[layers.length - 1]}`);
   if (kinds.length > 1) {
-    controls.kind = choice(box, "Evidence", kinds.map((k) => [k, k]), kinds[0], set("kind"));
-    controls.beside = choice(box, "Beside it", [["", "nothing"], ...kinds.map((k) => [k, k])], "", set("beside"));
+    bind("kind", (set) => choice(box, "Evidence", sameText(kinds), kinds[0], set));
+    bind("beside", (set) => choice(box, "Beside it", [["", "nothing"], ...sameText(kinds)], "", set));
   }
-  controls.coverage = toggle(box, "Coverage", false, set("coverage"));
+  bind("coverage", (set) => toggle(box, "Coverage", false, set));
+  const others = [...new Set(model.get("books").map((book) => book.contrast))].filter(Boolean);
   if (live && model.get("can_contrast")) {
-    const label = labelled(box, "Why this word, not");
-    const input = element("input", "", label);
+    const input = element("input", "", labelled(box, "Why this word, not"));
     Object.assign(input, { type: "text", placeholder: "another word", size: 14 });
-    input.addEventListener("change", () => set("contrast")(input.value.trim()));
-    controls.contrast = { set: (value) => { input.value = value; } };
-  } else {
-    const others = [...new Set(model.get("books").map((book) => book.contrast))].filter(Boolean);
-    const options = [["", "(any other)"], ...others.map((text) => [text, text])];
-    if (others.length) controls.contrast = choice(box, "Why this word, not", options, "", set("contrast"));
+    bind("contrast", (set) => {
+      input.addEventListener("change", () => set(input.value.trim()));
+      return { set: (value) => { input.value = value; } };
+    });
+  } else if (others.length) {
+    const options = [["", "(any other)"], ...sameText(others)];
+    bind("contrast", (set) => choice(box, "Why this word, not", options, "", set));
   }
-  const follow = () => {
-    for (const [name, control] of Object.entries(controls)) {
-      const value = model.get(name);
-      control.set(name === "layer" ? layers.indexOf(value) : value);
-    }
-  };
-  return { box, layers, kinds, follow };
+  return { layers, kinds, follow };
 }
 
 function render({ model, el }) {
   const root = makeRoot(el, "Where does the summary come from?",
     "Point at a word of the summary: the words of the document it was made from light up. Click to keep it; Shift and click takes all words up to another.");
   root.classList.add("uk-sum");
-  const shelf = makeShelf(model);
+  const shelf = makeEvidence(model);
   let over = null; // the words the pointer is on, or null
   let anchor = null; // where a range of words began
   const handlers = {
@@ -105,8 +74,7 @@ function render({ model, el }) {
   const explained = model.get("explained");
   const controls = makeControls(root, model, shelf);
   const summary = makeSummary(root, model, handlers);
-  const caption = element("p", "uk-caption", root);
-  caption.setAttribute("aria-live", "polite");
+  const caption = makeCaption(root);
   const places = makePlaces(root);
   const stage = element("div", "uk-sum-stage", root);
   const panels = [makePanel(stage, model), makePanel(stage, model)];
@@ -129,8 +97,8 @@ function render({ model, el }) {
   function show() {
     const words = over || model.get("chosen");
     const keys = keysShown();
-    const found = keys.map((key) => shelf.find(key, words));
-    const coverage = keys.map((key) => shelf.coverage(key));
+    const found = keys.map((key) => shelf.sum(key, words));
+    const coverage = keys.map((key) => shelf.about(key));
     const marked = model.get("coverage");
     panels.forEach((panel, i) => {
       panel.panel.hidden = i >= keys.length;
@@ -178,10 +146,10 @@ function render({ model, el }) {
     const chosen = model.get("chosen");
     for (const key of keysShown()) {
       if (key[2] && chosen.length > 1) continue;
-      const all = model.get("coverage") && !key[2] && !shelf.coverage(key).unused;
+      const all = model.get("coverage") && !key[2] && !shelf.about(key).unused;
       const words = all ? explained : chosen;
       const name = JSON.stringify([key, words]);
-      if ((!all && shelf.find(key, words)) || asked.has(name)) continue;
+      if ((!all && shelf.sum(key, words)) || asked.has(name)) continue;
       asked.add(name);
       caption.textContent = "Working out this evidence ...";
       model.send({ kind: key[0], layer: key[1], contrast: key[2], words });
@@ -194,21 +162,6 @@ function render({ model, el }) {
     change(model, { chosen: words });
     show();
     ask();
-  }
-
-  const answered = (content, buffers) => {
-    asked.clear();
-    if (content.error) caption.textContent = content.error;
-    if (!content.book) return;
-    const copy = buffers[0].buffer.slice(buffers[0].byteOffset, buffers[0].byteOffset + buffers[0].byteLength);
-    shelf.add(content.book, new Float32Array(copy));
-    show();
-  };
-
-  function step(name, options, by, round) {
-    const at = options.indexOf(model.get(name)) + by;
-    const next = round ? (at + options.length) % options.length : at;
-    if (next >= 0 && next < options.length) change(model, { [name]: options[next] });
   }
 
   // The word, or the sentence, before or after the chosen.
@@ -225,40 +178,35 @@ function render({ model, el }) {
     if (next && next.length) handlers.choose(next);
   }
 
-  const pressed = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
-    if (event.key === "ArrowRight") move(1, event.shiftKey);
-    else if (event.key === "ArrowLeft") move(-1, event.shiftKey);
-    else if (event.key === "ArrowDown") moveSentence(1);
-    else if (event.key === "ArrowUp") moveSentence(-1);
-    else if (event.key === "s") moveSentence(0);
-    else if (event.key === "+" || event.key === "=") step("layer", controls.layers, 1);
-    else if (event.key === "-") step("layer", controls.layers, -1);
-    else if (event.key === "m") step("kind", controls.kinds, 1, true);
-    else if (event.key === "b") step("beside", ["", ...controls.kinds], 1, true);
-    else if (event.key === "c") change(model, { coverage: !model.get("coverage") });
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  root.addEventListener("keydown", pressed);
+  onKeys(root, {
+    ArrowRight: (event) => move(1, event.shiftKey),
+    ArrowLeft: (event) => move(-1, event.shiftKey),
+    ArrowDown: () => moveSentence(1),
+    ArrowUp: () => moveSentence(-1),
+    s: () => moveSentence(0),
+    "+": () => step(model, "layer", controls.layers, 1),
+    "=": () => step(model, "layer", controls.layers, 1),
+    "-": () => step(model, "layer", controls.layers, -1),
+    m: () => step(model, "kind", controls.kinds, 1, true),
+    b: () => step(model, "beside", ["", ...controls.kinds], 1, true),
+    c: () => change(model, { coverage: !model.get("coverage") }),
+  });
 
   pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");
   keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"]]);
   element("p", "uk-note", root, "Shades run from 0 to the largest value of the map shown, so two maps are compared by where they lie, not by their numbers. "
     + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps."
-    + (model.get("left_out") && !model.get("has_kernel") ? ` ${model.get("left_out")} further maps are not in this file.` : ""));
+    + shelf.note);
 
   const changed = () => { controls.follow(); show(); ask(); };
-  const stop = watch(model, STATE, changed);
-  model.on("msg:custom", answered);
-  controls.follow();
-  show();
-  ask();
-  return () => {
-    stop();
-    model.off("msg:custom", answered);
-  };
+  const stops = [watch(model, STATE, changed), hear(model, caption, (content, buffers) => {
+    asked.clear();
+    if (!content.book) return;
+    shelf.take(content.book, buffers);
+    show();
+  })];
+  changed();
+  return () => stops.forEach((stop) => stop());
 }
 
 export default { render };

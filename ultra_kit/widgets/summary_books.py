@@ -1,9 +1,9 @@
-"""What a `SummaryExplorer` shows: the evidence of one summary by kind and layer, and how a page carries it."""
+"""The books of a `SummaryExplorer`: the evidence of one summary by kind and layer, and a page's form of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary
 from ..text.tracing import EVIDENCE_METHODS, evidence
 from ..text.words import split_words
+from .map_books import Book, Key, Parts, Shelf, given, gradients, pack
 
 _MAX_BYTES = 1_500_000
 """Bytes of evidence that a page carries, four a value."""
@@ -20,186 +21,109 @@ _MAX_ENTRIES = 300_000_000
 """Attention gradients that are worked out beforehand: some ten seconds of one core. Counted, not timed,
 so that the same call gives the same view on every machine."""
 
-SHARES = ("document", "summary", "sinks", "prompt")
+_SHARES = ("document", "summary", "sinks", "prompt")
+_FORWARD = ("raw_attention", "rollout", "cosine")  # methods that take no backward pass
 
-Key = tuple[str, int, str]
-"""Kind, layer and contrast of evidence; a contrast's kind is empty."""
-
-
-def key_of(ev: Evidence) -> Key:
-    """Kind, layer and contrast of evidence, as views name them.
-
-    Parameters
-    ----------
-    ev : Evidence
-
-    Returns
-    -------
-    tuple of str, int and str
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> s = uk.summarize(uk.load("briefs", pretrained=False), "A flood struck Tiza.", summary="The flood.")
-    >>> key_of(uk.evidence(s, layer=2, method="raw_attention"))
-    ('raw attention', 2, '')
-    """
-    if ev.contrast is not None:
-        return "", ev.layer, ev.contrast
-    kind = f"ULTra: {ev.score}, {ev.rule}" if ev.method == "ultra" else ev.method.replace("_", " ")
-    return kind, ev.layer, ""
+Source = Summary | Evidence | Sequence[Evidence]
 
 
-@dataclass(frozen=True, eq=False)
-class Shelf:
-    """Evidence of one summary, with whom to ask for more.
-
-    Attributes
-    ----------
-    first : Evidence
-        Any of it: the texts, their words and sentences.
-    books : dict
-        `Key` to `Evidence`; grows when the summary is asked for more.
-    summary : Summary or None
-        Whom to ask.
-    kinds : dict
-        What can be asked for: the name of a kind to arguments of `ultra_kit.evidence`.
-    """
-
-    first: Evidence
-    books: dict[Key, Evidence]
-    summary: Summary | None = None
-    kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def words(self) -> list[int]:
-        """The summary words that can be explained, in order."""
-        if self.summary is not None:
-            return [i for i, w in enumerate(self.summary.words) if w.tokens]
-        return sorted({int(w) for ev in self.books.values() for w in ev.rows})
-
-    def lacking(self, key: Key, words: Iterable[int]) -> list[int]:
-        """Which of the words have no evidence of that key."""
-        book = self.books.get(key)
-        known = set() if book is None else set(book.rows.tolist())
-        return [w for w in words if w not in known]
-
-    def work_out(self, key: Key, words: Sequence[int]) -> Evidence:
-        """Find evidence of a key, and work out what of it is lacking for some words."""
-        wanted = self.lacking(key, words)
-        if wanted:
-            kind, layer, contrast = key
-            if self.summary is None or (kind not in self.kinds and not contrast):
-                raise ValueError("that evidence is not there; make the view from the Summary to ask for more")
-            arguments = {"score": "logprob", "contrast": contrast} if contrast else self.kinds[kind]
-            made = evidence(self.summary, layer=layer, words=wanted, progress=False, **arguments)
-            self.books[key] = _joined(self.books.get(key), made)
-        return self.books[key]
+def book_of(ev: Evidence) -> Book:
+    """The book of evidence."""
+    return Book(ev, ev.rows, {"matrix": ev.matrix, **ev.shares})
 
 
-def _joined(old: Evidence | None, new: Evidence) -> Evidence:
-    if old is None:
-        return new
-    rows = np.concatenate([old.rows, new.rows])
-    order = np.argsort(rows)
-    shares = {k: np.concatenate([old.shares[k], new.shares[k]])[order] for k in new.shares}
-    return replace(
-        new, matrix=np.concatenate([old.matrix, new.matrix])[order], rows=rows[order], shares=shares
-    )
+def evidence_of(book: Book) -> Evidence:
+    """The evidence that a book holds."""
+    shares = {name: book.parts[name] for name in book.about.shares}
+    return replace(book.about, matrix=book.parts["matrix"], rows=book.rows, shares=shares)
 
 
-def make_shelf(
-    source: Summary | Evidence | Sequence[Evidence], scores: Sequence[str], baselines: Sequence[str]
-) -> Shelf:
-    """Read what a `SummaryExplorer` was given.
+class SummaryShelf(Shelf):
+    """The evidence of one summary: `words` are those that can be explained, `first` any of it, for the texts."""
 
-    Parameters
-    ----------
-    source : Summary, Evidence or sequence of Evidence
-    scores, baselines : sequence of str
-        What is offered of a summary.
+    def __init__(self, source: Source, scores: Sequence[str], baselines: Sequence[str]) -> None:
+        self.summary = source if isinstance(source, Summary) else None
+        if isinstance(source, Summary):
+            super().__init__(source.capture, _offered(scores, baselines))
+            self.words = [i for i, w in enumerate(source.words) if w.tokens]
+            self._work_out_little(source)
+            self.first: Evidence = next(iter(self.books.values())).about
+            return
+        found = given(source, Evidence, "Summary", "uk.evidence or uk.summarize")
+        super().__init__(None, {})
+        if len({(ev.document, ev.text) for ev in found}) > 1:
+            raise ValueError("the evidence must be of one summary of one document")
+        self.keep_given(map(book_of, found))
+        self.first = found[0]
+        self.words = sorted({int(w) for ev in found for w in ev.rows})
 
-    Returns
-    -------
-    Shelf
+    def make(self, key: Key, rows: list[int]) -> Book:
+        """Find the evidence of summary words."""
+        if self.summary is None or (key.kind not in self.offered and not key.contrast):
+            raise ValueError("that evidence is not there; make the view from the Summary to ask for more")
+        how = {"score": "logprob", "contrast": key.contrast} if key.contrast else self.offered[key.kind]
+        return book_of(evidence(self.summary, layer=key.layer, words=rows, progress=False, **how))
 
-    Raises
-    ------
-    TypeError
-        If the source is something else.
-    ValueError
-        If it is empty or of several summaries, or for a baseline that there is not.
-    """
-    if isinstance(source, Summary):
-        return _shelf_of(source, scores, baselines)
-    found: list[Any] = list(source) if isinstance(source, (list, tuple)) else [source]
-    if not found:
-        raise ValueError("a sequence of evidence must hold at least one entry, got none")
-    for ev in found:
-        if not isinstance(ev, Evidence):
-            raise TypeError(f"SummaryExplorer takes a Summary or Evidence, got {type(ev).__name__}")
-    if len({(ev.document, ev.text) for ev in found}) > 1:
-        raise ValueError("the evidence must be of one summary of one document")
-    books: dict[Key, Evidence] = {}
-    for ev in found:
-        old = books.get(key_of(ev))
-        if old is not None and set(old.rows.tolist()) & set(ev.rows.tolist()):
-            raise ValueError("two entries have the same method, score, rule and layer; pass each once")
-        books[key_of(ev)] = _joined(old, ev)
-    return Shelf(found[0], books)
+    def evidence(self, key: Key) -> Evidence:
+        """All evidence of a key that is there."""
+        return evidence_of(self.books[key])
+
+    def _work_out_little(self, s: Summary) -> None:
+        """Work out beforehand what is little work, from the last layer on, and one word there in any case."""
+        room, last = _MAX_ENTRIES, s.capture.n_layers
+        n_tokens = sum(len(s.words[i].tokens) for i in self.words)
+        # The last layer, the middle, the quarters, then the rest, from above.
+        order = [last, (last + 1) // 2, (last + 3) // 4, (3 * last + 3) // 4, *range(last, 0, -1)]
+        for layer in dict.fromkeys(order):
+            cost = n_tokens * gradients(s.capture, layer)
+            for kind, how in self.offered.items():
+                price = 0 if how.get("method") in _FORWARD else cost
+                if price <= room:
+                    room -= price
+                    self.work_out(Key(kind, layer), self.words)
+        first = Key(next(iter(self.offered)), last)
+        if first not in self.books:
+            real = [i for i in self.words if any(c.isalnum() for c in s.words[i].text)]
+            self.work_out(first, (real or self.words)[:1])
 
 
-def _shelf_of(s: Summary, scores: Sequence[str], baselines: Sequence[str]) -> Shelf:
+def _offered(scores: Sequence[str], baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Kinds to arguments of `evidence`."""
     unknown = [name for name in baselines if name not in EVIDENCE_METHODS]
     if unknown or not scores:
         raise ValueError(
             f"scores must hold at least one, and baselines be of {', '.join(EVIDENCE_METHODS)}; got {list(scores)}, {unknown}"
         )
     kinds: dict[str, dict[str, Any]] = {f"ULTra: {score}, positive": {"score": score} for score in scores}
-    kinds |= {name.replace("_", " "): {"method": name} for name in baselines}
-    last = s.capture.n_layers
-    words = [i for i, w in enumerate(s.words) if w.tokens]
-    n_tokens = sum(len(s.words[i].tokens) for i in words)
-    books: dict[Key, Evidence] = {}
-    room = _MAX_ENTRIES
-    for layer in _from_the_last(last):
-        # A backward pass from a layer runs through the blocks up to it; the forward methods cost nothing.
-        cost = n_tokens * sum(step.weights.numel() for step in s.capture.steps if step.layer <= layer)
-        for kind, arguments in kinds.items():
-            price = 0 if arguments.get("method") in ("raw_attention", "rollout", "cosine") else cost
-            if price <= room:
-                room -= price
-                books[kind, layer, ""] = evidence(s, layer=layer, progress=False, **arguments)
-    key = (next(iter(kinds)), last, "")
-    if key not in books:
-        real = [i for i in words if any(c.isalnum() for c in s.words[i].text)] or words
-        books[key] = evidence(s, layer=last, words=real[:1], progress=False, **kinds[key[0]])
-    return Shelf(books[key], books, s, kinds)
+    return kinds | {name.replace("_", " "): {"method": name} for name in baselines}
 
 
-def _from_the_last(n: int) -> list[int]:
-    """Layers 1..n: the last, the middle, the quarters, then the rest, from above."""
-    order = [n, (n + 1) // 2, (n + 3) // 4, (3 * n + 3) // 4, *range(n, 0, -1)]
-    return list(dict.fromkeys(order))
+def page_form(shelf: SummaryShelf, key: Key, book: Book) -> tuple[dict[str, Any], Parts]:
+    """What a page is told of evidence, with its coverage if all words have it, and its parts.
+
+    Those are matrix (S, D) and places (S, 4), where the mass of each word's map lies; both float32.
+    """
+    whole = set(shelf.words) <= set(book.rows.tolist())
+    cover = evidence_of(book).coverage() if whole and not key.contrast else None
+    coverage = {} if cover is None else {"unused": list(cover.unused), "weak": list(cover.weak)}
+    places = np.stack([book.parts[name] for name in _SHARES], axis=1)
+    return {**key._asdict(), **coverage}, {
+        "matrix": np.ascontiguousarray(book.parts["matrix"], "<f4"),
+        "places": places.astype("<f4"),
+    }
+
+
+def pack_evidence(shelf: SummaryShelf, shown: Sequence[Key]) -> dict[str, Any]:
+    """Everything a page needs of the evidence."""
+    return pack(shelf.books, shown, lambda key, book: page_form(shelf, key, book), _MAX_BYTES, split=False)
 
 
 def pieces(text: str, sentences: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Cut a text into sentences and words that a page can put together again to the same characters.
 
-    Parameters
-    ----------
-    text : str
-    sentences : sequence of (int, int)
-        Bounds in the words of `ultra_kit.text.split_words`.
+    `sentences` are bounds in its words. Of each: ``first``, the index of the first word; ``pairs``, of what stands
+    before each word and the word; ``tail``, what stands after the last.
 
-    Returns
-    -------
-    list of dict
-        ``first``, the index of the first word; ``pairs``, of what stands before each word and the word;
-        ``tail``, what stands after the last.
-
-    Examples
-    --------
     >>> pieces("A b. C", [(0, 3), (3, 4)])[0]
     {'first': 0, 'pairs': [['', 'A'], [' ', 'b'], ['', '.']], 'tail': ' '}
     """
@@ -213,73 +137,3 @@ def pieces(text: str, sentences: Sequence[tuple[int, int]]) -> list[dict[str, An
         tail = text[words[b - 1].end : words[b].start if b < len(words) else len(text)]
         out.append({"first": a, "pairs": pairs, "tail": tail})
     return out
-
-
-def about(key: Key, book: Evidence, words: Sequence[int]) -> dict[str, Any]:
-    """Describe evidence for a page, all of it that is JSON; see `values` for the numbers.
-
-    Parameters
-    ----------
-    key : tuple of str, int and str
-    book : Evidence
-    words : sequence of int
-        The summary words that can be explained: coverage is told when all of them are.
-
-    Returns
-    -------
-    dict
-    """
-    whole = set(words) <= set(book.rows.tolist())
-    cover = book.coverage() if whole and not key[2] else None
-    return {
-        "kind": key[0],
-        "layer": key[1],
-        "contrast": key[2],
-        "rows": book.rows.tolist(),
-        "shares": np.stack([book.shares[k] for k in SHARES], axis=1).round(6).tolist(),
-        "unused": None if cover is None else list(cover.unused),
-        "weak": None if cover is None else list(cover.weak),
-    }
-
-
-def values(book: Evidence) -> bytes:
-    """Give the matrix as float32, little-endian.
-
-    Parameters
-    ----------
-    book : Evidence
-
-    Returns
-    -------
-    bytes
-    """
-    return np.ascontiguousarray(book.matrix, "<f4").tobytes()
-
-
-def pack(shelf: Shelf, first: Sequence[Key]) -> dict[str, Any]:
-    """Everything a page needs of the evidence, up to its budget.
-
-    Parameters
-    ----------
-    shelf : Shelf
-    first : sequence of tuple of str, int and str
-        What is shown first, and left out last.
-
-    Returns
-    -------
-    dict
-        ``books``, JSON-able; ``matrix``, their numbers one after the other; ``left_out``, how many
-        did not fit.
-    """
-    order = sorted(shelf.books, key=lambda key: key not in first)
-    room = _MAX_BYTES
-    kept: list[Key] = []
-    for key in order:
-        if shelf.books[key].matrix.size * 4 <= room or not kept:
-            room -= shelf.books[key].matrix.size * 4
-            kept.append(key)
-    return {
-        "books": [about(key, shelf.books[key], shelf.words) for key in kept],
-        "matrix": b"".join(values(shelf.books[key]) for key in kept),
-        "left_out": len(order) - len(kept),
-    }

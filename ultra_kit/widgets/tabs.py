@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import traitlets
@@ -11,8 +11,7 @@ from ..images.clustering import segment
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load
-from ..text.summarizing import Summary, summarize
-from ..types import Capture, ExplanationMaps
+from ..text.summarizing import summarize
 from .object_selector import ObjectSelector
 from .page_host import view
 from .segment_explorer import SegmentExplorer
@@ -101,13 +100,7 @@ class Workbench(View):
         return f'<div class="uk-workbench">{"".join(tabs)}{bar}</div>'
 
     def live(self) -> Tab:  # type: ignore[override]
-        """Connect the views to the running kernel.
-
-        Returns
-        -------
-        ipywidgets.Tab
-            With the live views; the number of its tab is linked with `tab`.
-        """
+        """Connect the views to the running kernel, as tabs whose number is linked with `tab`."""
         if not hasattr(self, "_live"):
             from ipywidgets import Tab
 
@@ -123,34 +116,6 @@ class Workbench(View):
 
     def __repr__(self) -> str:
         return f"Workbench({', '.join(self._views)})"
-
-
-def _tokens(cap: Capture, maps: ExplanationMaps) -> TokenExplorer:
-    made = TokenExplorer(cap, maps=maps)
-    made.layer = maps.layer
-    return made
-
-
-def _segments(cap: Capture, maps: ExplanationMaps) -> SegmentExplorer:
-    return SegmentExplorer(segment(maps))
-
-
-def _objects(cap: Capture, maps: ExplanationMaps) -> ObjectSelector:
-    return ObjectSelector(cap, maps=maps)
-
-
-def _summary(s: Summary, layer: int) -> SummaryExplorer:
-    made = SummaryExplorer(s)
-    made.layer = s.capture.layer_index(layer)
-    return made
-
-
-_OF_IMAGES: dict[str, Callable[[Capture, ExplanationMaps], View]] = {
-    "Tokens": _tokens,
-    "Segments": _segments,
-    "Objects": _objects,
-}
-"""The tabs of an image: a title, and what makes the view of a capture and the maps of all its tokens at a layer."""
 
 
 def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
@@ -183,10 +148,16 @@ def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
     """
     backbone = load(model)
     if backbone.modality == "text":
-        return Workbench({"Summary": _summary(summarize(backbone, input), layer)})
+        s = summarize(backbone, input)
+        number, summary = s.capture.layer_index(layer), SummaryExplorer(s)
+        summary.layer = number
+        return Workbench({"Summary": summary})
     cap = capture(backbone, input)
     number = cap.layer_index(layer)
     if number == 0:
         raise ValueError("layer must be 1 or more: at layer 0 every token is made from itself alone")
     maps = explain(cap, layer=number)
-    return Workbench({title: make(cap, maps) for title, make in _OF_IMAGES.items()})
+    tokens = TokenExplorer(cap, maps=maps)
+    tokens.layer = number
+    segments, objects = SegmentExplorer(segment(maps)), ObjectSelector(cap, maps=maps)
+    return Workbench({"Tokens": tokens, "Segments": segments, "Objects": objects})

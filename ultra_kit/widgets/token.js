@@ -1,43 +1,32 @@
 // TokenExplorer: point at a patch, see what its token was made from.
 //
-// Keys that never change: sides (of each: name, grid [h, w], size [H, W], n_prefix, and books:
-// the maps of one kind at one layer), levels (uint8), largest and prefix_values (float32) with the maps of all
-// books, layers, kinds, n_heads, lut (256 x RGB), image0, image1. A book's tokens have `variants` rows each:
+// Keys that never change: sides (of each: name, grid [h, w], size [H, W], n_prefix), books (the maps of one side and kind
+// at one layer: side, kind, layer, rows, which are tokens, and widths), levels (uint8), largest and prefix_values (float32)
+// with the maps of all books, left_out, layers, kinds, n_heads, lut (256 x RGB), image0, image1. A map may have variants:
 // the whole map, then what came through heads 1..H, then what passed the heads by. A cell's value is
 // level / 255 * largest; its colour is lut[level] on a map's own scale.
 // Keys of the state: side, pinned (a token of that side), layer, kind, head, scale, prefix.
 
 const STATE = ["side", "pinned", "layer", "kind", "head", "scale", "prefix"];
 
-// The controls; each writes to the model, and `follow()` brings them back in step with it.
+// The controls; the returned function brings them back in step with the model.
 function makeControls(root, model, under) {
   const layers = model.get("layers");
   const kinds = model.get("kinds");
   const box = element("div", "uk-controls", root);
-  const set = (name) => (value) => change(model, { [name]: value });
-  const controls = {};
-  if (layers.length > 1) {
-    const format = (i) => String(layers[i]);
-    controls.layer = slider(box, "Layer", { min: 0, max: layers.length - 1, value: 0, format }, (i) => set("layer")(layers[i]));
-  }
-  if (kinds.length > 1) controls.kind = choice(box, "Map", kinds.map((k) => [k, k]), kinds[0], set("kind"));
+  const binder = makeBinder(model);
+  bindLayer(binder, box, layers, String);
+  if (kinds.length > 1) binder.bind("kind", (set) => choice(box, "Map", sameText(kinds), kinds[0], set));
   if (model.get("n_heads")) {
     const heads = Array.from({ length: model.get("n_heads") }, (_, i) => [String(i + 1), `head ${i + 1} only`]);
     const options = [["0", "all heads"], ...heads, ["-1", "past the heads"]];
-    controls.head = choice(box, "Through", options, "0", (v) => set("head")(Number(v)));
+    binder.bind("head", (set) => choice(box, "Through", options, "0", set), String, Number);
   }
-  controls.scale = choice(box, "Colours", [["own", "each map's own scale"], ["shared", "one scale for the layer"]], "own", set("scale"));
-  if (model.get("sides").some((side) => side.n_prefix)) controls.prefix = toggle(box, "Prefix tokens", false, set("prefix"));
+  const scales = [["own", "each map's own scale"], ["shared", "one scale for the layer"]];
+  binder.bind("scale", (set) => choice(box, "Colours", scales, "own", set));
+  if (model.get("sides").some((side) => side.n_prefix)) binder.bind("prefix", (set) => toggle(box, "Prefix tokens", false, set));
   toggle(box, "Image under the map", true, under);
-  return {
-    box,
-    follow: () => {
-      for (const [name, control] of Object.entries(controls)) {
-        const value = model.get(name);
-        control.set(name === "layer" ? layers.indexOf(value) : name === "head" ? String(value) : value);
-      }
-    },
-  };
+  return binder.follow;
 }
 
 function render({ model, el }) {
@@ -46,7 +35,7 @@ function render({ model, el }) {
   const library = makeLibrary(model);
   const sides = model.get("sides");
   let over = null; // what the pointer is on, [side, token], or null
-  const controls = makeControls(root, model, (on) => panels.forEach((p) => { p.under.style.display = on ? "" : "none"; }));
+  const follow = makeControls(root, model, (on) => panels.forEach((p) => { p.under.style.display = on ? "" : "none"; }));
   const stage = element("div", "uk-stage", root);
   const handlers = {
     over: (s, token) => {
@@ -58,8 +47,7 @@ function render({ model, el }) {
     pin: (s, token) => { if (token >= 0) pin(s, token); },
   };
   const panels = sides.map((_, s) => makePanel(stage, model, s, handlers));
-  const caption = element("p", "uk-caption", root);
-  caption.setAttribute("aria-live", "polite");
+  const caption = makeCaption(root);
   const actions = element("div", "uk-controls", root);
 
   function show() {
@@ -68,7 +56,7 @@ function render({ model, el }) {
     const through = { 0: "", "-1": ", past the heads" }[head] ?? `, head ${head}`;
     const said = panels.map((panel, i) => {
       const own = counterpart(sides[s], sides[i], token);
-      return panel.draw(own, library.find(i, kind, layer, own), {
+      return panel.draw(own, library.find([i, kind, layer], own), {
         head, scale, prefix: model.get("prefix"), shared: library.top(kind, layer),
         title: `${kind}, layer ${layer}${through}`,
         lacking: model.get("has_kernel") ? "click to work out this map"
@@ -85,7 +73,7 @@ function render({ model, el }) {
     const [s, token, kind, layer] = ["side", "pinned", "kind", "layer"].map((key) => model.get(key));
     sides.forEach((side, i) => {
       const own = counterpart(sides[s], side, token);
-      if (library.find(i, kind, layer, own)) return;
+      if (library.find([i, kind, layer], own)) return;
       caption.textContent = "Working out this map ...";
       model.send({ side: i, kind, layer, token: own });
     });
@@ -96,46 +84,26 @@ function render({ model, el }) {
     ask();
   }
 
-  const answered = (content, buffers) => {
-    if (content.error) caption.textContent = content.error;
-    if (!content.row) return;
-    const copies = buffers.map((b) => new Uint8Array(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)));
-    const part = { levels: copies[0], largest: new Float32Array(copies[1].buffer), prefix: new Float32Array(copies[2].buffer) };
-    const side = sides[content.row.side];
-    library.add(content.row.side, content.row, part, side.grid[0] * side.grid[1], side.n_prefix);
-    show();
-  };
-
-  function step(name, options, by) {
-    const next = options.indexOf(model.get(name)) + by;
-    if (next >= 0 && next < options.length) change(model, { [name]: options[next] });
-  }
-
-  const pressed = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT/.test(event.target.tagName)) return;
-    const side = sides[model.get("side")];
-    const [h, w] = side.grid;
-    const cell = model.get("pinned") - side.n_prefix;
-    const [dy, dx] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key] || [0, 0];
-    const heads = [0, ...Array.from({ length: model.get("n_heads") }, (_, i) => i + 1), -1];
-    if (dx || dy) {
-      const row = Math.min(Math.max(Math.floor(Math.max(cell, 0) / w) + dy, 0), h - 1);
-      const column = Math.min(Math.max((Math.max(cell, 0) % w) + dx, 0), w - 1);
+  const heads = [0, ...Array.from({ length: model.get("n_heads") }, (_, i) => i + 1), -1];
+  const layerBy = (by) => step(model, "layer", model.get("layers"), by);
+  onKeys(root, {
+    ...arrows((dy, dx) => {
+      const side = sides[model.get("side")];
+      const [h, w] = side.grid;
+      const cell = Math.max(model.get("pinned") - side.n_prefix, 0);
       over = null;
-      pin(model.get("side"), side.n_prefix + row * w + column);
-    } else if (event.key === "Enter" && over && event.target.tagName !== "BUTTON") pin(...over);
-    else if (event.key === "+" || event.key === "=") step("layer", model.get("layers"), 1);
-    else if (event.key === "-") step("layer", model.get("layers"), -1);
-    else if (event.key === "m") step("kind", model.get("kinds"), 1);
-    else if (event.key === "M") step("kind", model.get("kinds"), -1);
-    else if (event.key === "h" && model.get("n_heads")) change(model, { head: heads[(heads.indexOf(model.get("head")) + 1) % heads.length] });
-    else if (event.key === "s") change(model, { scale: model.get("scale") === "own" ? "shared" : "own" });
-    else if (event.key === "p") change(model, { prefix: !model.get("prefix") });
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  root.addEventListener("keydown", pressed);
+      pin(model.get("side"), side.n_prefix + clamp(Math.floor(cell / w) + dy, 0, h - 1) * w + clamp((cell % w) + dx, 0, w - 1));
+    }),
+    Enter: (event) => over !== null && event.target.tagName !== "BUTTON" && pin(...over),
+    "+": () => layerBy(1),
+    "=": () => layerBy(1),
+    "-": () => layerBy(-1),
+    m: () => step(model, "kind", model.get("kinds"), 1),
+    M: () => step(model, "kind", model.get("kinds"), -1),
+    h: () => heads.length > 2 && step(model, "head", heads, 1, true),
+    s: () => step(model, "scale", ["own", "shared"], 1, true),
+    p: () => change(model, { prefix: !model.get("prefix") }),
+  });
 
   pictureButtons(actions, () => {
     const width = 360;
@@ -155,16 +123,17 @@ function render({ model, el }) {
   keyHelp(root, keys);
   element("p", "uk-note", root, "The map leaves the token's own position out: that cell shows the patch itself. "
     + "Values are rounded to steps of 1/255 of each map's largest. Relevance is the raw number of the method; it has no unit."
-    + (model.get("left_out") && !model.get("has_kernel") ? ` ${model.get("left_out")} further maps are not in this file.` : ""));
+    + library.note);
 
-  const changed = () => { controls.follow(); show(); ask(); };
-  const stop = watch(model, STATE, changed);
-  model.on("msg:custom", answered);
-  controls.follow();
+  const stops = [watch(model, STATE, () => { follow(); show(); ask(); }), hear(model, caption, (content, buffers) => {
+    if (!content.book) return;
+    library.take(content.book, buffers);
+    show();
+  })];
+  follow();
   show();
   return () => {
-    stop();
-    model.off("msg:custom", answered);
+    stops.forEach((stop) => stop());
     panels.forEach((panel) => panel.address && URL.revokeObjectURL(panel.address));
   };
 }

@@ -8,36 +8,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from ..types import Capture, ExplanationMaps
+from ..types import ExplanationMaps
 from .inline_pictures import image_bytes
-from .token_maps import Book, Side, make_side
-from .token_pages import pack, page_rows
-from .view import View, colours
+from .map_books import Key, answer_of
+from .token_books import Side, Source, pack_sides, page_form
+from .view import View, colours, must_be_one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Source = Capture | ExplanationMaps | Sequence[ExplanationMaps]
 
 
 class TokenExplorer(View):
     """Point at a patch of an image: its token's map appears at once.
 
-    Hover shows, a click or Enter keeps; sliders and lists change layer, score, head and scale. With two
-    sources, two images or two models stand side by side, and the patch at the same place is shown in
-    both. The token's own position is left out of every map: its cell shows the patch itself.
+    Hover shows, a click or Enter keeps. With two sources, two images or two models stand side by side, and the
+    patch at the same place is shown in both. The token's own position is left out of every map: its cell shows the
+    patch itself.
 
     Parameters
     ----------
     left : Capture, ExplanationMaps, or sequence of ExplanationMaps
-        A capture is explained at all layers beforehand if that is little work (a small model) and the
-        maps fit on a page; else a click in the live view explains one token. Several maps of one input offer
-        their layers, scores and methods.
+        A capture is explained at all layers beforehand if that is little work (a small model) and the maps fit on a
+        page; else a click in the live view explains one token. Several maps of one input offer what they are.
     right : the same, optional
         A second input or a second model.
     maps : ExplanationMaps, optional
-        Maps of the left capture that are there already. They travel with the page also where the model
-        is too large for all layers to be explained beforehand.
+        Maps of the left capture that are there already: they travel with the page whatever the model's size.
     names : sequence of str, optional
         What stands above the sides.
     scores, rules : sequence of str
@@ -98,11 +94,11 @@ class TokenExplorer(View):
         rules: Sequence[str] = ("positive",),
     ) -> None:
         sources = [left] if right is None else [left, right]
-        shown = ["Input"] if right is None else ["Left", "Right"]
-        shown = list(names) if names is not None else shown
-        if len(shown) != len(sources):
-            raise ValueError(f"names must be one a side ({len(sources)}), got {len(shown)}")
-        self._sides = [make_side(s, n, scores, rules) for s, n in zip(sources, shown, strict=True)]
+        if names is None:
+            names = ["Input"] if right is None else ["Left", "Right"]
+        if len(names) != len(sources):
+            raise ValueError(f"names must be one per side ({len(sources)}), got {len(names)}")
+        self._sides = [Side(s, n, scores, rules) for s, n in zip(sources, names, strict=True)]
         first = self._sides[0]
         if maps is not None:
             first.add(maps)
@@ -110,113 +106,97 @@ class TokenExplorer(View):
         pinned = start + (h // 2) * w + w // 2  # the middle of the image, if it is there
         kind = self.kinds[0]
         if not first.books:
-            first.work_out(kind, max(self.layers), [pinned])
-        layer = max(k for name, k in first.books if name == kind)
-        tokens = first.books[kind, layer].maps.tokens
+            first.work_out(Key(kind, max(self.layers)), [pinned])
+        layer = max(key.layer for key in first.books if key.kind == kind)
+        tokens = first.books[Key(kind, layer)].rows
         super().__init__(pinned=int(tokens[abs(tokens - pinned).argmin()]), layer=layer, kind=kind)
 
     @property
     def layers(self) -> list[int]:
         """The layers on offer, in order."""
-        asked = [range(1, s.capture.n_layers + 1) for s in self._sides if s.capture is not None]
-        return sorted({k for s in self._sides for _, k in s.books} | {k for r in asked for k in r})
+        return sorted({layer for side in self._sides for layer in side.layers})
 
     @property
     def kinds(self) -> list[str]:
         """The ways of making a map on offer: method, score and rule."""
-        return list(dict.fromkeys(k for s in self._sides for k in (*s.kinds, *(b for b, _ in s.books))))
+        return list(dict.fromkeys(kind for side in self._sides for kind in side.kinds))
 
     @property
     def maps(self) -> ExplanationMaps | None:
         """The maps of the side, kind and layer shown, as far as they are there."""
-        book = self._sides[self.side].books.get((self.kind, self.layer))
-        return None if book is None else book.maps
+        return self._sides[self.side].maps(self._key)
+
+    @property
+    def _key(self) -> Key:
+        return Key(self.kind, self.layer)
 
     @traitlets.validate("side", "layer", "kind", "head", "pinned")
     def _known(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if name == "pinned":
             top = self._sides[self.side].layout.n_tokens - 1
-            allowed, text = 0 <= value <= top, f"a token in 0..{top}"
-        else:
-            options = {"side": range(len(self._sides)), "layer": self.layers, "kind": self.kinds}
-            known = options.get(name, range(-1, self._n_heads + 1))
-            allowed, text = value in known, f"one of {', '.join(map(str, known))}"
-        if not allowed:
-            raise traitlets.TraitError(f"{name} must be {text}, got {value!r}")
-        return value
+            if not 0 <= value <= top:
+                raise traitlets.TraitError(f"pinned must be a token in 0..{top}, got {value!r}")
+            return value
+        heads = range(-1, self._n_heads + 1)
+        known = {"side": range(len(self._sides)), "layer": self.layers, "kind": self.kinds, "head": heads}
+        return must_be_one_of(name, value, known[name])
 
     @property
     def _n_heads(self) -> int:
         """H, where the maps can be split by head; else 0."""
-        counts = [b.heads.shape[1] - 1 for s in self._sides for b in s.books.values() if b.heads is not None]
-        return max(counts, default=0)
+        books = [book for side in self._sides for book in side.books.values() if "heads" in book.parts]
+        return max((book.parts["heads"].shape[1] - 1 for book in books), default=0)
 
     def data(self) -> dict[str, Any]:
-        """The maps, quantised, with the images; see `ultra_kit.widgets.token_pages.pack`."""
+        """The maps, quantised, with the images."""
         images = {
             f"image{i}": image_bytes(np.asarray(side.input))
             for i, side in enumerate(self._sides)
             if side.input is not None
         }
         lists = {"layers": self.layers, "kinds": self.kinds, "n_heads": self._n_heads}
-        return {**pack(self._sides, (self.kind, self.layer)), **images, **lists, "lut": colours()}
+        return {**pack_sides(self._sides, self._key), **images, **lists, "lut": colours()}
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the map of one token that the page has not, explained now if it has to be."""
-        side = self._sides[int(message["side"])]
-        kind, layer, token = str(message["kind"]), int(message["layer"]), int(message["token"])
-        book = side.books.get((kind, layer))
-        if book is None or token not in book.maps.tokens:
-            book = side.work_out(kind, layer, [token])
-        part = page_rows(book, with_heads=True, tokens=[token])
-        row = {**part.about, "side": message["side"], "kind": kind, "layer": layer}
-        return {"row": row}, [a.tobytes() for a in (part.levels, part.largest, part.prefix)]
+        number, token = int(message["side"]), int(message["token"])
+        key = Key(str(message["kind"]), int(message["layer"]))
+        book = self._sides[number].work_out(key, [token]).only([token])
+        about, parts = page_form(key, book, side=number)
+        return answer_of(about, book.rows, parts)
 
     def figure(self) -> Figure:
         """Draw image and map of the pinned token, a row a side."""
-        from ..plots.style import draw_input, mark_patch, panel_size, panels, place, styled
+        from ..plots import style
+        from ..plots.map_figures import show_map
 
-        @styled
+        top = self._shared_top() if self.scale == "shared" else None
+        head = {0: "", -1: ", past the heads"}.get(self.head, f", head {self.head}")
+
+        @style.styled
         def draw() -> Figure:
-            with panels(len(self._sides), 2, panel=panel_size(self._sides[0].layout, 5.0)) as (figure, axes):
-                for row, side, token in zip(axes, self._sides, self._tokens(), strict=True):
-                    draw_input(row[0], side.input, side.layout)
-                    mark_patch(row[0], side.layout, token)
-                    row[0].set_title(f"{side.name}, {place(side.layout, token)}"[:60])
-                    self._draw_map(row[1], side, token)
+            panel = style.panel_size(self._sides[0].layout, 5.0)
+            with style.panels(len(self._sides), 2, panel=panel) as (figure, axes):
+                for (left, right), side, token in zip(axes, self._sides, self._tokens(), strict=True):
+                    style.draw_input(left, side.input, side.layout)
+                    style.mark_patch(left, side.layout, token)
+                    left.set_title(f"{side.name}, {style.place(side.layout, token)}"[:60])
+                    maps = side.maps(self._key, [token], head=self.head)
+                    if maps is None or not len(maps):
+                        right.set_axis_off()
+                        centred = {"ha": "center", "va": "center", "transform": right.transAxes}
+                        right.text(0.5, 0.5, "not worked out", **centred)
+                        continue
+                    show_map(maps, token, ax=right, highest=top)
+                    right.set_title(f"{self.kind}, layer {self.layer}{head}")
             return figure
 
         return draw()
 
-    def _draw_map(self, ax: Any, side: Side, token: int) -> None:
-        from ..plots.map_figures import show_map
-
-        book = side.books.get((self.kind, self.layer))
-        row = np.flatnonzero(book.maps.tokens == token) if book is not None else np.zeros(0, int)
-        if book is None or not len(row):
-            ax.set_axis_off()
-            ax.text(0.5, 0.5, "not worked out", ha="center", va="center", transform=ax.transAxes)
-            return
-        show_map(
-            self._one(book, row), token, ax=ax, highest=self._shared_top() if self.scale == "shared" else None
-        )
-        head = {0: "", -1: ", past the heads"}.get(self.head, f", head {self.head}")
-        ax.set_title(f"{self.kind}, layer {self.layer}{head}")
-
-    def _one(self, book: Book, row: np.ndarray) -> ExplanationMaps:
-        """The pinned token's map, or what of it came through a head."""
-        m = book.maps
-        values = m.values[row]
-        if self.head and book.heads is not None:
-            values = book.heads[row, max(self.head, 0)]
-        return ExplanationMaps(
-            values, m.tokens[row], m.layer, m.layout, m.method, m.score, m.rule, m.input, m.card
-        )
-
     def _shared_top(self) -> float:
-        books = [s.books.get((self.kind, self.layer)) for s in self._sides]
-        return max(float(b.maps.without_own.max()) for b in books if b is not None)
+        found = [side.maps(self._key) for side in self._sides]
+        return max((float(maps.without_own.max()) for maps in found if maps is not None), default=0.0)
 
     def _tokens(self) -> list[int]:
         """The pinned token on every side: on the other side the patch at the same place."""

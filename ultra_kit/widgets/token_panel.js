@@ -1,47 +1,15 @@
 // What a TokenExplorer shows of one side: the rows of its maps, and the two pictures they are drawn on.
 
-// The rows of all books: find(side, kind, layer, token) gives { levels, largest, prefix } or undefined.
+// The maps of all sides by [side, kind, layer]; a token's are its levels, the largest of each variant, and its prefix values.
 function makeLibrary(model) {
-  const levels = bytes(model, "levels");
-  const floats = (key) => new Float32Array(bytes(model, key).buffer);
-  const largest = floats("largest");
-  const prefix = floats("prefix_values");
-  const shelf = new Map();
-  const tops = new Map();
-  const key = (side, kind, layer) => JSON.stringify([side, kind, layer]);
-
-  function add(side, book, part, n, p) {
-    const name = key(side, book.kind, book.layer);
-    if (!shelf.has(name)) shelf.set(name, new Map());
-    book.tokens.forEach((token, t) => {
-      const from = t * book.variants;
-      const row = {
-        levels: part.levels.subarray(from * n, (from + book.variants) * n),
-        largest: part.largest.subarray(from, from + book.variants),
-        prefix: part.prefix.subarray(t * p, (t + 1) * p),
-      };
-      shelf.get(name).set(token, row);
-      tops.set(name, Math.max(tops.get(name) || 0, row.largest[0]));
-    });
-  }
-
-  model.get("sides").forEach((side, s) => {
-    const n = side.grid[0] * side.grid[1];
-    for (const book of side.books) {
-      const part = { levels: levels.subarray(book.start), largest: largest.subarray(book.first) };
-      add(s, book, { ...part, prefix: prefix.subarray(book.prefix) }, n, side.n_prefix);
-    }
-  });
-  return {
-    add,
-    find: (side, kind, layer, token) => (shelf.get(key(side, kind, layer)) || new Map()).get(token),
-    top: (kind, layer) => Math.max(0, ...model.get("sides").map((_, s) => tops.get(key(s, kind, layer)) || 0)),
-  };
+  const parts = [["levels", Uint8Array], ["largest", Float32Array], ["prefix_values", Float32Array]];
+  const shelf = makeShelf(model, parts, (book) => [book.side, book.kind, book.layer]);
+  const tops = (key) => [...shelf.about(key).rows.values()].map(([, largest]) => largest[0]);
+  return { ...shelf, top: (kind, layer) => Math.max(0, ...model.get("sides").flatMap((_, s) => tops([s, kind, layer]))) };
 }
 
-// The row of a token's variants that a head stands for: 0 all, h a head, -1 past the heads.
-function variantOf(row, head) {
-  const count = row.largest.length;
+// Which of a map's variants a head stands for: 0 all, h a head, -1 past the heads.
+function variantOf(count, head) {
   if (head === 0 || count === 1) return 0;
   return head === -1 ? count - 1 : Math.min(head, count - 2);
 }
@@ -54,18 +22,13 @@ function makePanel(stage, model, s, handlers) {
   const lut = bytes(model, "lut");
   const data = model.get(`image${s}`);
   const address = data ? pictureAddress(bytes(model, `image${s}`)) : "";
-  const left = element("figure", "uk-panel", stage);
-  element("figcaption", "", left, side.name);
+  const { panel: left } = makeFigure(stage, side.name);
   const picture = pictureBox(left, address, aspect, `The input: ${side.name}`);
   const image = picture.querySelector("img");
-  picture.classList.add("uk-pointed");
-  picture.tabIndex = 0;
-  picture.setAttribute("role", "application");
-  picture.setAttribute("aria-label", "Patches of the input; arrow keys move from patch to patch");
+  pointAtIt(picture, "Patches of the input; arrow keys move from patch to patch");
   const marker = element("div", "uk-marker", picture);
   const chips = element("div", "uk-chips", left);
-  const right = element("figure", "uk-panel", stage);
-  const heading = element("figcaption", "", right);
+  const { panel: right, heading } = makeFigure(stage);
   const shown = pictureBox(right, "", aspect, "");
   const canvas = element("canvas", "uk-map", shown);
   Object.assign(canvas, { width: w, height: h });
@@ -112,24 +75,26 @@ function makePanel(stage, model, s, handlers) {
       paintLevels(canvas, new Uint8Array(h * w), lut);
       return `${placeName(side, token)}: ${lacking}`;
     }
-    const v = variantOf(row, head);
-    const top = scale === "shared" ? shared : row.largest[v];
-    const cells = row.levels.subarray(v * h * w, (v + 1) * h * w);
-    const factor = top > 0 ? row.largest[v] / top : 0;
+    const [rowLevels, rowLargest, prefixValues] = row;
+    const v = variantOf(rowLargest.length, head);
+    const largest = rowLargest[v];
+    const top = scale === "shared" ? shared : largest;
+    const cells = rowLevels.subarray(v * h * w, (v + 1) * h * w);
+    const factor = top > 0 ? largest / top : 0;
     const levels = factor === 1 ? cells : Uint8Array.from(cells, (q) => Math.min(255, Math.round(q * factor)));
     paintLevels(canvas, levels, lut);
     bar.set(top, scale === "shared" ? "relevance (no unit), one scale for the layer" : "relevance (no unit), this map's own scale");
     tokenChips.forEach((chip, i) => {
-      const level = top > 0 ? Math.min(255, Math.round((255 * row.prefix[i]) / top)) : 0;
+      const level = top > 0 ? Math.min(255, Math.round((255 * prefixValues[i]) / top)) : 0;
       chip.style.background = `rgb(${lut[3 * level]}, ${lut[3 * level + 1]}, ${lut[3 * level + 2]})`;
       chip.style.color = level > 140 ? "#000" : "#fff";
-      chip.title = `relevance ${row.prefix[i].toPrecision(3)}`;
+      chip.title = `relevance ${prefixValues[i].toPrecision(3)}`;
       chip.classList.toggle("uk-chosen", token === i);
     });
-    const sum = cells.reduce((a, b) => a + b, 0) * row.largest[v] / 255;
-    const aside = row.prefix.reduce((a, b) => a + b, 0);
+    const sum = cells.reduce((a, b) => a + b, 0) * largest / 255;
+    const aside = prefixValues.reduce((a, b) => a + b, 0);
     const share = v === 0 && aside + sum > 0 ? ` ${Math.round((100 * aside) / (aside + sum))}% of it lies on prefix tokens.` : "";
-    return `${placeName(side, token)}: largest relevance ${row.largest[v].toPrecision(3)}.${side.n_prefix ? share : ""}`;
+    return `${placeName(side, token)}: largest relevance ${largest.toPrecision(3)}.${side.n_prefix ? share : ""}`;
   }
 
   // Both pictures on a drawing, from x and y, each `width` wide.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABCMeta, abstractmethod
 from base64 import b64encode
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,7 +30,7 @@ class _ViewType(traitlets.MetaHasTraits, ABCMeta):
 
 
 class View(traitlets.HasTraits, metaclass=_ViewType):
-    """Base of all views; see `ultra_kit.widgets` for how to add one.
+    """Base of all views; ``README.md`` in this folder says how to add one.
 
     Subclasses set `_name`, tag their traits with ``state=True``, and define `data` and `figure`.
     """
@@ -55,14 +56,9 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
         return {name: getattr(self, name) for name in sorted(self.traits(state=True))}
 
     def live(self) -> AnyWidget:
-        """Connect the view to the running kernel.
+        """Connect the view to the running kernel: clicks set its attributes, and setting those redraws it.
 
-        Returns
-        -------
-        anywidget.AnyWidget
-            Shown by a notebook as the last line of a cell. Clicks in it set the view's attributes,
-            and setting those redraws it. A notebook that is saved keeps nothing of it: show the
-            view itself for that.
+        A notebook that is saved keeps nothing of it: show the view itself for that.
         """
         if not hasattr(self, "_live"):
             self._live = _make_live(self)
@@ -165,17 +161,14 @@ def _make_live(owner: View) -> AnyWidget:
 
 
 def colours() -> bytes:
-    """The colours of a map, from 0 to its largest value: 256 x RGB, those of `ultra_kit.plots`.
-
-    Returns
-    -------
-    bytes
-
-    Examples
-    --------
-    >>> len(colours())
-    768
-    """
+    """The colours of a map, from 0 to its largest value: 256 x RGB, those of `ultra_kit.plots`."""
     import matplotlib
 
     return matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].tobytes()
+
+
+def must_be_one_of(name: str, value: Any, known: Collection[Any]) -> Any:
+    """The value of a trait; a TraitError unless it is one of the known."""
+    if value not in known:
+        raise traitlets.TraitError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    return value

@@ -1,0 +1,140 @@
+"""The books of a `TokenExplorer`: the maps of one input by kind and layer, whole and by head, and a page's form of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..maps.heads import head_shares
+from ..types import Capture, ExplanationMaps, Layout
+from .map_books import Book, Key, Parts, Shelf, given, gradients, key_of, pack, quantise
+
+MAX_BYTES = 3_000_000
+"""Bytes of maps that a page carries, one a value, before they are deflated to about half."""
+
+_MAX_ENTRIES = 1_000_000_000
+"""Attention gradients up to which the maps of a capture are all worked out beforehand: some ten seconds of
+one core. Counted, not timed, so that the same call gives the same view on every machine."""
+
+Source = Capture | ExplanationMaps | Sequence[ExplanationMaps]
+
+
+def book_of(maps: ExplanationMaps, heads: np.ndarray | None = None) -> Book:
+    """The book of maps, with their `head_shares` if they are known."""
+    parts = {"values": maps.values} if heads is None else {"values": maps.values, "heads": heads}
+    return Book(maps, maps.tokens, parts)
+
+
+class Side(Shelf):
+    """One input under one model: its name, layout and pixels, and its books."""
+
+    def __init__(self, source: Source, name: str, scores: Sequence[str], rules: Sequence[str]) -> None:
+        self.name = name
+        if isinstance(source, Capture):
+            kinds = {f"ULTra: {s}, {r}": {"score": s, "rule": r} for s in scores for r in rules}
+            super().__init__(source, kinds)
+            self.layout, self.input = _image_layout(source.layout), source.input
+            self._work_out_all(source)
+            return
+        found = given(source, ExplanationMaps, "Capture", "uk.explain or uk.capture")
+        super().__init__(None, {})
+        self.layout, self.input = _image_layout(found[0].layout), found[0].input
+        if any(maps.layout != self.layout for maps in found):
+            raise ValueError("the maps of one side must be of one input; pass the other input as `right`")
+        self.keep_given(map(book_of, found))
+
+    def add(self, maps: ExplanationMaps) -> None:
+        """Keep maps of this input; those of the same kind and layer that are there already stay."""
+        if maps.layout != self.layout:
+            raise ValueError(
+                f"maps must be of the input of {self.name!r}; explain the capture that the view was given"
+            )
+        self.books.setdefault(key_of(maps), book_of(maps))
+
+    def make(self, key: Key, rows: list[int]) -> Book:
+        """Explain tokens of the capture."""
+        if self.capture is None or key.kind not in self.offered:
+            raise ValueError(f"{self.name!r} has no map of that token; pass a capture, or maps of all tokens")
+        how = self.offered[key.kind]
+        shares = head_shares(self.capture, layer=key.layer, tokens=rows, **how)
+        made = {"method": "ultra", "layer": key.layer, **how}
+        card = {**self.capture.card, "explanation": made}
+        tokens, values = np.array(rows, np.int64), shares.sum(axis=1)
+        maps = ExplanationMaps(values, tokens, key.layer, self.layout, **how, input=self.input, card=card)
+        return book_of(maps, shares if key.layer else None)
+
+    def maps(self, key: Key, tokens: Sequence[int] | None = None, *, head: int = 0) -> ExplanationMaps | None:
+        """The maps of a key, all or of some tokens: whole, or what came through a head (-1: past the heads)."""
+        book = self.books.get(key)
+        if book is None:
+            return None
+        book = book if tokens is None else book.only(tokens)
+        values = book.parts["values"]
+        if head and "heads" in book.parts:
+            values = book.parts["heads"][:, max(head, 0)]
+        m = book.about
+        return ExplanationMaps(
+            values, book.rows, m.layer, m.layout, m.method, m.score, m.rule, m.input, m.card
+        )
+
+    def _work_out_all(self, cap: Capture) -> None:
+        """Explain every content token at every layer, if that is little work and fits on a page."""
+        n, layers = self.layout.n_content, range(1, cap.n_layers + 1)
+        work = len(self.offered) * n * sum(gradients(cap, layer) for layer in layers)
+        if len(self.offered) * len(layers) * n**2 <= MAX_BYTES and work <= _MAX_ENTRIES:
+            for kind in self.offered:
+                for layer in layers:
+                    self.work_out(Key(kind, layer), self.layout.content)
+
+
+def _image_layout(layout: Layout) -> Layout:
+    if layout.grid is None or layout.size is None:
+        raise ValueError("a TokenExplorer shows maps of images, got a text; use a SummaryExplorer for texts")
+    return layout
+
+
+def page_form(key: Key, book: Book, *, side: int, with_heads: bool = True) -> tuple[dict[str, Any], Parts]:
+    """What a page is told of a book, and its parts: levels (T, V, n), largest (T, V), prefix_values (T, P).
+
+    Own positions are replaced. Of the V = 1, or 2 + H with the heads, variants of a map the first is the whole, the
+    next what came through heads 1..H, the last what passed them by.
+    """
+    values, heads, m = book.parts["values"], book.parts.get("heads"), book.about
+    variants = [values]
+    if with_heads and heads is not None:
+        variants += [heads[:, h] for h in (*range(1, heads.shape[1]), 0)]
+    rows = [ExplanationMaps(v, book.rows, m.layer, m.layout).without_own for v in variants]
+    levels, largest = quantise(np.stack(rows, axis=1))
+    prefix = values[:, : m.layout.n_prefix].astype("<f4")
+    return {**key._asdict(), "side": side}, {
+        "levels": levels,
+        "largest": largest,
+        "prefix_values": prefix,
+    }
+
+
+def pack_sides(sides: Sequence[Side], shown: Key) -> dict[str, Any]:
+    """Everything a page needs of the maps; above three million values without the shares of the heads."""
+    books = {(s, key): book for s, side in enumerate(sides) for key, book in side.books.items()}
+    variants = [1 + b.parts["heads"].shape[1] if "heads" in b.parts else 1 for b in books.values()]
+    sizes = [
+        len(b.rows) * v * b.about.layout.n_content for b, v in zip(books.values(), variants, strict=True)
+    ]
+    with_heads = sum(sizes) <= MAX_BYTES
+
+    def form(key: tuple[int, Key], book: Book) -> tuple[dict[str, Any], Parts]:
+        return page_form(key[1], book, side=key[0], with_heads=with_heads)
+
+    about = [
+        {
+            "name": side.name,
+            "grid": list(side.layout.grid or ()),
+            "size": list(side.layout.size or ()),
+            "n_prefix": side.layout.n_prefix,
+        }
+        for side in sides
+    ]
+    first = [(s, shown) for s in range(len(sides))]
+    return {"sides": about, **pack(books, first, form, MAX_BYTES, split=True)}
