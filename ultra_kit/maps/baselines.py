@@ -28,7 +28,7 @@ _LAYER_SCALE = re.compile(r"(^|\.)(gamma(_\d)?|lambda\d?)$")
 _EXAMPLES_AT_ONCE = 8
 
 
-def raw_attention(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
+def raw_attention(cap: Capture, *, layer: int | None = None, tokens: Tokens = None) -> ExplanationMaps:
     """Attention of the last block below the latent: row i of the head mean of A_k.
 
     Rows sum to 1 (but for models with an attention sink outside the sequence); layer 0 gives the token's own position.
@@ -43,7 +43,7 @@ def raw_attention(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> Ex
     return make_maps(cap, mean[index], index, number, method="raw_attention")
 
 
-def rollout(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
+def rollout(cap: Capture, *, layer: int | None = None, tokens: Tokens = None) -> ExplanationMaps:
     """Attention rollout: row i of the product of ``0.5 I + 0.5 mean_h A_b`` (Abnar and Zuidema, 2020).
 
     The last block stands leftmost, as in `ultra_kit.explain`; rows sum to 1.
@@ -60,7 +60,7 @@ def rollout(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> Explanat
     return make_maps(cap, r, index, number, method="rollout")
 
 
-def cosine(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> ExplanationMaps:
+def cosine(cap: Capture, *, layer: int | None = None, tokens: Tokens = None) -> ExplanationMaps:
     """Likeness of the latents of one layer: ``(1 + cos(z_i, z_j)) / 2``, which is 1/2 for a latent of zeros.
 
     Halved and shifted, not clipped at zero, so that the ranking of unlike tokens is kept; a share
@@ -72,7 +72,9 @@ def cosine(cap: Capture, *, layer: int = -1, tokens: Tokens = None) -> Explanati
     return make_maps(cap, values, index, number, method="cosine")
 
 
-def random_map(cap: Capture, *, layer: int = -1, tokens: Tokens = None, seed: int = 0) -> ExplanationMaps:
+def random_map(
+    cap: Capture, *, layer: int | None = None, tokens: Tokens = None, seed: int = 0
+) -> ExplanationMaps:
     """Uniform noise in [0, 1): the metrics of knowing nothing.
 
     It depends on the `seed` (not negative; give each input its own) and the token, not on the layer or the other tokens.
@@ -86,10 +88,10 @@ def random_map(cap: Capture, *, layer: int = -1, tokens: Tokens = None, seed: in
 def gradient_x_input(
     cap: Capture,
     *,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
     chunk_size: int | None = None,
@@ -121,10 +123,10 @@ def gradient_x_input(
 def integrated_gradients(
     cap: Capture,
     *,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
     baseline: str = "mean",

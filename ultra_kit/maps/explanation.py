@@ -36,10 +36,10 @@ class Interrupted(KeyboardInterrupt):
 def explain(
     cap: Capture,
     *,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
     chunk_size: int | None = None,
@@ -57,7 +57,9 @@ def explain(
     ----------
     cap : Capture
     layer : int
-        0..L or negative from the end; layer 0 gives the token's own position alone.
+        0..L or negative from the end; layer 0 gives the token's own position alone. What is left at None here, in
+        `score` and in `rule` is the model's own setting (``cap.model.settings``): chosen on data set aside for the
+        bundled and fetched models, the paper's (last layer, norm, positive) for any other.
     tokens : int or sequence of int, optional
         Positions, prefix tokens counted; every content position by default.
     score : {"norm", "sum", "energy", "head", "towards"}

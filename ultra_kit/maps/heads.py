@@ -13,10 +13,10 @@ from .planning import make_request
 def head_shares(
     cap: Capture,
     *,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
 ) -> np.ndarray:
     """Split the maps of tokens by the heads of the block right below them.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..types import Capture, Tokens, UltraError
+from ..types import Capture, Settings, Tokens, UltraError
 from ..types.checks import one_of
 from ..types.provenance import fingerprint
 from .engine import Request, row_chunks
@@ -58,10 +58,10 @@ class Plan:
 def plan(
     cap: Capture,
     *,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
     chunk_size: int | None = None,
@@ -102,17 +102,20 @@ def plan(
 
 def make_request(
     cap: Capture,
-    layer: int = -1,
+    layer: int | None = None,
     tokens: Tokens = None,
-    score: str = "norm",
-    rule: str = "positive",
+    score: str | None = None,
+    rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
     chunk_size: int | None = None,
     max_memory: int | str | None = None,
 ) -> Request:
-    """Check the arguments of `explain` and work out what they come to."""
+    """Check the arguments of `explain` and work out what they come to; None stands for the model's own setting."""
     number, index = place(cap, layer, tokens)
+    own = Settings.of(cap.model)
+    score = ("norm" if towards is not None else own.score) if score is None else score
+    rule = own.rule if rule is None else rule
     one_of("rule", rule, RULES)
     f = make_score(cap, len(index), score, towards, transform)
     chunk = _chunk(cap, number, len(index), chunk_size, max_memory)
@@ -127,12 +130,13 @@ def make_request(
     return Request(cap, number, index, f, rule, upstream, chunk, made)
 
 
-def place(cap: Capture, layer: int, tokens: Tokens) -> tuple[int, np.ndarray]:
+def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndarray]:
     """The layer in 0..L and the positions (T,) that all methods are asked for, checked."""
     if not isinstance(cap, Capture):
         raise TypeError(
             f"a Capture is needed, got {type(cap).__name__}; make one with ultra_kit.capture(model, x)"
         )
+    layer = Settings.of(cap.model).layer if layer is None else layer
     return cap.layer_index(layer), cap.token_indices(tokens)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..types import UltraError
+from ..types import Settings, UltraError
 
 
 def read_bundled(
@@ -26,6 +26,12 @@ def read_bundled(
         )
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return config, load_file(folder / "model.safetensors") if pretrained else {}
+
+
+def read_settings(folder: Path) -> Settings:
+    """The model's own settings, from ``settings.json`` in its folder; the paper's where there is none."""
+    path = folder / "settings.json"
+    return Settings(**json.loads(path.read_text("utf-8"))) if path.is_file() else Settings()
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
@@ -61,4 +67,5 @@ def vision_fields(
         else lambda z: vision.norm(z) @ module.get_buffer("prototypes").T,
         "facts": facts,
         "libraries": ("timm",),
+        "settings": read_settings(folder),
     }

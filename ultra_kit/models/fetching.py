@@ -15,13 +15,14 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..types import Backbone, UltraError
 from ..types.provenance import sha256
 from ..types.whole_file import whole_folder
+from .bundled_files import read_settings
 
 
 @dataclass(frozen=True)
@@ -299,10 +300,11 @@ def load_fetched(name: str, *, pretrained: bool = True, size: Any = None) -> Bac
     is taken as it is.
     """
     with _without_bars():
-        return _load_dinov2(pretrained, size) if name == "dinov2" else _load_smollm2(pretrained)
+        model = _load_dinov2(pretrained, size) if name == "dinov2" else _load_smollm2(pretrained)
+    return replace(model, settings=read_settings(_data(name)))
 
 
-def _load_dinov2(pretrained: bool, size: Any) -> Backbone:
+def _load_dinov2(pretrained: bool, size: Any) -> Any:
     import torch
     from transformers import Dinov2Model
 
@@ -324,7 +326,7 @@ def _load_dinov2(pretrained: bool, size: Any) -> Backbone:
     return wrap_huggingface(module.eval(), layout, name="dinov2")
 
 
-def _load_smollm2(pretrained: bool) -> Backbone:
+def _load_smollm2(pretrained: bool) -> Any:
     from transformers import LlamaForCausalLM
 
     from .huggingface_text import wrap_text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..types import AttentionStep
+from ..types import AttentionStep, Settings
 from .attention import record, run_from
 from .model_card import model_card
 
@@ -19,13 +19,14 @@ class TransformerBackbone:
     """A Transformer as `load` returns it; its subclasses implement `ultra_kit.types.Backbone`.
 
     The module is left unchanged. `facts` are what the card says about the configuration, `libraries` the
-    distributions whose versions it names.
+    distributions whose versions it names, `settings` what the verbs use when nothing is said.
     """
 
     name: str
     module: nn.Module
     facts: dict[str, Any] = field(default_factory=dict, kw_only=True)
     libraries: tuple[str, ...] = field(default=(), kw_only=True)
+    settings: Settings = field(default=Settings(), kw_only=True)
 
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
         """One plain forward pass, to be run."""
@@ -61,4 +62,5 @@ class TransformerBackbone:
 
     def card(self) -> dict[str, Any]:
         """Name, class, hash of the weights, configuration and versions; JSON-able."""
-        return model_card(self.name, self.module, self.facts, self.libraries)
+        card = model_card(self.name, self.module, self.facts, self.libraries)
+        return card | {"settings": asdict(self.settings)}

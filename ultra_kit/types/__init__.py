@@ -1,6 +1,16 @@
 """The objects that travel through the workbench, and the errors. Each object is immutable and knows where it came from."""
 
-from .objects import AttentionStep, Backbone, Capture, ExplanationMaps, Layout, Progress, Tokens, UltraError
+from .objects import (
+    AttentionStep,
+    Backbone,
+    Capture,
+    ExplanationMaps,
+    Layout,
+    Progress,
+    Settings,
+    Tokens,
+    UltraError,
+)
 
 __all__ = [
     "AttentionStep",
@@ -9,6 +19,7 @@ __all__ = [
     "ExplanationMaps",
     "Layout",
     "Progress",
+    "Settings",
     "Tokens",
     "UltraError",
 ]

@@ -84,6 +84,41 @@ class Layout:
         return (col + 0.5) * self.size[1] / self.grid[1], (row + 0.5) * self.size[0] / self.grid[0]
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What the verbs use for a model when nothing is said; by default the paper's.
+
+    Attributes
+    ----------
+    layer, score, rule
+        For `ultra_kit.explain`.
+    metric, threshold
+        For `ultra_kit.segment`.
+    chosen_on : str
+        The data set aside on which they were chosen, and by what; empty for the paper's.
+    """
+
+    layer: int = -1
+    score: str = "norm"
+    rule: str = "positive"
+    metric: str = "cosine"
+    threshold: float = 0.25
+    chosen_on: str = ""
+
+    @classmethod
+    def of(cls, model: Any) -> Settings:
+        """A model's own settings: of a `Backbone`, or of its card; the paper's where it has none.
+
+        Examples
+        --------
+        >>> Settings.of({"name": "a model of yours"}).threshold
+        0.25
+        """
+        if isinstance(model, Mapping):
+            return cls(**model.get("settings", {}))
+        return getattr(model, "settings", cls())
+
+
 @runtime_checkable
 class Backbone(Protocol):
     """What a model must offer; `ultra_kit.load` makes one from a name or a module.
