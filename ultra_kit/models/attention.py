@@ -72,6 +72,6 @@ def run_from(
     def enter(m: nn.Module, args: tuple, kwargs: dict) -> Any:
         return with_tokens(args, kwargs, replace) if waiting else None
 
-    with hooked(before=[(module.get_submodule(blocks[0]), enter)]):
+    with as_it_was(module), hooked(before=[(module.get_submodule(blocks[0]), enter)]):
         reached = outputs_of(module, forward, blocks, layer)[-1]
     return reached if reached.shape[:2] == embeddings.shape[:2] else reached.transpose(0, 1)

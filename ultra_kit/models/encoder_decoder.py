@@ -50,12 +50,12 @@ def run_from_encoder_decoder(
     """`Backbone.run_from` for embeddings (B, N_enc + N_dec, D); layers 1..L_enc + L_dec."""
     with as_it_was(module):
         encoder, decoder = lists = find_lists(module, forward)
-    depth = len(module.get_submodule(encoder))  # type: ignore[arg-type]
-    wanted = [f"{encoder}.{min(layer, depth) - 1}"]
-    if layer > depth:
-        wanted.append(f"{decoder}.{layer - depth - 1}")
-    with _replaced(module, lists, embeddings, n_encoder):
-        reached = outputs_of(module, forward, wanted, len(wanted))
+        depth = len(module.get_submodule(encoder))  # type: ignore[arg-type]
+        wanted = [f"{encoder}.{min(layer, depth) - 1}"]
+        if layer > depth:
+            wanted.append(f"{decoder}.{layer - depth - 1}")
+        with _replaced(module, lists, embeddings, n_encoder):
+            reached = outputs_of(module, forward, wanted, len(wanted))
     return torch.cat([reached[0], reached[1] if layer > depth else embeddings[:, n_encoder:]], 1)
 
 
@@ -79,20 +79,14 @@ def find_lists(module: nn.Module, forward: Callable[[], Any]) -> dict[str, Tenso
         nonlocal inside
         inside -= 1
 
-    children = [
-        (child, name) for name, m in module.named_modules() if isinstance(m, nn.ModuleList) for child in m
-    ]
-    with (
-        hooked(
-            [(child, partial(enter, name)) for child, name in children], [(c, leave) for c, _ in children]
-        ),
-        torch.no_grad(),
-    ):
+    lists = [(name, m) for name, m in module.named_modules() if isinstance(m, nn.ModuleList)]
+    before = [(child, partial(enter, name)) for name, m in lists for child in m]
+    with hooked(before, after=[(child, leave) for child, _ in before]), torch.no_grad():
         forward()
-    lists = list(dict.fromkeys(order))
-    if len(lists) != 2 or lists != list(inputs) or order != sorted(order, key=lists.index):
+    names = list(dict.fromkeys(order))
+    if len(names) != 2 or names != list(inputs) or order != sorted(order, key=names.index):
         raise UltraError(
-            f"an encoder-decoder model must run the blocks of one ModuleList after those of another, got {lists}"
+            f"an encoder-decoder model must run the blocks of one ModuleList after those of another, got {names}"
         )
     return inputs
 

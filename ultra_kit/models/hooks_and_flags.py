@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import nn
 from ..types import UltraError
 
 Hooks = Iterable[tuple[nn.Module, Callable[..., Any]]]
+_ONE_AT_A_TIME = threading.RLock()
+"""Two threads with one model would see each other's hooks and put back each other's flags."""
 
 
 @contextlib.contextmanager
@@ -27,7 +30,7 @@ def hooked(before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_it_was(module: nn.Module) -> Iterator[None]:
-    """Eval mode, no gradients for parameters and no checkpointing inside; everything as before after it.
+    """Eval mode, no gradients for parameters and no checkpointing inside, for one thread at a time; as before after it.
 
     An UltraError if the model or a part of it is compiled or scripted.
     """
@@ -40,7 +43,7 @@ def as_it_was(module: nn.Module) -> Iterator[None]:
             raise UltraError(
                 "the model is compiled or scripted, so its attention can't be seen; pass the plain module"
             )
-    with contextlib.ExitStack() as undo:
+    with _ONE_AT_A_TIME, contextlib.ExitStack() as undo:
         for m in module.modules():
             undo.callback(setattr, m, "training", m.training)
             for name in {"grad_checkpointing", "gradient_checkpointing"} & m.__dict__.keys():

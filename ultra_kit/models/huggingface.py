@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -76,20 +77,11 @@ def wrap_huggingface(
         )
     config = getattr(module.config, "vision_config", module.config)
     forward = _forward(vision, config)
-    fields = image_fields(
-        layout,
-        lambda size: _transform(source, config, size),
-        lambda size: _grid(vision, forward, config, size),
-        _count_prefix(vision),
-    ) | {
-        "forward": forward,
-        "reader": _reader(module, config),
-        "libraries": ("transformers",),
-    }
-    fields["facts"] = {
-        "model_type": config.model_type,
-        "input": list(getattr(fields["transform"], "size", ())),
-    }
+    own_transform, own_grid = partial(_transform, source, config), partial(_grid, vision, forward, config)
+    fields = image_fields(layout, own_transform, own_grid, _count_prefix(vision))
+    fields |= {"forward": forward, "reader": _reader(module, config), "libraries": ("transformers",)}
+    size = list(getattr(fields["transform"], "size", ()))
+    fields["facts"] = {"model_type": config.model_type, "input": size}
     projection = _projection(module)
     if projection is None:
         return ImageBackbone(name, module, **fields)
@@ -113,11 +105,9 @@ def _transform(source: str | None, config: Any, size: Size | None) -> WholeImage
         with contextlib.suppress(OSError, ValueError):  # not every folder holds the processor's settings
             found, _ = BaseImageProcessor.get_image_processor_dict(source)
     box = (found.get("do_center_crop") and found.get("crop_size")) or found.get("size") or {}
-    box = {"height": box, "width": box} if isinstance(box, int) else dict(box)
-    if "height" not in box and "shortest_edge" in box:
-        box = {"height": box["shortest_edge"], "width": box["shortest_edge"]}
-    own = size_pair(getattr(config, "image_size", None)) or _square(config) or (224, 224)
-    size = size or ((box["height"], box["width"]) if "height" in box else own)
+    if isinstance(box, Mapping):
+        box = (box["height"], box["width"]) if "height" in box else box.get("shortest_edge")
+    size = size or size_pair(box or getattr(config, "image_size", None) or _square(config)) or (224, 224)
     return WholeImage(size, found.get("image_mean") or (0.5,) * 3, found.get("image_std") or (0.5,) * 3)
 
 

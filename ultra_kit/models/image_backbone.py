@@ -135,14 +135,13 @@ def image_fields(
 ) -> dict[str, Any]:
     """The fields transform, grid and n_prefix: what the user gave to `load`, checked, or else the model's own.
 
-    `transform` makes the model's own from the size given, (height, width) or None.
+    `transform` makes the model's own from the size given, (height, width) or None; `layout` holds what `load` got.
     """
-    size = size_pair(layout["size"])
     prefix = n_prefix if layout["n_prefix"] is None else layout["n_prefix"]
     if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
         raise ValueError(f"n_prefix must be an int of at least 0, got {prefix!r}")
     return {
-        "transform": transform(size) if layout["transform"] is None else layout["transform"],
+        "transform": transform(layout["size"]) if layout["transform"] is None else layout["transform"],
         "grid": grid if layout["grid"] is None else fixed_grid(layout["grid"]),
         "n_prefix": prefix,
     }
@@ -171,15 +170,27 @@ def token_reader(
     return read
 
 
+def _pair(value: Any, must: str) -> Size:
+    """Two positive whole numbers, checked."""
+    try:
+        h, w = (int(n) for n in value if n == int(n))
+    except (TypeError, ValueError):
+        h = w = 0
+    if h < 1 or w < 1:
+        raise ValueError(f"{must}, got {value!r}")
+    return h, w
+
+
 def fixed_grid(grid: Any) -> Callable[[Size], Size]:
     """A grid (h, w) that does not depend on the input, checked."""
-    try:
-        h, w = (int(n) for n in grid)
-    except (TypeError, ValueError):
-        raise ValueError(f"grid must be (h, w), the rows and columns of patch tokens, got {grid!r}") from None
-    if h < 1 or w < 1:
-        raise ValueError(f"grid must be (h, w) with h, w >= 1, got {grid!r}")
-    return lambda size: (h, w)
+    pair = _pair(grid, "grid must be (h, w), the rows and columns of patch tokens")
+    return lambda size: pair
+
+
+def size_pair(size: Any) -> Size | None:
+    """(height, width) of an input from an int (a square), a pair or None, checked."""
+    square = (size, size) if isinstance(size, int) else size
+    return None if size is None else _pair(square, "size must be a positive int or (height, width)")
 
 
 def refuse_grid(module: nn.Module, forward: Callable[[Tensor], Any], size: Size) -> NoReturn:
@@ -190,13 +201,3 @@ def refuse_grid(module: nn.Module, forward: Callable[[Tensor], Any], size: Size)
         f"{type(module).__name__} has one global attention in every block, but nothing says how its {len(latents[0])} "
         "tokens lie on the image; pass grid=(h, w) and n_prefix=P to load"
     )
-
-
-def size_pair(size: Any) -> Size | None:
-    """(height, width) of an input from an int (a square), a pair or None, checked."""
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-        raise ValueError(f"size must be a positive int or (height, width), got {size!r}")
-    return pair

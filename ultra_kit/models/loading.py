@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..types import Backbone
+from .image_backbone import ImageBackbone, WholeImage, image_fields, size_pair
 
 FETCHED = ("dinov2", "smollm2")
 """Real models, kept in the user's cache; see `ultra_kit.models.fetching`."""
@@ -113,15 +114,12 @@ def load(
     >>> load("timm:test_vit", pretrained=False).n_blocks
     6
     """
-    layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size}
+    layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size_pair(size)}
     if isinstance(source, str):
         model = _by_name(source, layout, pretrained, checkpoint, options)
         model.module.to(device=device, dtype=dtype)
         return model
-    if extra := [
-        *options,
-        *_given({"checkpoint": checkpoint, "device": device, "dtype": dtype}),
-    ]:
+    if extra := [*options, *_given({"checkpoint": checkpoint, "device": device, "dtype": dtype})]:
         raise ValueError(
             f"{', '.join(extra)} only go with a name; prepare the module before it is passed to load"
         )
@@ -190,8 +188,6 @@ def _wrap(module: nn.Module, layout: dict[str, Any]) -> Backbone:
         from .huggingface import wrap_huggingface
 
         return wrap_huggingface(module, layout)
-    from .image_backbone import ImageBackbone, WholeImage, image_fields
-
     given = _given(layout)
     missing = [] if {"transform", "size"} & set(given) else ["transform"]
     if missing := missing + [n for n in ("grid", "n_prefix") if n not in given]:

@@ -114,7 +114,7 @@ def _decode(image: Image.Image, what: str) -> np.ndarray:
 def _from_sixteen_bits(values: np.ndarray, what: str) -> np.ndarray:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(
-            f"{what} must hold 8 or 16 bits a pixel, got values in {values.min()}..{values.max()}"
+            f"{what} must hold 8 or 16 bits per pixel, got values in {values.min()}..{values.max()}"
         )
     grey = np.round(values / 257.0).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
@@ -136,10 +136,6 @@ def _from_array(x: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"an image array must have shape (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), got {x.shape}"
         )
-    if x.shape[0] * x.shape[1] > MAX_PIXELS:
-        raise _too_large("an image array", f"{x.shape[1]} x {x.shape[0]}")
-    if x.ndim == 3 and x.shape[2] == 4:
-        return _over_white(Image.fromarray(np.ascontiguousarray(x), "RGBA"))
-    if x.ndim == 2:
-        x = x[..., None]
-    return np.array(np.broadcast_to(x, (*x.shape[:2], 3)))
+    return _decode(
+        Image.fromarray(np.ascontiguousarray(x[..., 0] if x.shape[2:] == (1,) else x)), "an image array"
+    )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .bundled_files import read_bundled, vision_fields
 from .image_backbone import WholeImage
@@ -41,11 +42,8 @@ class Vocabulary:
                 "what is found says little; ask for something like 'a red striped star'",
                 stacklevel=2,
             )
-        rows = [[self._index.get(w, 1) for w in row] or [1] for row in words]
-        out = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for i, r in enumerate(rows):
-            out[i, : len(r)] = torch.tensor(r)
-        return out
+        rows = [torch.tensor([self._index.get(w, 1) for w in row] or [1]) for row in words]
+        return pad_sequence(rows, batch_first=True)
 
 
 class TextTower(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from ..types import AttentionStep, Layout, UltraError
 from .encoder_decoder import record_encoder_decoder, run_from_encoder_decoder
 from .hooks_and_flags import as_it_was, hooked
-from .text_memory import check_memory, planned_bytes
 from .transformer_backbone import TransformerBackbone
+
+_SEQUENCES = ("input_ids", "decoder_input_ids")
+_GRAPH = 6
+"""Tensors as large as an attention map that a block's graph and one backward pass hold at most."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,19 +40,15 @@ class TextBackbone(TransformerBackbone):
 
     def smallest(self) -> dict[str, Tensor]:
         """Two tokens."""
-        keys = ("input_ids", "decoder_input_ids") if self._seq2seq else ("input_ids",)
-        return {key: self._ids([0, 0]) for key in keys}
-
-    @property
-    def _config(self) -> Any:
-        return self.module.config
+        return {key: self._ids([0, 0]) for key in _SEQUENCES[: 1 + self._seq2seq]}
 
     @property
     def max_tokens(self) -> int | None:
         """The most tokens of one sequence that the model has positions for; None without such a limit."""
-        limit = getattr(self._config, "max_position_embeddings", None)
-        if limit and getattr(self._config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
-            limit -= self._config.pad_token_id + 1  # their positions are counted from the pad id on
+        config: Any = self.module.config
+        limit = getattr(config, "max_position_embeddings", None)
+        if limit and getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
+            limit -= config.pad_token_id + 1  # their positions are counted from the pad id on
         return limit
 
     def prepare(self, x: Any) -> tuple[dict[str, Tensor], Layout, str]:
@@ -89,10 +89,9 @@ class TextBackbone(TransformerBackbone):
     @property
     def decoder_start(self) -> int:
         """The token with which the decoder of an encoder-decoder starts."""
-        config = self._config
         for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
-            if getattr(config, name, None) is not None:
-                return int(getattr(config, name))
+            if (found := getattr(self.module.config, name, None)) is not None:
+                return int(found)
         raise UltraError(
             "the model's configuration names no decoder_start_token_id; pass decoder_input_ids too"
         )
@@ -111,10 +110,16 @@ class TextBackbone(TransformerBackbone):
 
     def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
         """One forward pass with explicit attention, refused where its maps need more memory than the device has."""
-        check_memory(self.module, self.kind, inputs)
-        return (
-            record_encoder_decoder(self.module, self.call(inputs)) if self._seq2seq else super().run(inputs)
-        )
+        n, n_decoder = (inputs[key].shape[1] if key in inputs else 0 for key in _SEQUENCES)
+        need, have = self.planned_bytes(n, n_decoder), _memory(inputs["input_ids"].device)
+        if have is not None and need > have:
+            raise UltraError(
+                f"{n + n_decoder} tokens need about {need / 1e9:.3g} GB for their attention maps, the device has "
+                f"{have / 1e9:.3g} GB; shorten the text"
+            )
+        if self._seq2seq:
+            return record_encoder_decoder(self.module, self.call(inputs))
+        return super().run(inputs)
 
     def _run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
         if not self._seq2seq:
@@ -155,8 +160,17 @@ class TextBackbone(TransformerBackbone):
         return out.reshape(*latents.shape[:-1], -1)
 
     def planned_bytes(self, n_tokens: int, n_decoder: int = 0) -> int:
-        """An estimate of what a capture of that many tokens and one backward pass through it take."""
-        return planned_bytes(self.module, self.kind, n_tokens, n_decoder)
+        """Estimated bytes of a capture of so many tokens and one backward pass; 0 where no number of heads is named."""
+        config: Any = self.module.config
+        heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
+        if not isinstance(heads, int):
+            return 0  # no attention, or none of a usual kind: the run itself will tell
+        depth = config.num_hidden_layers  # of an encoder-decoder the encoder's
+        below = [getattr(config, name, None) for name in ("decoder_layers", "num_decoder_layers")]
+        decoder = (below[0] or below[1] or depth) if n_decoder else 0
+        squares = n_tokens**2 * depth + n_decoder * (n_decoder + n_tokens) * decoder
+        rows = (n_tokens + n_decoder) * (30 * width * (depth + decoder) + 4 * config.vocab_size)
+        return next(self.module.parameters()).element_size() * (_GRAPH * heads * squares + rows)
 
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
         """One plain forward pass, to be run."""
@@ -180,20 +194,24 @@ class TextBackbone(TransformerBackbone):
             )
 
     def _check_lengths(self, inputs: dict[str, Tensor]) -> None:
-        for key in ("input_ids", "decoder_input_ids"):
-            n = inputs[key].shape[1] if key in inputs else 1
-            if n == 0:
+        for key, mask in zip(_SEQUENCES, ("attention_mask", "decoder_attention_mask"), strict=True):
+            if key in inputs and inputs[key].shape[1] == 0:
                 raise ValueError(f"{key} must hold at least one token, got none")
-            self.check_length(n)
-        for key, partner in (
-            ("attention_mask", "input_ids"),
-            ("decoder_attention_mask", "decoder_input_ids"),
-        ):
-            if key in inputs and inputs[key].shape != inputs[partner].shape:
+            self.check_length(inputs[key].shape[1] if key in inputs else 1)
+            if mask in inputs and inputs[mask].shape != inputs[key].shape:
                 raise ValueError(
-                    f"{key} must have the shape of {partner}, {tuple(inputs[partner].shape)}, got "
-                    f"{tuple(inputs[key].shape)}"
+                    f"{mask} must have the shape of {key}, {tuple(inputs[key].shape)}, got {tuple(inputs[mask].shape)}"
                 )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self.kind})"
+
+
+def _memory(device: torch.device) -> int | None:
+    """Bytes of memory of a device; None where it can't be told."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None

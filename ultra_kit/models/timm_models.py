@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,12 @@ from torch import Tensor, nn
 
 from ..types import UltraError
 from .hub_access import hub
-from .image_backbone import (
-    ImageBackbone,
-    Size,
-    WholeImage,
-    image_fields,
-    refuse_grid,
-    size_pair,
-    token_reader,
-)
+from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, refuse_grid, token_reader
 
 
-def load_timm(name: str, pretrained: bool, checkpoint: Any, size: Any, options: dict[str, Any]) -> nn.Module:
+def load_timm(
+    name: str, pretrained: bool, checkpoint: Any, size: Size | None, options: dict[str, Any]
+) -> nn.Module:
     """Build a timm model, in eval mode, with timm's weights, those of a checkpoint, or random ones.
 
     `size` (height, width) is its input size, unless `options` of ``timm.create_model`` say an `img_size`.
@@ -33,9 +28,8 @@ def load_timm(name: str, pretrained: bool, checkpoint: Any, size: Any, options: 
         known = timm.list_models(f"*{name.split('.')[0]}*") or timm.list_models(f"{name.split('_')[0]}*")
         near = f"; near it: {', '.join(known[:5])}" if known else ""
         raise ValueError(f"timm has no model {name!r}{near}; timm.list_models('*vit*') lists more")
-    pair = size_pair(size)
-    if pair is not None and "img_size" not in options:
-        options = {**options, "img_size": pair}
+    if size is not None:
+        options = {"img_size": size} | options
     download = pretrained and checkpoint is None
     try:
         with hub(f"timm:{name}") if download else nullcontext():
@@ -76,7 +70,7 @@ def wrap_timm(module: nn.Module, layout: Mapping[str, Any], *, name: str | None 
         size = size or _input_size(module, data)
         return WholeImage(size, data["mean"], data["std"], data["interpolation"] if known else "bicubic")
 
-    fields = image_fields(layout, own_transform, lambda s: _grid(module, s), _count_prefix(module))
+    fields = image_fields(layout, own_transform, partial(_grid, module), _count_prefix(module))
     name = name or type(module).__name__
     tag = getattr(module, "pretrained_cfg", None) or {}
     facts = {
@@ -91,12 +85,9 @@ def wrap_timm(module: nn.Module, layout: Mapping[str, Any], *, name: str | None 
 def _count_prefix(module: nn.Module) -> int:
     if hasattr(module, "blocks_token_only"):  # CaiT: the class token joins after the blocks of the patches
         return 0
-    return int(getattr(module, "num_prefix_tokens", _encoder(module, "num_prefix_tokens", 0)))
-
-
-def _encoder(module: nn.Module, attribute: str, default: Any) -> Any:
-    """An attribute of the encoder inside timm's wrappers that add a classifier to one."""
-    return getattr(getattr(module, "encoder", None), attribute, default)
+    # The encoder, inside timm's wrappers that add a classifier to one.
+    owner = module if hasattr(module, "num_prefix_tokens") else getattr(module, "encoder", None)
+    return int(getattr(owner, "num_prefix_tokens", 0))
 
 
 def _embedding(module: nn.Module) -> Any:
