@@ -20,8 +20,8 @@ def find_blocks(recorder: Recorder) -> list[Run]:
     if not recorder.maps:
         raise UltraError(f"no attention was seen in the forward pass; {SEES}")
     blocks = _single(recorder.roots)
-    while len(blocks) > 1 and _is_pooling(blocks[-1]):
-        blocks.pop()
+    while len(blocks) > 1 and all(m.shape[-2] == 1 and m.shape[-1] > 1 for m in blocks[-1].maps):
+        blocks.pop()  # attention pooling
     if not blocks:
         raise UltraError(
             f"attention was seen ({shapes_in_words(recorder.maps)}) but not inside the children of a ModuleList or "
@@ -42,10 +42,6 @@ def _single(runs: list[Run]) -> list[Run]:
         elif run.maps:
             out.append(run)
     return out
-
-
-def _is_pooling(run: Run) -> bool:
-    return all(m.shape[-2] == 1 and m.shape[-1] > 1 for m in run.maps)
 
 
 def shapes_in_words(maps: list[Map]) -> str:
@@ -75,17 +71,13 @@ def _check_block(number: int, block: Run, blocks: list[Run]) -> None:
             f"the number of tokens must stay the same; it is {len(blocks[0].input)} at first and {n} after {where}"  # type: ignore[arg-type]
         )
     if not seen.weights.requires_grad:
-        raise UltraError(
-            f"the attention of {where} is not in the graph: the model detaches it or runs in no_grad"
-        )
+        raise UltraError(f"the attention of {where} is not in the graph: it is detached or made in no_grad")
     if seen.weights._version != seen.version or block.output._version != block.version:
         raise UltraError(f"{where} is changed in place after it was made, so its gradients can't be had")
     if number > 1:
         before: Any = blocks[number - 2].output
         if not block.sources or not all(only_through(t, before) for t in block.sources):
-            what = (
-                "takes a shortcut from an earlier one" if block.sources else "is cut off from it (detached)"
-            )
+            what = "takes a shortcut from an earlier one" if block.sources else "is detached from it"
             raise UltraError(f"{where} must depend on earlier blocks only through the one before; it {what}")
 
 
@@ -114,9 +106,11 @@ def _check_count(recorder: Recorder, blocks: list[Run]) -> None:
                 f"{len(blocks)} blocks with attention and has none that can be seen ({SEES})"
             )
     last = recorder.maps.index(blocks[-1].maps[0])
-    inside = {id(b.maps[0]) for b in blocks}
-    loose = [m for m in recorder.maps[:last] if id(m) not in inside]
-    if loose:
-        raise UltraError(
-            f"attention was seen outside the blocks and before the last one: {shapes_in_words(loose)}"
-        )
+    refuse_loose(recorder.maps[:last], blocks)
+
+
+def refuse_loose(maps: list[Map], blocks: list[Run]) -> None:
+    """No attention outside of the blocks."""
+    known = {id(seen) for block in blocks for seen in block.maps}
+    if loose := [seen for seen in maps if id(seen) not in known]:
+        raise UltraError(f"attention was seen outside the blocks: {shapes_in_words(loose)}")

@@ -56,15 +56,17 @@ def vision_fields(
     prototypes = state.get("prototypes")
     if prototypes is not None:
         module.register_buffer("prototypes", F.normalize(prototypes.float(), dim=-1))
+
+    def read(latents: Tensor) -> Tensor:
+        return vision.norm(latents) @ module.get_buffer("prototypes").T
+
     return {
         "name": name,
         "module": module.eval(),
         "grid": vision.patch_embed.dynamic_feat_size,
         "n_prefix": vision.num_prefix_tokens,
         "forward": vision.forward_features,
-        "reader": None
-        if prototypes is None
-        else lambda z: vision.norm(z) @ module.get_buffer("prototypes").T,
+        "reader": None if prototypes is None else read,
         "facts": facts,
         "libraries": ("timm",),
         "settings": read_settings(folder),

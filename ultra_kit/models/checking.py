@@ -76,22 +76,18 @@ def check(model: Backbone | nn.Module) -> Report:
         return Report(False, (f"Not supported: its forward or backward pass raised {type(e).__name__}: {e}",))
     flat = shares["norm"] < FLAT_NORM * shares["direction"]
     heads = " or ".join(str(h) for h in sorted({s.weights.shape[0] for s in steps}))
-    n, width = latents[0].shape
+    (n, width), grid = latents[0].shape, layout.grid
+    content = f"{grid[0]} x {grid[1]} patches in raster order" if grid else f"{n - layout.n_prefix} of text"
     lines = [
         f"Supported: {model.name} ({type(model.module).__name__})",
         f"{len(steps)} blocks, each with one attention map of {heads} heads x {n} x {n}",
-        f"{n} tokens of width {width}: {layout.n_prefix} prefix"
-        + (
-            f" + {layout.grid[0]} x {layout.grid[1]} patches in raster order"
-            if layout.grid
-            else f" + {n - layout.n_prefix} of text"
-        ),
+        f"{n} tokens of width {width}: {layout.n_prefix} prefix + {content}",
         "every attention map has a finite gradient",
         f"scores: norm, sum, energy, towards=vector{'' if model.head(latents[-1]) is None else ', head'}",
     ]
     if isinstance(model, TextAligned):
         lines.append(
-            "reads texts into the space of its patches: encode_text(texts), and zero_shot(texts) for a head"
+            "reads texts into the space of its patches: encode_text(texts), zero_shot(texts) for a head"
         )
     if flat:
         lines.append(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..types import AttentionStep, UltraError
 from .attention import outputs_of
-from .blocks import only_through, shapes_in_words
+from .blocks import only_through, refuse_loose, shapes_in_words
 from .hooks_and_flags import as_it_was, hooked
 from .recorder import Recorder, Run, with_tokens
 
@@ -28,8 +28,9 @@ def record_encoder_decoder(
     """
     with as_it_was(module), torch.inference_mode(False), torch.enable_grad():
         lists = find_lists(module, forward)
-        sizes = [x.shape[1] for x in lists.values()]
-        joint = torch.cat(list(lists.values()), 1)[0].detach().clone().requires_grad_()
+        embedded: list[Any] = [first.input for first in lists.values()]
+        sizes = [len(x) for x in embedded]
+        joint = torch.cat(embedded).detach().requires_grad_()
         recorder = Recorder()
         with _replaced(module, lists, joint[None], sizes[0]), recorder.watching(module), recorder:
             forward()
@@ -59,40 +60,26 @@ def run_from_encoder_decoder(
     return torch.cat([reached[0], reached[1] if layer > depth else embeddings[:, n_encoder:]], 1)
 
 
-def find_lists(module: nn.Module, forward: Callable[[], Any]) -> dict[str, Tensor]:
-    """The names of the lists that hold the blocks of encoder and decoder, and what enters the first block of each.
+def find_lists(module: nn.Module, forward: Callable[[], Any]) -> dict[str, Run]:
+    """The names of the lists that hold the blocks of encoder and decoder, each with its first run in a plain pass.
 
     An UltraError if the model does not run the children of two lists, one after the other.
     """
-    order: list[str] = []
-    inputs: dict[str, Tensor] = {}
-    inside = 0
-
-    def enter(name: str, m: nn.Module, args: tuple, kwargs: dict) -> None:
-        nonlocal inside
-        if not inside:
-            order.append(name)
-            with_tokens(args, kwargs, partial(inputs.setdefault, name))
-        inside += 1
-
-    def leave(m: nn.Module, args: tuple, out: Any) -> None:
-        nonlocal inside
-        inside -= 1
-
-    lists = [(name, m) for name, m in module.named_modules() if isinstance(m, nn.ModuleList)]
-    before = [(child, partial(enter, name)) for name, m in lists for child in m]
-    with hooked(before, after=[(child, leave) for child, _ in before]), torch.no_grad():
+    seen = Recorder()
+    with seen.watching(module), torch.no_grad():
         forward()
+    runs = [run for run in seen.roots if isinstance(module.get_submodule(run.container), nn.ModuleList)]
+    order = [run.container for run in runs]
     names = list(dict.fromkeys(order))
-    if len(names) != 2 or names != list(inputs) or order != sorted(order, key=names.index):
+    if len(names) != 2 or order != sorted(order, key=names.index):
         raise UltraError(
             f"an encoder-decoder model must run the blocks of one ModuleList after those of another, got {names}"
         )
-    return inputs
+    return {name: runs[order.index(name)] for name in names}
 
 
 def _replaced(
-    module: nn.Module, lists: dict[str, Tensor], tokens: Tensor, n_encoder: int
+    module: nn.Module, lists: dict[str, Run], tokens: Tensor, n_encoder: int
 ) -> AbstractContextManager[None]:
     """Give the first blocks of both lists their part of other tokens (B, N_enc + N_dec, D)."""
 
@@ -108,10 +95,9 @@ def _replaced(
 
 def _blocks(module: nn.Module, recorder: Recorder, name: str) -> list[Run]:
     runs = [run for run in recorder.runs if run.container == name]
-    if len(runs) != len(module.get_submodule(name)):  # type: ignore[arg-type]
-        raise UltraError(
-            f"every block must run once; {len(runs)} runs of the {len(module.get_submodule(name))} blocks of {name}"  # type: ignore[arg-type]
-        )
+    n = len(list(module.get_submodule(name).children()))
+    if len(runs) != n:
+        raise UltraError(f"every block must run once; {len(runs)} runs of the {n} blocks of {name}")
     return runs
 
 
@@ -132,6 +118,4 @@ def _check(recorder: Recorder, encoder: list[Run], decoder: list[Run], sizes: li
     for run in decoder:  # where both sequences are equally long, the shapes don't tell which came first
         if [only_through(seen.weights, run.input) for seen in run.maps] != [True, False]:  # type: ignore[arg-type]
             raise UltraError(f"{run.name} must attend to the decoder's tokens first, then to the encoder's")
-    known = {id(seen) for b in (*encoder, *decoder) for seen in b.maps}
-    if loose := [seen for seen in recorder.maps if id(seen) not in known]:
-        raise UltraError(f"attention was seen outside the blocks: {shapes_in_words(loose)}")
+    refuse_loose(recorder.maps, [*encoder, *decoder])

@@ -35,14 +35,8 @@ def as_it_was(module: nn.Module) -> Iterator[None]:
     An UltraError if the model or a part of it is compiled or scripted.
     """
     for m in module.modules():
-        if (
-            isinstance(m, torch.jit.ScriptModule)
-            or hasattr(m, "_orig_mod")
-            or m._compiled_call_impl is not None
-        ):
-            raise UltraError(
-                "the model is compiled or scripted, so its attention can't be seen; pass the plain module"
-            )
+        if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod") or m._compiled_call_impl:
+            raise UltraError("a compiled or scripted model hides its attention; pass the plain module")
     with _ONE_AT_A_TIME, contextlib.ExitStack() as undo:
         for m in module.modules():
             undo.callback(setattr, m, "training", m.training)

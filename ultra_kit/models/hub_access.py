@@ -14,13 +14,16 @@ def hub(name: str) -> Iterator[None]:
 
     An UltraError, naming the bundled alternative, if the weights are neither in the cache nor to be downloaded.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
     from huggingface_hub.errors import HfHubHTTPError
 
     before = constants.HF_HUB_OFFLINE
     try:
-        # Without this the library repeats each request for the better part of a minute.
-        constants.HF_HUB_OFFLINE = before or not _hub_answers()
+        if not before:  # without this the library repeats each request for the better part of a minute
+            try:
+                get_session().head(constants.ENDPOINT, timeout=4)
+            except Exception:  # whatever the client in use calls it: the hub did not answer
+                constants.HF_HUB_OFFLINE = True
         yield
     except (HfHubHTTPError, OSError, RuntimeError) as e:
         if isinstance(e, UltraError):
@@ -32,13 +35,3 @@ def hub(name: str) -> Iterator[None]:
         ) from e
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-def _hub_answers() -> bool:
-    from huggingface_hub import constants, get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=4)
-    except Exception:  # whatever the client in use calls it: the hub did not answer
-        return False
-    return True

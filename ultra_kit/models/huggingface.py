@@ -21,7 +21,6 @@ from .image_backbone import (
     Size,
     WholeImage,
     image_fields,
-    refuse_grid,
     size_pair,
     token_reader,
 )
@@ -77,7 +76,7 @@ def wrap_huggingface(
         )
     config = getattr(module.config, "vision_config", module.config)
     forward = _forward(vision, config)
-    own_transform, own_grid = partial(_transform, source, config), partial(_grid, vision, forward, config)
+    own_transform, own_grid = partial(_transform, source, config), partial(_grid, config)
     fields = image_fields(layout, own_transform, own_grid, _count_prefix(vision))
     fields |= {"forward": forward, "reader": _reader(module, config), "libraries": ("transformers",)}
     size = list(getattr(fields["transform"], "size", ()))
@@ -117,10 +116,10 @@ def _square(config: Any) -> Size | None:
     return (isqrt(n) * patch,) * 2 if isinstance(n, int) and isinstance(patch, int) else None
 
 
-def _grid(vision: nn.Module, forward: Callable[[Tensor], Any], config: Any, size: Size) -> Size:
+def _grid(config: Any, size: Size) -> Size | None:
     patch = getattr(config, "patch_size", None)
     if not isinstance(patch, (int, list, tuple)):
-        refuse_grid(vision, forward, size)
+        return None
     ph, pw = (patch, patch) if isinstance(patch, int) else patch
     return size[0] // ph, size[1] // pw
 

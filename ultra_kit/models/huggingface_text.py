@@ -29,11 +29,13 @@ def wrap_text(
     `source` is the folder or repository of the tokenizer, if none is given.
     """
     config = module.config
+    # As the modules of the library say of themselves.
+    looks_back = any(getattr(m, "is_causal", False) is True for m in module.modules())
     if tokenizer is None and source is not None:
         tokenizer = find_tokenizer(source)
     if config.is_encoder_decoder:
         kind = "encoder-decoder"
-    elif getattr(config, "is_decoder", False) or module.can_generate() or _is_causal(module):
+    elif getattr(config, "is_decoder", False) or module.can_generate() or looks_back:
         kind = "causal"
     else:
         kind = "encoder"
@@ -52,11 +54,6 @@ def wrap_text(
         facts=facts,
         libraries=("transformers", "tokenizers"),
     )
-
-
-def _is_causal(module: Any) -> bool:
-    """Whether any attention of the model looks back only, as the modules of the library say of themselves."""
-    return any(getattr(m, "is_causal", False) is True for m in module.modules())
 
 
 def find_tokenizer(source: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -70,13 +70,13 @@ class ImageBackbone(TransformerBackbone):
     """A vision Transformer.
 
     `transform` makes a tensor (3, height, width) of a PIL image and must keep the whole image in view: the maps are
-    laid over all of it. `grid` takes (height, width) of that tensor to the (h, w) of the patch tokens, of which
-    `n_prefix` others come before. `forward` runs the model on (1, 3, height, width), the module itself by default;
-    `reader` takes raw last-layer latents (..., D) to the model's own scores (..., K).
+    laid over all of it. `grid` takes (height, width) of that tensor to the (h, w) of the patch tokens, None where
+    nothing says it; `n_prefix` others come before them. `forward` runs the model on (1, 3, height, width), the module
+    itself by default; `reader` takes raw last-layer latents (..., D) to the model's own scores (..., K).
     """
 
     transform: Callable[[Image.Image], Tensor]
-    grid: Callable[[Size], Size]
+    grid: Callable[[Size], Size | None]
     n_prefix: int
     forward: Callable[[Tensor], Any] | None = None
     reader: Callable[[Tensor], Tensor] | None = None
@@ -101,13 +101,19 @@ class ImageBackbone(TransformerBackbone):
         like = next(self.module.parameters(), torch.empty(0))
         values = values[None].to(device=like.device, dtype=like.dtype)
         height, width, _ = original.shape
-        layout = Layout("image", self.n_prefix, self.grid(_size(values)), (height, width))
-        return {"pixel_values": values}, layout, original
+        grid = self.grid(_size(values))
+        if grid is None:  # what its attention looks like may say more
+            latents, _ = record(self.module, self.call({"pixel_values": values}))
+            raise UltraError(
+                f"{type(self.module).__name__} has one global attention in every block, but nothing says how its "
+                f"{len(latents[0])} tokens lie on the image; pass grid=(h, w) and n_prefix=P to load"
+            )
+        return {"pixel_values": values}, Layout("image", self.n_prefix, grid, (height, width)), original
 
     def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
         """One forward pass with explicit attention; see `record`."""
         latents, steps = super().run(inputs)
-        h, w = self.grid(_size(inputs["pixel_values"]))
+        h, w = self.grid(_size(inputs["pixel_values"])) or (0, 0)
         if len(latents[0]) != self.n_prefix + h * w:
             raise UltraError(
                 f"tokens must be {self.n_prefix} prefix + {h} x {w} patches = {self.n_prefix + h * w}, the model "
@@ -130,7 +136,7 @@ def _size(pixels: Tensor) -> Size:
 def image_fields(
     layout: Mapping[str, Any],
     transform: Callable[[Any], Callable[[Image.Image], Tensor]],
-    grid: Callable[[Size], Size] | None = None,
+    grid: Callable[[Size], Size | None] | None = None,
     n_prefix: int | None = None,
 ) -> dict[str, Any]:
     """The fields transform, grid and n_prefix: what the user gave to `load`, checked, or else the model's own.
@@ -191,13 +197,3 @@ def size_pair(size: Any) -> Size | None:
     """(height, width) of an input from an int (a square), a pair or None, checked."""
     square = (size, size) if isinstance(size, int) else size
     return None if size is None else _pair(square, "size must be a positive int or (height, width)")
-
-
-def refuse_grid(module: nn.Module, forward: Callable[[Tensor], Any], size: Size) -> NoReturn:
-    """Refuse a model that does not say where its tokens lie: as `record` does where it does, else by asking for the grid."""
-    like = next(module.parameters(), torch.empty(0))
-    latents, _ = record(module, lambda: forward(like.new_zeros(1, 3, *size)))
-    raise UltraError(
-        f"{type(module).__name__} has one global attention in every block, but nothing says how its {len(latents[0])} "
-        "tokens lie on the image; pass grid=(h, w) and n_prefix=P to load"
-    )

@@ -45,12 +45,11 @@ def data_folder() -> Path:
     True
     """
     package = Path(__file__).resolve().parent.parent
-    for folder in (package / "_data", package.parent / "data"):
+    folders = package / "_data", package.parent / "data"
+    for folder in folders:
         if (folder / "models").is_dir():
             return folder
-    raise FileNotFoundError(
-        f"the bundled data are neither in {package / '_data'} nor in {package.parent / 'data'}"
-    )
+    raise FileNotFoundError(f"the bundled data are neither in {folders[0]} nor in {folders[1]}")
 
 
 def load(
@@ -120,9 +119,7 @@ def load(
         model.module.to(device=device, dtype=dtype)
         return model
     if extra := [*options, *_given({"checkpoint": checkpoint, "device": device, "dtype": dtype})]:
-        raise ValueError(
-            f"{', '.join(extra)} only go with a name; prepare the module before it is passed to load"
-        )
+        raise ValueError(f"{', '.join(extra)} only go with a name; prepare the module before loading it")
     if isinstance(source, nn.Module):
         return _wrap(source, layout)
     if all(callable(getattr(source, verb, None)) for verb in ("prepare", "run", "head", "card")):
@@ -139,9 +136,7 @@ def _by_name(
 ) -> Backbone:
     kind, _, rest = source.partition(":")
     if checkpoint is not None and kind != "timm":
-        raise ValueError(
-            f"checkpoint goes with 'timm:NAME', got {source!r}; for 'hf:' name the folder itself"
-        )
+        raise ValueError(f"checkpoint goes with 'timm:NAME', got {source!r}; for 'hf:' name the folder")
     if kind == "timm" and rest:
         from .timm_models import load_timm, wrap_timm
 

@@ -65,9 +65,8 @@ def _from_file(x: str | os.PathLike) -> np.ndarray:
         raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
     path = Path(x)
     if not path.is_file():
-        raise ValueError(
-            f"no image file at {str(path)!r}: {'a folder' if path.is_dir() else 'nothing there'}"
-        )
+        there = "a folder" if path.is_dir() else "nothing there"
+        raise ValueError(f"no image file at {str(path)!r}: {there}")
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
     try:
@@ -103,26 +102,18 @@ def _decode(image: Image.Image, what: str) -> np.ndarray:
     if image.mode.startswith("I"):
         return _from_sixteen_bits(np.asarray(image), what)
     if image.mode == "F":
-        raise ValueError(
-            f"{what} holds floats, whose range is not known; scale it to 0..255 and make it uint8"
-        )
+        raise ValueError(f"{what} holds floats of unknown range; scale it to 0..255 and make it uint8")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return _over_white(image.convert("RGBA"))
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
 
 
 def _from_sixteen_bits(values: np.ndarray, what: str) -> np.ndarray:
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"{what} must hold 8 or 16 bits per pixel, got values in {values.min()}..{values.max()}"
-        )
+        raise ValueError(f"{what} must hold 8 or 16 bits per pixel, got {values.min()}..{values.max()}")
     grey = np.round(values / 257.0).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _over_white(image: Image.Image) -> np.ndarray:
-    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return np.array(Image.alpha_composite(ground, image).convert("RGB"))
 
 
 def _from_array(x: np.ndarray) -> np.ndarray:
@@ -133,9 +124,6 @@ def _from_array(x: np.ndarray) -> np.ndarray:
             hint = f"{bad}; bring floats to 0..255 and use .astype(numpy.uint8)"
         raise ValueError(f"an image array must have dtype uint8, got {x.dtype}{hint}")
     if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)) or 0 in x.shape:
-        raise ValueError(
-            f"an image array must have shape (H, W, 3), (H, W, 4), (H, W, 1) or (H, W), got {x.shape}"
-        )
-    return _decode(
-        Image.fromarray(np.ascontiguousarray(x[..., 0] if x.shape[2:] == (1,) else x)), "an image array"
-    )
+        raise ValueError(f"an image array must have shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+    x = x[..., 0] if x.shape[2:] == (1,) else x
+    return _decode(Image.fromarray(np.ascontiguousarray(x)), "an image array")

@@ -60,13 +60,10 @@ class TextBackbone(TransformerBackbone):
         if isinstance(x, str):
             if self.tokenizer is None:
                 raise TypeError(
-                    "a text needs a tokenizer: pass load(module, transform=tokenizer), or token ids as "
-                    "{'input_ids': ...}"
+                    "a text needs a tokenizer: load(module, transform=tokenizer); or pass {'input_ids': token ids}"
                 )
             if not x.strip():
-                raise ValueError(
-                    "the text must hold at least one character that is not a space, got an empty one"
-                )
+                raise ValueError(f"the text must hold a character that is not a space, got {x!r}")
             inputs = {"input_ids": self._ids(self.tokenizer(x)["input_ids"])}
         elif isinstance(x, Mapping) and "input_ids" in x:
             inputs = {key: self._ids(value) for key, value in x.items() if value is not None}
@@ -92,9 +89,7 @@ class TextBackbone(TransformerBackbone):
         for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
             if (found := getattr(self.module.config, name, None)) is not None:
                 return int(found)
-        raise UltraError(
-            "the model's configuration names no decoder_start_token_id; pass decoder_input_ids too"
-        )
+        raise UltraError("the configuration names no decoder_start_token_id; pass decoder_input_ids too")
 
     def strings(self, ids: list[int]) -> tuple[str, ...]:
         """Each token as text, for showing; without a tokenizer its number."""
@@ -162,14 +157,13 @@ class TextBackbone(TransformerBackbone):
     def planned_bytes(self, n_tokens: int, n_decoder: int = 0) -> int:
         """Estimated bytes of a capture of so many tokens and one backward pass; 0 where no number of heads is named."""
         config: Any = self.module.config
-        heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
-        if not isinstance(heads, int):
+        if not isinstance(heads := getattr(config, "num_attention_heads", None), int):
             return 0  # no attention, or none of a usual kind: the run itself will tell
         depth = config.num_hidden_layers  # of an encoder-decoder the encoder's
         below = [getattr(config, name, None) for name in ("decoder_layers", "num_decoder_layers")]
         decoder = (below[0] or below[1] or depth) if n_decoder else 0
         squares = n_tokens**2 * depth + n_decoder * (n_decoder + n_tokens) * decoder
-        rows = (n_tokens + n_decoder) * (30 * width * (depth + decoder) + 4 * config.vocab_size)
+        rows = (n_tokens + n_decoder) * (30 * config.hidden_size * (depth + decoder) + 4 * config.vocab_size)
         return next(self.module.parameters()).element_size() * (_GRAPH * heads * squares + rows)
 
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..types import UltraError
 from .hub_access import hub
-from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, refuse_grid, token_reader
+from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, token_reader
 
 
 def load_timm(
@@ -105,13 +105,10 @@ def _input_size(module: nn.Module, data: dict[str, Any]) -> Size:
     return (size[0], size[1]) if size is not None else tuple(data["input_size"][-2:])  # type: ignore[return-value]
 
 
-def _grid(module: nn.Module, size: Size) -> Size:
-    # grid_size is stale in models with dynamic input sizes, dynamic_feat_size is not.
+def _grid(module: nn.Module, size: Size) -> Size | None:
     embed = _embedding(module)
-    if embed is None:
-        refuse_grid(module, module, size)
-    h, w = embed.dynamic_feat_size(size)
-    return int(h), int(w)
+    # grid_size is stale in models with dynamic input sizes, dynamic_feat_size is not.
+    return None if embed is None else embed.dynamic_feat_size(size)
 
 
 def _reader(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
