@@ -12,6 +12,7 @@ from torch import nn
 import ultra_kit as uk
 from ultra_kit.models.attention import record
 from ultra_kit.models.hooks_and_flags import as_it_was, hooked
+from ultra_kit.models.recorder import Recorder
 from ultra_kit.text.tokenizing import generate
 
 
@@ -65,24 +66,38 @@ def test_hooks_go_where_one_cannot_be_registered():
     assert hooks_of(module) == 0
 
 
-def test_two_threads_record_multihead_attention_at_once():
-    """The library is never changed, not even for the time of a call: each thread sees its own maps, all of them."""
-    originals = F.softmax, F.scaled_dot_product_attention
-    seen, faults = [], []
+def encoder():
+    return nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 8, 0.1, batch_first=True) for _ in range(2))
+
+
+def recorded_shapes(module, n):
+    _, steps = record(module, lambda: module[1](module[0](torch.ones(1, n, 8))))
+    return [tuple(s.weights.shape) for s in steps]
+
+
+def test_the_library_stays_as_it_is_also_during_the_pass(monkeypatch):
+    """Multi-head attention looks its functions up in the library, which other threads use meanwhile."""
+    originals, seen, keep = (F.softmax, F.scaled_dot_product_attention), [], Recorder._keep
+
+    def watched(self, probabilities):
+        seen.append((F.softmax, F.scaled_dot_product_attention))
+        return keep(self, probabilities)
+
+    monkeypatch.setattr(Recorder, "_keep", watched)
+    assert recorded_shapes(encoder(), 3) == [(2, 3, 3)] * 2
+    assert seen == [originals] * 2
+
+
+def test_two_threads_share_a_model():
+    module, seen, faults, pause = encoder(), [], [], sys.getswitchinterval()
 
     def work(n):
-        torch.manual_seed(n)
-        module = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 8, 0.1, batch_first=True) for _ in range(2))
-        x = torch.randn(1, n, 8)
         try:
             for _ in range(20):
-                _, steps = record(module, lambda: module[1](module[0](x)))
-                seen.append([tuple(s.weights.shape) for s in steps] == [(2, n, n)] * 2)
-                faults.extend({F.softmax, F.scaled_dot_product_attention} - {*originals})
+                seen.append(recorded_shapes(module, n) == [(2, n, n)] * 2)
         except Exception as e:
             faults.append(e)
 
-    pause = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
         threads = [threading.Thread(target=work, args=(n,)) for n in (3, 5)]
@@ -92,8 +107,8 @@ def test_two_threads_record_multihead_attention_at_once():
             t.join()
     finally:
         sys.setswitchinterval(pause)
-    assert faults == [] and seen == [True] * 40
-    assert originals == (F.softmax, F.scaled_dot_product_attention)
+    assert faults == [] and seen == [True] * 40 and hooks_of(module) == 0
+    assert all(m.training for m in module.modules()) and all(p.requires_grad for p in module.parameters())
 
 
 def test_writing_leaves_mixed_modes_and_frozen_weights():

@@ -5,11 +5,4 @@ from .loading import data_folder, load
 from .open_image import open_image
 from .text_image_backbone import TextAligned
 
-__all__ = [
-    "Report",
-    "TextAligned",
-    "check",
-    "data_folder",
-    "load",
-    "open_image",
-]
+__all__ = ["Report", "TextAligned", "check", "data_folder", "load", "open_image"]

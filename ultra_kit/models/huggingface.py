@@ -16,14 +16,7 @@ from torch import Tensor, nn
 from ..types import Backbone, UltraError
 from .hub_access import hub
 from .huggingface_text import find_tokenizer, is_text_model, wrap_text
-from .image_backbone import (
-    ImageBackbone,
-    Size,
-    WholeImage,
-    image_fields,
-    size_pair,
-    token_reader,
-)
+from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, size_pair, token_reader
 from .text_image_backbone import TextImageBackbone
 
 _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", "register_tokens")
