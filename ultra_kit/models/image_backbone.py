@@ -147,7 +147,9 @@ def image_fields(
     if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
         raise ValueError(f"n_prefix must be an int of at least 0, got {prefix!r}")
     return {
-        "transform": transform(layout["size"]) if layout["transform"] is None else layout["transform"],
+        "transform": transform(size_pair(layout["size"]))
+        if layout["transform"] is None
+        else layout["transform"],
         "grid": grid if layout["grid"] is None else fixed_grid(layout["grid"]),
         "n_prefix": prefix,
     }

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..types import Backbone
-from .image_backbone import ImageBackbone, WholeImage, image_fields, size_pair
+from .image_backbone import ImageBackbone, WholeImage, image_fields
 
 FETCHED = ("dinov2", "smollm2")
 """Real models, kept in the user's cache; see `ultra_kit.models.fetching`."""
@@ -113,7 +113,7 @@ def load(
     >>> load("timm:test_vit", pretrained=False).n_blocks
     6
     """
-    layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size_pair(size)}
+    layout = {"transform": transform, "grid": grid, "n_prefix": n_prefix, "size": size}
     if isinstance(source, str):
         model = _by_name(source, layout, pretrained, checkpoint, options)
         model.module.to(device=device, dtype=dtype)

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from ..types import UltraError
 from .hub_access import hub
-from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, token_reader
+from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, size_pair, token_reader
 
 
-def load_timm(
-    name: str, pretrained: bool, checkpoint: Any, size: Size | None, options: dict[str, Any]
-) -> nn.Module:
+def load_timm(name: str, pretrained: bool, checkpoint: Any, size: Any, options: dict[str, Any]) -> nn.Module:
     """Build a timm model, in eval mode, with timm's weights, those of a checkpoint, or random ones.
 
     `size` (height, width) is its input size, unless `options` of ``timm.create_model`` say an `img_size`.
@@ -28,8 +26,8 @@ def load_timm(
         known = timm.list_models(f"*{name.split('.')[0]}*") or timm.list_models(f"{name.split('_')[0]}*")
         near = f"; near it: {', '.join(known[:5])}" if known else ""
         raise ValueError(f"timm has no model {name!r}{near}; timm.list_models('*vit*') lists more")
-    if size is not None:
-        options = {"img_size": size} | options
+    if (pair := size_pair(size)) is not None:
+        options = {"img_size": pair} | options
     download = pretrained and checkpoint is None
     try:
         with hub(f"timm:{name}") if download else nullcontext():
