@@ -242,6 +242,10 @@ def test_other_linkages_are_used(method):
         ({"n_segments": 13}, "got 13"),
         ({"method": "ward"}, "method must be one of average.*'ward'"),
         ({"size": (0, 4)}, "size must be"),
+        (
+            {"threshold": 0.25, "n_segments": 2},
+            "either threshold or n_segments, got threshold=0.25, n_segments=2",
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options, words):
@@ -291,6 +295,30 @@ def test_merging_what_a_higher_cut_joins_equals_that_cut():
     np.testing.assert_array_equal(merged.labels, coarse.labels)
     assert merged.card["segmentation"]["merged"] == [joined]
     assert "merged" not in merged.recut(n_segments=5).card["segmentation"]
+
+
+def test_the_height_of_the_cut():
+    """Three pairs of equal maps; the cosine of the first two pairs is 0.75 / 1.25, that with the third 0."""
+    rows = np.repeat([[1, 1, 0, 0, 0, 0], [0.75, 0.75, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]], 2, axis=0)
+    seg = segment(maps_of(rows, (1, 6)))
+    np.testing.assert_allclose(seg.linkage[:, 2], [0, 0, 0, 0.4, 1], atol=1e-7)
+    assert seg.cut_height == seg.threshold == 0.25
+    assert seg.recut(threshold=0.3).cut_height == 0.3
+    for n, height in ((1, 1.05), (2, 0.7), (3, 0.2), (5, 0)):
+        cut = seg.recut(n_segments=n)
+        assert cut.threshold is None and cut.cut_height == pytest.approx(height, abs=1e-7)
+    # A merge by hand leaves the cut where it was.
+    assert seg.recut(n_segments=3).merge(0, 2).cut_height == pytest.approx(0.2)
+    flat = segment(maps_of(np.ones((4, 4)), (2, 2)), n_segments=3)
+    assert flat.cut_height == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cut_at_that_height_gives_the_same_segments(seed):
+    seg = segment(random_maps(seed), n_segments=5)
+    for n in range(1, 13):
+        cut = seg.recut(n_segments=n)
+        np.testing.assert_array_equal(seg.recut(threshold=cut.cut_height).clusters, cut.clusters)
 
 
 def test_merging_numbers_anew_and_keeps_tokens_without_contrast_apart():

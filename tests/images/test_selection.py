@@ -4,50 +4,69 @@ import warnings
 
 import numpy as np
 import pytest
-from toys_selection import CAP, IMAGE, LAYOUT, MAPS, PARTS, PIXELS, capture_of, maps_of
+from toys_selection import CAP, IMAGE, LAYOUT, MAPS, PARTS, PIXELS, Speaking, capture_of, maps_of
 
 import ultra_kit as uk
-from ultra_kit.images import pixel_masks as masks
-from ultra_kit.images import token_walk as tokens
-from ultra_kit.types import Layout
+from ultra_kit.images import pixel_relevance as steps
+from ultra_kit.images.selecting import best_patch
+from ultra_kit.types import AttentionStep, Capture, Layout
 
 
 def test_links_by_hand():
     # Rows without the diagonal, to sum 1: [0, .5, .5], [1, 0, 0], [0, 0, 0]; mean with the transpose:
     # [0, .75, .25], [.75, 0, 0], [.25, 0, 0]; to sum 1 again.
-    found = tokens.links(np.array([[7.0, 2, 2], [3, 7, 0], [0, 0, 7]]))
+    found = steps.links(np.array([[7.0, 2, 2], [3, 7, 0], [0, 0, 7]]))
     np.testing.assert_allclose(found, [[0, 0.75, 0.25], [1, 0, 0], [1, 0, 0]])
 
 
 def test_walk_by_simulation():
-    """The chance, estimated by walking."""
+    """The chance, estimated by walking: nine walkers of ten survive a step."""
     rng = np.random.default_rng(3)
     maps = rng.random((6, 6)) ** 3
-    step = tokens.links(maps)
-    found = tokens.walk(maps, [0], [5])
+    step = steps.links(maps)
+    found = steps.walk(maps, [0], [5])
     for start in (1, 3):
         hits = 0
         for _ in range(4000):
             here = start
-            while here not in (0, 5) and rng.random() < tokens.SURVIVAL:
+            while here not in (0, 5) and rng.random() < 0.9:
                 here = rng.choice(6, p=step[here])
             hits += here == 0
         assert found[start] == pytest.approx(hits / 4000, abs=0.03)
     assert found[5] == 0
     # A walk that starts at the wanted token comes back to it, or the best of the others is taken.
     assert found[0] == pytest.approx(
-        max(tokens.SURVIVAL * step[0] @ np.where(np.arange(6) == 0, 1, found), found[1:].max())
+        max(0.9 * step[0] @ np.where(np.arange(6) == 0, 1, found), found[1:].max())
     )
+
+
+CHAIN = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]], float)
+
+
+def test_walk_by_hand():
+    # Shares as they are but for row 2, halved; the mean with the transpose links 0 to 1 and 2 as 4 to 1 and
+    # 2 to 0 and 3 as 1 to 3. Token 1 steps to 0 with 0.9; 2 steps to 0 with 0.9 / 4, else to 3 and is lost;
+    # token 0 comes back by 1 and 2: 0.9 (0.8 * 0.9 + 0.2 * 0.225) < 0.9, so it takes the best of the others.
+    np.testing.assert_allclose(steps.walk(CHAIN, [0], [3]), [0.9, 0.9, 0.225, 0])
+
+
+def test_a_further_patch_is_a_new_part_where_the_walk_does_not_reach():
+    # Patches in a row; 1 was made from 0, 3 and 4 from 2. Patch 2 lies beside 1, which 0 reaches; 3 does not.
+    maps = np.zeros((5, 5))
+    maps[[0, 1, 2, 3, 4], [1, 0, 3, 2, 2]] = 1
+    assert steps.new_parts(maps, [0, 2], [], (1, 5), "walk") == [0]
+    assert steps.new_parts(maps, [0, 3], [], (1, 5), "walk") == [0, 3]
+    assert steps.new_parts(maps, [], [], (1, 5), "walk") == []
 
 
 def test_difference_by_hand():
     maps = np.array([[9.0, 4, 2, 0], [0, 9, 3, 0], [0, 0, 9, 0], [0, 0, 5, 9]])
     # Wanted 0 and 1: (1, 1, .5, 0) and (0, 1, 1, 0), mean (.5, 1, .75, 0); unwanted 3: (0, 0, 1, 1).
-    np.testing.assert_allclose(tokens.difference(maps, [0, 1], []), [0.5, 1, 0.75, 0])
-    np.testing.assert_allclose(tokens.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
+    np.testing.assert_allclose(steps.difference(maps, [0, 1], []), [0.5, 1, 0.75, 0])
+    np.testing.assert_allclose(steps.difference(maps, [0, 1], [3]), [0.5, 1, 0, 0])
 
 
-@pytest.mark.parametrize("combine", [tokens.walk, tokens.difference])
+@pytest.mark.parametrize("combine", [steps.walk, steps.difference])
 def test_a_token_that_is_wanted_and_unwanted_is_wanted(combine):
     maps = np.random.default_rng(0).random((4, 4))
     np.testing.assert_array_equal(combine(maps, [0, 1], [1, 3]), combine(maps, [0, 1], [3]))
@@ -56,43 +75,98 @@ def test_a_token_that_is_wanted_and_unwanted_is_wanted(combine):
 
 def test_odds_put_otsu_at_one_half():
     values = np.array([0.0, 0.1, 0.2, 5.0, 5.5])
-    np.testing.assert_array_equal(masks.odds(values) > 0.5, [False, False, False, True, True])
-    assert not masks.odds(np.zeros(4)).any()
+    np.testing.assert_array_equal(steps.odds(values) > 0.5, [False, False, False, True, True])
+    assert not steps.odds(np.zeros(4)).any()
+
+
+def test_otsu_lies_half_way_between_the_classes():
+    assert steps.otsu(np.array([0.0, 0.0, 2.0, 2.0])) == 1
+    assert steps.odds(np.array([0.0, 0.0, 3.0, 3.0])).tolist() == [0, 0, 3 / 4.5, 3 / 4.5]
 
 
 def test_smoothing_solves_its_equation():
-    """The minimum, found by brute force: a dense system written from the energy."""
+    """The minimum, found by brute force: a dense system written from the energy, with the chosen weights."""
     rng = np.random.default_rng(0)
     image, values = rng.integers(0, 255, (4, 5, 3)).astype(np.uint8), rng.random((4, 5))
-    held = np.zeros((4, 5), bool)
-    held[3, 4] = True
+    held, ruled_out = np.zeros((4, 5), bool), np.zeros((4, 5), bool)
+    ruled_out[3, 4] = True
     matrix, right = np.zeros((20, 20)), np.zeros(20)
     for y in range(4):
         for x in range(5):
             i = y * 5 + x
-            near = (x - 1) ** 2 + (y - 0) ** 2 <= masks.RADIUS**2
-            goal = 0.0 if held[y, x] else 1.0 if near else values[y, x]
-            pull = 1.0 if near or held[y, x] else masks.GAMMA
+            held[y, x] = (x - 1) ** 2 + (y - 0) ** 2 <= 1
+            goal = 0.0 if ruled_out[y, x] else 1.0 if held[y, x] else values[y, x]
+            pull = 1.0 if held[y, x] or ruled_out[y, x] else 0.0015
             matrix[i, i] += pull
             right[i] += pull * goal
             for v, u in ((y, x + 1), (y + 1, x)):
                 if v < 4 and u < 5:
                     j = v * 5 + u
                     apart = ((image[y, x].astype(float) - image[v, u]) ** 2).sum() / 255**2
-                    w = np.exp(-masks.BETA * apart) + masks.SLACK
+                    w = np.exp(-100 * apart) + 0.001
                     matrix[i, i] += w
                     matrix[j, j] += w
                     matrix[i, j] -= w
                     matrix[j, i] -= w
     expected = np.linalg.solve(matrix, right).reshape(4, 5)
-    np.testing.assert_allclose(masks.smooth(image, values, [(1.5, 0.5)], held), expected, atol=1e-3)
+    np.testing.assert_array_equal(steps.near_points((4, 5), [(1.5, 0.5)]), held)
+    np.testing.assert_allclose(steps.smooth(image, values, held, ruled_out), expected, atol=1e-3)
+
+
+def test_what_a_point_says_halves_every_18_pixels_of_one_colour():
+    """Between like pixels w is 1.001 and the pull 0.0015: x[k + 1] = r x[k] with r + 1 / r = 2 + 0.0015 / 1.001."""
+    q = 0.0015 / 1.001
+    r = 1 + q / 2 - np.sqrt(q + q * q / 4)
+    held, none = np.arange(240)[None] < 1, np.zeros((1, 240), bool)
+    found = steps.smooth(np.zeros((1, 240, 3), np.uint8), np.zeros((1, 240)), held, none)[0]
+    assert found[20 + 18] / found[20] == pytest.approx(r**18, rel=0.01)
+    assert r**18 == pytest.approx(0.5, abs=0.003)
+
+
+def test_smoothing_fills_a_patch_of_one_colour_and_does_not_cross_its_edge():
+    image, values, none = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)), np.zeros((8, 8), bool)
+    image[:, 4:] = 255
+    values[:6, :4] = 1
+    found = steps.smooth(image, values, none, none)
+    assert found[:, :4].min() > 0.5 > found[:, 4:].max()
+
+
+@pytest.mark.parametrize(("b", "best"), [(0.3, 3), (0.4, 1)])
+def test_a_lone_patch_counts_its_own_likeness_at_0_35(b, best):
+    """Patch 2 is all like the text and what it attends to is not: 0.35. Patches 0 and 1 attend to each other: b."""
+    import torch
+
+    class Likeness(Speaking):
+        def encode_text(self, texts):
+            return torch.ones(1, 1)
+
+    attention = torch.eye(5)[[0, 2, 1, 4, 4]][None]
+    latents = torch.tensor([0, b, b, 1, 0])[:, None]
+    layout = Layout("image", n_prefix=1, grid=(2, 2), size=(32, 48))
+    cap = Capture(Likeness(), layout, IMAGE, (latents, latents), (AttentionStep(attention, 1),), {})
+    assert best_patch(cap, "thing") == best
+
+
+def test_a_mask_is_worked_out_at_160_pixels_at_most():
+    assert steps.working_size((96, 96)) == (96, 96) and steps.working_size((640, 480)) == (160, 120)
+    assert steps.working_size((1, 1600)) == (1, 160)
+
+
+def test_texture_goes_and_edges_and_lines_stay():
+    image = np.full((16, 16, 3), 200, np.uint8)
+    image[:, :8] = np.where(np.arange(8) % 2, 40, 20)[:, None]
+    flat = steps.flatten(image).astype(int)
+    assert np.ptp(flat[:, 1:7]) < 20 and (flat[:, 8] - flat[:, 7]).min() > 60
+    line = np.full((7, 7, 3), 255, np.uint8)
+    line[:, 3] = 0
+    assert steps.dark_lines(line)[3].tolist() == [0, 0, 0, 255, 0, 0, 0]
 
 
 def test_connected_part():
     mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
     expected = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
-    np.testing.assert_array_equal(masks.connected_part(mask, [(3.2, 1.9), (0, 2)]), expected)
-    np.testing.assert_array_equal(masks.connected_part(mask, [(2, 1)]), mask)
+    np.testing.assert_array_equal(steps.connected_part(mask, [(3.2, 1.9), (0, 2)]), expected)
+    np.testing.assert_array_equal(steps.connected_part(mask, [(2, 1)]), mask)
 
 
 @pytest.mark.parametrize("combine", ["walk", "difference"])
@@ -122,7 +196,7 @@ def test_a_box_selects_what_stays_inside():
 
 def test_equal_values_but_for_rounding_have_no_two_classes():
     values = 1 + np.finfo(float).eps * np.arange(4)
-    assert masks.otsu(values) == values.max()
+    assert steps.otsu(values) == values.max()
 
 
 def test_a_text_selects_what_it_names():
@@ -261,6 +335,7 @@ def test_outlines_that_texture_hides_stop_the_flow():
     image[:, 12] = 30
     values = np.zeros((24, 24))
     values[:, :12] = 0.9
-    found = masks.smooth(masks.looks(image), values, [(4, 12)], np.zeros((24, 24), bool))
+    held = steps.near_points((24, 24), [(4, 12)])
+    found = steps.smooth(steps.looks(image, (24, 24)), values, held, np.zeros((24, 24), bool))
     assert found[:, :11].min() > 0.5 > found[:, 14:].max()
-    assert masks.dark_lines(image)[:, 12].min() > 60 and masks.dark_lines(image)[:, :11].max() == 0
+    assert steps.dark_lines(image)[:, 12].min() > 60 and steps.dark_lines(image)[:, :11].max() == 0

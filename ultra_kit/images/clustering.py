@@ -7,20 +7,22 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
 from ..types import ExplanationMaps
-from .segmentation import Segmentation
-from .tree_cuts import check_cut, has_contrast
+from .segmentation import Segmentation, check_cut, has_contrast
 
 METHODS = ("average", "complete", "single", "weighted")
 """Linkages that are defined on any distance; Ward's and the centroid ones need a Euclidean one."""
 
 METRICS = ("cosine", "hellinger")
-"""Distances between maps, both 0 for the same direction and 1 for maps that share no patch."""
+"""Distances of maps: cosine, and squared Hellinger; both 0 for the same direction and 1 without a common patch."""
+
+THRESHOLD = 0.25
+"""Where `segment` cuts if nothing is said."""
 
 
 def segment(
     maps: ExplanationMaps,
     *,
-    threshold: float = 0.25,
+    threshold: float | None = None,
     n_segments: int | None = None,
     method: str = "average",
     metric: str = "cosine",
@@ -28,31 +30,29 @@ def segment(
 ) -> Segmentation:
     """Group the tokens of an image whose maps look alike, and give every pixel to a group.
 
-    The procedure of ULTra (arXiv 2411.12589): each token's own column is replaced by the largest
-    other entry of its map; distances between the maps (cosine by default); a tree by average linkage, cut into
-    flat clusters; the maps of each cluster are summed and min-max scaled to [0, 1]; every pixel
-    takes the cluster whose scaled map, resized bicubically, is largest there. Ties go to the lower
-    cluster number. This project's choices: the resizing of the scaled maps in place of the single
-    ones, the numbering by first token in raster order, and what becomes of maps without contrast
-    (see `Segmentation.clusters`).
+    The procedure of ULTra (arXiv 2411.12589): each token's own column is replaced by the largest other entry of
+    its map; distances between the maps; a tree by average linkage, cut into flat clusters; the maps of each
+    cluster are summed and min-max scaled to [0, 1]; every pixel takes the cluster whose scaled map, resized
+    bicubically, is largest there. Ties go to the lower cluster number. This project's choices: the resizing of
+    the scaled maps in place of the single ones, the numbering by first token in raster order, and what becomes
+    of maps without contrast (see `Segmentation.clusters`).
 
     Parameters
     ----------
     maps : ExplanationMaps
         T maps of patch tokens of one image, usually of all of them.
-    threshold : float, default 0.25
-        Distance at which the tree is cut: 0 (only equal directions) to 1 (maps are non-negative).
-        Not used if `n_segments` is given.
+    threshold : float, optional
+        Distance at which the tree is cut, 0 (only equal directions) to 1; 0.25 if nothing is said.
     n_segments : int, optional
-        Exactly so many segments, 1..T, also where the tree has ties; fewer only if fewer tokens
-        have a map with contrast.
+        In place of `threshold`: exactly so many segments, 1..T, also where the tree has ties; fewer only if
+        fewer tokens have a map with contrast.
     method : {"average", "complete", "single", "weighted"}
         Linkage, as in `scipy.cluster.hierarchy.linkage`.
     metric : {"cosine", "hellinger"}
-        Distance between maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the
-        few largest values decide. "hellinger", this project's choice for sharp maps: the squared
-        Hellinger distance 1 - sum sqrt(p q) of the maps taken as distributions p and q (sum 1,
-        negative values as 0), in which small shares count too.
+        Distance of maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the few largest
+        values decide. "hellinger", this project's choice for sharp maps: the *squared* Hellinger distance
+        1 - sum sqrt(p q) of the maps as distributions p and q (negative values as 0), in which small shares
+        count too; thresholds are of the squared distance.
     size : tuple of int, optional
         (height, width) at which the maps are compared, bicubic; the token grid by default.
 
@@ -64,8 +64,8 @@ def segment(
     Raises
     ------
     ValueError
-        If the maps are of a text, explain a prefix token or hold NaN or infinity, or an option is
-        out of range.
+        If the maps are of a text, explain a prefix token or hold NaN or infinity, or an option is out of
+        range, or both `threshold` and `n_segments` are given.
 
     Examples
     --------
@@ -76,13 +76,14 @@ def segment(
     >>> side = np.arange(8) % 4 // 2
     >>> values = (side[:, None] == side).astype("float32")
     >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(2, 4))
-    >>> seg = segment(ExplanationMaps(values, np.arange(8), -1, layout))
-    >>> seg.labels
+    >>> segment(ExplanationMaps(values, np.arange(8), -1, layout)).labels
     array([[0, 0, 1, 1],
            [0, 0, 1, 1]], dtype=int32)
     """
     _check_maps(maps)
-    check_cut(None if n_segments is not None else threshold, n_segments, len(maps))
+    if threshold is None and n_segments is None:
+        threshold = THRESHOLD
+    check_cut(threshold, n_segments, len(maps))
     if method not in METHODS:
         raise ValueError(
             f"method must be one of {', '.join(METHODS)}, got {method!r}; other linkages need Euclidean distances"
@@ -116,7 +117,7 @@ def segment(
         input=maps.input,
         card={**maps.card, "segmentation": made},
     )
-    return uncut.recut(n_segments=n_segments) if n_segments is not None else uncut.recut(threshold=threshold)
+    return uncut.recut(threshold=threshold, n_segments=n_segments)
 
 
 def _check_maps(maps: ExplanationMaps) -> None:

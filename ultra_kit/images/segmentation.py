@@ -1,32 +1,36 @@
-"""Segments of an image, and the steps that change them: another cut, a merge."""
+"""Segments of an image, and the steps that change them: a cut through the tree of maps, a merge."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster
 
 from ..types import Layout
-from .tree_cuts import check_cut, cut, numbered, pixels, scaled_sums
+from ..types.grids import bicubic_weights
+
+_FLAT = 1e-6
+"""A map whose range is below this share of its largest magnitude is constant up to float32 rounding."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """Segments of one image with the tree they were cut from; made by `segment`.
 
-    K segments are numbered by their first token in raster order. T tokens were clustered, C of
-    which have a map with contrast; the maps were compared at (h, w).
+    K segments are numbered by their first token in raster order. T tokens were clustered, C of which have a
+    map with contrast; the maps were compared at (h, w).
 
     Attributes
     ----------
     labels : ndarray of shape (H, W), int32
         Segment 0..K-1 of every pixel of the original image.
     clusters : ndarray of shape (T,), int64
-        Cluster of every token: 0..K-1, and C's number of clusters (one past the others) for the
-        tokens in `constant`, a cluster of its own that no pixel takes. (If no token has contrast
-        that is cluster 0, and the image is one segment.)
+        Cluster of every token: 0..K-1, and one past the others for those in `constant`, which no pixel
+        takes. (If no token has contrast that is cluster 0, and the image is one segment.)
     tokens : ndarray of shape (T,), int64
         The clustered tokens, prefix tokens counted.
     constant : ndarray of int64
@@ -68,14 +72,22 @@ class Segmentation:
         """Share of the image's area that each segment covers: float64 of shape (K,), sum 1."""
         return np.bincount(self.labels.ravel(), minlength=self.n_segments) / self.labels.size
 
-    def mask(self, segment: int) -> np.ndarray:
-        """Where a segment lies: bool of shape (H, W).
+    @property
+    def cut_height(self) -> float:
+        """Distance at which the tree is cut: the threshold, or midway between the two merges that the cut parts.
 
-        Raises
-        ------
-        ValueError
-            If there is no such segment.
+        A tree that is not cut at all (one segment) has the cut 5 % above its last merge. Segments that were merged by
+        hand leave the cut where it was.
         """
+        if self.threshold is not None:
+            return float(self.threshold)
+        asked = self.card.get("segmentation", {}).get("n_segments") or self.n_segments
+        heights = np.concatenate([[0.0], self.linkage[:, 2]])
+        below = max(len(heights) - asked, 0)
+        return float(np.mean([*heights, 1.1 * heights[-1]][below : below + 2]))
+
+    def mask(self, segment: int) -> np.ndarray:
+        """Where a segment lies: bool of shape (H, W); ValueError if there is no such segment."""
         if not 0 <= segment < self.n_segments:
             raise ValueError(f"segment must be in 0..{self.n_segments - 1}, got {segment}")
         return self.labels == segment
@@ -85,10 +97,8 @@ class Segmentation:
 
         Parameters
         ----------
-        threshold : float
-            Distance, as in `segment`.
-        n_segments : int
-            Number of segments, as in `segment`. Give this or `threshold`.
+        threshold, n_segments
+            As in `segment`; give one of them.
 
         Raises
         ------
@@ -97,67 +107,52 @@ class Segmentation:
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from ultra_kit import segment
-        >>> from ultra_kit.types import ExplanationMaps, Layout
-        >>> side = np.arange(8) % 4 // 2
-        >>> values = (side[:, None] == side).astype("float32")
-        >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(2, 4))
-        >>> seg = segment(ExplanationMaps(values, np.arange(8), -1, layout))
-        >>> seg.n_segments, seg.recut(n_segments=1).n_segments
-        (2, 1)
+        >>> import ultra_kit as uk
+        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+        >>> uk.segment(uk.baselines.rollout(cap)).recut(n_segments=4).n_segments
+        4
         """
-        if (threshold is None) == (n_segments is None):
-            raise ValueError(
-                f"give either threshold or n_segments, got threshold={threshold}, n_segments={n_segments}"
-            )
         check_cut(threshold, n_segments, len(self.tokens))
-        flat = np.isin(self.tokens, self.constant)
-        found = cut(self.linkage, ~flat, threshold, n_segments)
+        found = cut(self.linkage, int((~self._flat).sum()), threshold, n_segments)
         return self._regrouped(found, threshold=threshold, n_segments=n_segments, merged=[])
 
     def merge(self, *segments: int) -> Segmentation:
         """Join segments: their tokens become one cluster, and every pixel is given out afresh.
 
-        Where the joined segments are those that the next higher cut would join, the result is the
-        same as that cut. The segments are numbered anew by first token.
+        Where the joined segments are those that the next higher cut would join, the result is the same as that
+        cut. The segments are numbered anew by first token.
 
         Parameters
         ----------
         *segments : int
-            Two or more of 0..K-1.
-
-        Raises
-        ------
-        ValueError
-            If fewer than two are named, or one is not there.
+            Two or more of 0..K-1; else a ValueError.
 
         Examples
         --------
-        >>> import numpy as np
-        >>> from ultra_kit import segment
-        >>> from ultra_kit.types import ExplanationMaps, Layout
-        >>> third = np.arange(6) // 2
-        >>> values = (third[:, None] == third).astype("float32")
-        >>> layout = Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
-        >>> segment(ExplanationMaps(values, np.arange(6), -1, layout)).merge(0, 2).labels
-        array([[0, 0, 1, 1, 0, 0]], dtype=int32)
+        >>> import ultra_kit as uk
+        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+        >>> uk.segment(uk.baselines.rollout(cap), n_segments=4).merge(0, 2).n_segments
+        3
         """
         chosen = sorted(set(segments))
         if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= self.n_segments:
             raise ValueError(
                 f"merge needs two or more different segments of 0..{self.n_segments - 1}, got {segments}"
             )
-        with_contrast = self.clusters[~np.isin(self.tokens, self.constant)]
+        with_contrast = self.clusters[~self._flat]
         found = np.where(np.isin(with_contrast, chosen), chosen[0], with_contrast)
         done = [*self.card.get("segmentation", {}).get("merged", []), chosen]
         return self._regrouped(found, threshold=self.threshold, merged=done)
 
+    @property
+    def _flat(self) -> np.ndarray:
+        """Which tokens' maps have no contrast: bool of shape (T,)."""
+        return np.isin(self.tokens, self.constant)
+
     def _regrouped(self, found: np.ndarray, *, threshold: float | None, **made: Any) -> Segmentation:
         """The segmentation for clusters of the tokens with contrast, numbered in any way."""
-        flat = np.isin(self.tokens, self.constant)
-        clusters = numbered(found, flat, self.tokens)
-        scaled = scaled_sums(self.maps, clusters, max(clusters[~flat].max(initial=0) + 1, 1))
+        clusters = numbered(found, self._flat, self.tokens)
+        scaled = scaled_sums(self.maps, clusters, clusters[~self._flat].max(initial=0) + 1)
         card = {**self.card.get("segmentation", {}), "threshold": threshold, **made}
         if not card["merged"]:
             del card["merged"]
@@ -175,3 +170,69 @@ class Segmentation:
         cut = f"threshold {self.threshold}" if self.threshold is not None else "cut by number"
         flat = f", {len(self.constant)} without contrast" if len(self.constant) else ""
         return f"Segmentation({self.n_segments} segments of {height}x{width}, {len(self.tokens)} tokens{flat}, {cut})"
+
+
+def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) -> None:
+    """Refuse a cut that is no threshold or no number of segments, or is both."""
+    if (threshold is None) == (n_segments is None):
+        raise ValueError(
+            f"give either threshold or n_segments, got threshold={threshold}, n_segments={n_segments}"
+        )
+    if threshold is not None:
+        if not (math.isfinite(threshold) and threshold >= 0):
+            raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
+    elif isinstance(n_segments, bool) or not isinstance(n_segments, (int, np.integer)):
+        raise TypeError(f"n_segments must be an int, got {n_segments!r}")
+    elif not 1 <= n_segments <= n_tokens:
+        raise ValueError(f"n_segments must be in 1..{n_tokens} (the number of tokens), got {n_segments}")
+
+
+def has_contrast(rows: np.ndarray) -> np.ndarray:
+    """Which rows of (T, M) vary: bool of shape (T,)."""
+    return np.ptp(rows, axis=1) > _FLAT * abs(rows).max(axis=1)
+
+
+def cut(tree: np.ndarray, n: int, threshold: float | None, n_segments: int | None) -> np.ndarray:
+    """Cluster of each of the n leaves of a tree, numbered in any way."""
+    if n < 2:
+        return np.zeros(n, np.int64)
+    if n_segments is None:
+        return fcluster(tree, threshold, "distance")
+    # Undoing the last n_segments - 1 merges gives that many clusters even if heights tie,
+    # where fcluster's maxclust gives fewer. So the merges are ranked and cut by rank.
+    ranked = tree.copy()
+    ranked[:, 2] = np.arange(1, n)
+    return fcluster(ranked, max(n - n_segments, 0) + 0.5, "distance")
+
+
+def numbered(found: np.ndarray, flat: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Clusters numbered by first token in raster order, the tokens without contrast last."""
+    _, index = np.unique(found, return_inverse=True)
+    first = np.full(index.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, index, tokens[~flat])
+    clusters = np.full(len(flat), len(first), np.int64)
+    clusters[~flat] = first.argsort().argsort()[index]
+    return clusters
+
+
+def scaled_sums(maps: np.ndarray, clusters: np.ndarray, n: int) -> np.ndarray:
+    """Sum of the maps of each cluster, min-max scaled: (n, h, w). Clusters from n on are left out."""
+    member = (clusters == np.arange(n)[:, None]).astype(np.float64)
+    sums = member @ maps.reshape(len(maps), -1).astype(np.float64)
+    low, high = sums.min(axis=1, keepdims=True), sums.max(axis=1, keepdims=True)
+    varies = has_contrast(sums)[:, None]
+    scaled = np.where(varies, (sums - low) / np.where(varies, high - low, 1), 0)
+    return scaled.reshape(n, *maps.shape[1:]).astype(np.float32)
+
+
+def pixels(scaled: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Index of the largest of (K, h, w) maps resized to `size`: int32 of shape (H, W)."""
+    up, across = bicubic_weights(scaled.shape[1], size[0]), bicubic_weights(scaled.shape[2], size[1]).T
+    labels = np.zeros(size, np.int32)
+    best = np.zeros(size, np.float32)  # and not less: bicubic weights undershoot beside a peak
+    # One cluster at a time: memory does not grow with K, and `>` leaves ties to the lower number.
+    for k, map_ in enumerate(scaled):
+        here = up @ map_ @ across
+        labels[here > best] = k
+        np.maximum(best, here, out=best)
+    return labels

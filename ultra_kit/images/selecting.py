@@ -11,15 +11,8 @@ import torch
 from ..maps.baselines import rollout
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
-from ..types.grids import bicubic
-from . import pixel_masks as masks
-from . import token_walk as tokens
+from .pixel_relevance import COMBINE, Box, Points, patch_relevance, pixel_relevance, shares, within
 from .selection import Selection, check_threshold
-
-Points = Sequence[tuple[float, float]]
-Box = tuple[float, float, float, float]
-COMBINE: dict[str, tokens.Combine] = {"walk": tokens.walk, "difference": tokens.difference}
-"""How the maps of several tokens become one relevance."""
 
 ALONE = 0.35
 """`best_patch`: what a patch's own likeness to the text counts, beside that of the patches round it."""
@@ -44,43 +37,37 @@ def select(
 ) -> Selection:
     """Select an object by what its latent tokens were made from.
 
-    Points, a box or a text pick tokens. Their maps become one relevance over the patches, which is
-    resized to the pixels, put on a scale on which Otsu's threshold is one half, refined along the
-    edges of the image, and cut. No step knows a label. That tokens are picked and their maps, less
-    those of the unwanted, are cut is Object Selection as in ULTra (arXiv 2411.12589); how maps are
-    combined and refined is this project's choice.
+    Points, a box or a text pick tokens. Their maps become one relevance over the patches, which is resized to
+    the pixels, put on a scale on which Otsu's threshold is one half, refined along the edges of the image, and
+    cut. No step knows a label. That the maps of picked tokens, less those of the background, are cut is Object
+    Selection as in ULTra (arXiv 2411.12589); how they are combined and refined is this project's choice.
 
     Parameters
     ----------
     cap : Capture
         Of an image.
     points, unwanted : sequence of (x, y)
-        Points on the object and beside it, in pixels of the original image. The order of `points` counts:
-        the first picks its token; a further one picks its own only where what is selected so far does not
-        reach (see `ultra_kit.images.token_walk.new_parts`), else it corrects the outline at its pixel.
+        Foreground and background points in pixels of the original image. The first of `points` picks its
+        token; a further one only where what is selected so far does not reach, else it corrects the outline.
     box : tuple of float, optional
-        (x0, y0, x1, y1) round the object. Picked are the tokens inside whose own maps stay
-        inside (the share of the map's mass there is above Otsu's threshold); nothing outside the
-        box is selected.
+        (x0, y0, x1, y1) round the object, outside of which nothing is selected. Without points it picks the
+        tokens inside whose maps stay inside (a share of the mass above Otsu's threshold).
     text : str, optional
-        What the object is, for models that share a space with texts: the patch that is most like
-        it is picked, as by a point at its middle, before all points.
+        For models that share a space with texts: picks the patch most like it, as a first point there would.
     layer, score, rule, transform
-        Of the maps, as for `ultra_kit.explain`.
+        As for `ultra_kit.explain`.
     maps : ExplanationMaps, optional
-        Maps of all patches of this capture, made already or by a baseline; in place of `layer`,
-        `score`, `rule` and `transform`. Several selections of one image then take no time.
+        Maps of all patches of this capture, of `explain` or a baseline, in place of the four above; further
+        selections then take no time.
     combine : {"walk", "difference"}
-        "walk": the chance that a walk from a patch, each step to a patch that it was made from or
-        that was made from it, meets a wanted token (see `ultra_kit.images.token_walk.walk`; all
-        patches are explained). "difference": the mean map of the wanted tokens minus that of the
-        unwanted (only these are explained).
+        "walk": the chance that a walk from a patch, each step to one that it was made from or that was made
+        from it, ends at a foreground token (explains all patches). "difference": the mean map of the
+        foreground tokens minus that of the background tokens (explains only these).
     refine : bool, default True
-        Let the relevance flow between neighbouring pixels of like colour, texture apart, up to edges and
-        dark outlines, and hold it at the points (see `ultra_kit.images.pixel_masks.looks` and `smooth`).
-        Without it the mask is as coarse as the patches.
+        Let the relevance flow between pixels of like colour, texture apart, up to edges and dark outlines, and
+        hold it at the points. Without it the mask is as coarse as the patches.
     connected : bool, default True
-        Keep only the connected parts that hold a wanted point (or a picked token).
+        Keep only the connected parts that hold a foreground point (or a picked token).
     threshold : "otsu" or float
         Relevance above which a pixel is selected, 0 to 1; "otsu" is 0.5.
 
@@ -90,9 +77,8 @@ def select(
 
     Raises
     ------
-    ValueError
-        If nothing is picked, a point or the box lies outside the image, the capture is of a text,
-        or an option is out of range.
+    ValueError, TypeError
+        If nothing is picked, a place lies outside the image, the capture is of a text, or an option is wrong.
     UltraError
         If a text is given and the model shares no space with texts.
 
@@ -106,85 +92,56 @@ def select(
     (True, False)
     """
     layout = cap.layout
+    if layout.size is None:
+        raise ValueError("select needs an image, this capture is of a text")
     points, unwanted = _points(layout, points, "points"), _points(layout, unwanted, "unwanted")
     box = _box(layout, box)
     if not points and box is None and text is None:
         raise ValueError("nothing is picked: give points on the object, a box round it, or a text")
     if combine not in COMBINE:
         raise ValueError(f"combine must be one of {', '.join(COMBINE)}, got {combine!r}")
-    cut = check_threshold(threshold)
+    check_threshold(threshold)
     named = [] if text is None else [best_patch(cap, text)]
-    clicked = named + [layout.token_at(x, y) for x, y in points]
+    picked = named + [layout.token_at(x, y) for x, y in points]
     out = [layout.token_at(x, y) for x, y in unwanted]
     if maps is None:
         few = combine == "difference" and box is None
-        asked = np.unique([*clicked, *out]) if few else None
+        asked = np.unique([*picked, *out]) if few else None
         maps = explain(cap, layer=layer, tokens=asked, score=score, rule=rule, transform=transform)
     elif (layer, score, rule) != (-1, "norm", "positive") or transform is not None:
         raise ValueError("maps are made already: give layer, score, rule and transform to explain, not here")
-    values = _square(maps, layout, [*clicked, *out])
-    first, grid = layout.n_prefix, layout.grid or (1, 1)
-    wanted_at, out_at = [t - first for t in clicked], [t - first for t in out]
-    wanted_at = tokens.new_parts(values, wanted_at, out_at, grid, COMBINE[combine])
-    if box is not None:
-        inside = _inside(layout, box)
-        wanted_at = wanted_at or [int(t) for t in _staying(values, inside)]
-        out_at += [int(t) for t in np.flatnonzero(~inside)]
-    out_at = sorted(set(out_at) - set(wanted_at))
-    coarse = COMBINE[combine](values, wanted_at, out_at).reshape(grid)
+    first = layout.n_prefix
+    wanted, ruled_out, coarse = patch_relevance(
+        _square(maps, layout, [*picked, *out]),
+        [t - first for t in picked],
+        [t - first for t in out],
+        _inside(layout, box),
+        layout.grid or (1, 1),
+        combine,
+    )
     held = [*(layout.center_of(t) for t in named), *points]
-    relevance = pixels(coarse, cap.input, points=held, unwanted=unwanted, box=box, refine=refine)
-    made = {
-        "points": [list(p) for p in points],
-        "unwanted": [list(p) for p in unwanted],
-        "box": box,
-        "text": text,
-        "combine": combine,
-        "refine": refine,
-        "connected": connected,
-        "threshold": threshold,
-    }
+    picks: dict[str, Any] = {"points": points, "unwanted": unwanted, "box": box, "text": text}
+    options = {"combine": combine, "refine": refine, "connected": connected}
     selection = Selection(
-        mask=np.zeros(relevance.shape, bool),
-        relevance=relevance,
-        tokens=np.array(sorted(wanted_at), np.int64) + first,
-        unwanted_tokens=np.array(out_at, np.int64) + first,
-        points=points,
-        unwanted=unwanted,
-        box=box,
-        text=text,
-        threshold=cut,
+        mask=np.zeros(layout.size, bool),
+        relevance=pixel_relevance(coarse, cap.input, held, unwanted, box, refine=refine),
+        tokens=np.array(sorted(wanted), np.int64) + first,
+        unwanted_tokens=np.array(ruled_out, np.int64) + first,
+        **picks,
+        threshold=0.5,
         layout=layout,
         input=cap.input,
-        card={**maps.card, "selection": made},
+        card={**maps.card, "selection": picks | options},
     )
     return selection.recut(threshold=threshold)
 
 
 def best_patch(cap: Capture, text: str) -> int:
-    """The patch token that is most like a text, together with the patches that it attends to.
+    """The patch token, prefix tokens counted, that is most like a text together with what it attends to.
 
-    The likeness of a patch, a scalar product in the space that the model shares with texts, counts
-    `ALONE`; the rest is the mean likeness of the other patches, weighted by its row of attention
-    rollout. A patch that is like the text by chance stands alone.
-
-    Parameters
-    ----------
-    cap : Capture
-        Of a model with ``encode_text`` and ``project``.
-    text : str
-
-    Returns
-    -------
-    int
-        Prefix tokens counted.
-
-    Raises
-    ------
-    UltraError
-        If the model shares no space with texts.
-    ValueError
-        If the text is empty.
+    Likeness is a scalar product in the space that the model shares with texts. A patch's own counts `ALONE`;
+    the rest is that of the other patches, weighted by its row of attention rollout: a patch that is like the
+    text by chance stands alone.
     """
     model: Any = cap.model
     if not (hasattr(model, "encode_text") and hasattr(model, "project")):
@@ -195,49 +152,8 @@ def best_patch(cap: Capture, text: str) -> int:
     with torch.no_grad():
         patches = model.project(cap.latents[-1].detach()[cap.layout.n_prefix :])
         like = (patches @ model.encode_text([text])[0].to(patches)).double().cpu().numpy()
-    round_it = tokens.shares(rollout(cap).content) @ like
+    round_it = shares(rollout(cap).content) @ like
     return int((ALONE * like + (1 - ALONE) * round_it).argmax()) + cap.layout.n_prefix
-
-
-def pixels(
-    coarse: np.ndarray,
-    image: np.ndarray,
-    *,
-    points: Points = (),
-    unwanted: Points = (),
-    box: Box | None = None,
-    refine: bool = True,
-) -> np.ndarray:
-    """Relevance of the pixels of an image from that of its patches.
-
-    Parameters
-    ----------
-    coarse : ndarray of shape (h, w)
-        Non-negative.
-    image : ndarray of shape (H, W, 3), uint8
-    points, unwanted, box, refine
-        As in `select`.
-
-    Returns
-    -------
-    ndarray of shape (H, W), float32
-        In [0, 1], one half at Otsu's threshold.
-    """
-    full = image.shape[:2]
-    size = masks.working_size(full)
-    across, down = size[1] / full[1], size[0] / full[0]
-    values = masks.odds(bicubic(coarse, size))
-    ruled_out = masks.near_points(size, [(x * across, y * down) for x, y in unwanted])
-    outside = np.zeros(size, bool)
-    if box is not None:
-        y, x = np.mgrid[: size[0], : size[1]] + 0.5
-        outside = ~_within(x / across, y / down, box)
-        values[outside] = 0
-    if refine:
-        seen = masks.looks(masks.shrink(image, size))
-        values = masks.smooth(seen, values, [(x * across, y * down) for x, y in points], ruled_out)
-    values[ruled_out | outside] = 0
-    return (values if size == full else bicubic(values, full).clip(0, 1)).astype(np.float32)
 
 
 def _points(layout: Layout, points: Points, name: str) -> tuple[tuple[float, float], ...]:
@@ -252,15 +168,14 @@ def _points(layout: Layout, points: Points, name: str) -> tuple[tuple[float, flo
 
 
 def _box(layout: Layout, box: Box | None) -> Box | None:
+    """A box checked: four numbers that bound a part of the image."""
     if box is None:
         return None
-    if layout.size is None:
-        raise ValueError("select needs a capture of an image, this one is of a text")
-    height, width = layout.size
     try:
         x0, y0, x1, y1 = (float(v) for v in box)
     except (TypeError, ValueError):
         raise TypeError(f"box must be (x0, y0, x1, y1), got {box!r}") from None
+    height, width = layout.size or (0, 0)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(
             f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 <= {width} and 0 <= y0 < y1 <= {height}, got {box}"
@@ -272,33 +187,22 @@ def _square(maps: ExplanationMaps, layout: Layout, needed: Sequence[int]) -> np.
     """Maps as (M, M) over the content positions; rows that were not explained are 0."""
     if maps.layout != layout:
         raise ValueError("maps must be of the same capture: their layout is another")
-    rows = maps.tokens - layout.n_prefix
-    values = np.zeros((layout.n_content, layout.n_content), np.float64)
-    values[rows[rows >= 0]] = maps.content[rows >= 0]
     lacking = sorted(set(needed) - set(maps.tokens.tolist()))
     if lacking:
         raise ValueError(
             f"maps must hold every picked token, token {lacking[0]} is missing; explain all patches"
         )
+    rows = maps.tokens - layout.n_prefix
+    values = np.zeros((layout.n_content, layout.n_content))
+    values[rows[rows >= 0]] = maps.content[rows >= 0]
     return values
 
 
-def _inside(layout: Layout, box: Box) -> np.ndarray:
+def _inside(layout: Layout, box: Box | None) -> np.ndarray | None:
     """Which patches have their middle in a box: bool of shape (M,); at least that at the box's own middle."""
+    if box is None:
+        return None
     middles = np.array([layout.center_of(int(t)) for t in layout.content])
-    inside = _within(middles[:, 0], middles[:, 1], box)
+    inside = within(middles[:, 0], middles[:, 1], box)
     inside[layout.token_at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) - layout.n_prefix] = True
     return inside
-
-
-def _within(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
-    return (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
-
-
-def _staying(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Content indices of the patches in a box whose maps stay there; see `select`."""
-    links = tokens.links(values)
-    stay = (links * inside).sum(axis=1)[inside]
-    at = np.flatnonzero(inside)
-    kept = at[stay > masks.otsu(stay)]
-    return kept if kept.size else at

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..types import Layout
-from .pixel_masks import connected_part
+from .pixel_relevance import connected_part
 from .run_length import to_rle
 
-_DEFAULTS: dict[str, Any] = {
-    "points": [],
-    "unwanted": [],
-    "box": None,
-    "text": None,
-    "combine": "walk",
-    "refine": True,
-    "connected": True,
-    "threshold": "otsu",
-}
+_DEFAULTS = {"combine": "walk", "refine": True, "connected": True, "threshold": "otsu"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,15 +62,14 @@ class Selection:
 
     @property
     def anchors(self) -> tuple[tuple[float, float], ...]:
-        """Points (x, y) that the mask is held together by: the wanted ones, else the middles of the picked patches."""
+        """Points (x, y) that the mask is held together by: the foreground ones, else the middles of the picked patches."""
         return self.points or tuple(self.layout.center_of(int(t)) for t in self.tokens)
 
     @property
     def code(self) -> str:
         """The line of Python that repeats this selection on a capture named ``cap``."""
-        made = {**_DEFAULTS, **self.card.get("selection", {})}
-        given = {k: v for k, v in made.items() if k in _DEFAULTS and v != _DEFAULTS[k]}
-        said = [f"{name}={_literal(value)}" for name, value in given.items()]
+        made = self.card.get("selection", {})
+        said = [f"{k}={_literal(v)}" for k, v in made.items() if v not in ([], (), _DEFAULTS.get(k))]
         explained = self.card.get("explanation", {})
         method, layer = explained.get("method", "ultra"), explained.get("layer", -1)
         if method == "ultra":
@@ -96,12 +87,7 @@ class Selection:
         Parameters
         ----------
         threshold : "otsu" or float
-            As in `select`.
-
-        Raises
-        ------
-        ValueError
-            If it is out of range.
+            As in `select`; ValueError if it is out of range.
 
         Examples
         --------
@@ -119,16 +105,7 @@ class Selection:
         return replace(self, mask=mask, threshold=cut, card={**self.card, "selection": made})
 
     def to_rle(self, *, compressed: bool = False) -> dict[str, Any]:
-        """The mask as a COCO run-length code; see `ultra_kit.images.to_rle`.
-
-        Parameters
-        ----------
-        compressed : bool, default False
-
-        Returns
-        -------
-        dict
-        """
+        """The mask as a COCO run-length code; see `ultra_kit.images.to_rle`."""
         return to_rle(self.mask, compressed=compressed)
 
     def __repr__(self) -> str:
@@ -141,33 +118,10 @@ class Selection:
 
 
 def check_threshold(threshold: str | float) -> float:
-    """The relevance at which a threshold cuts.
-
-    Parameters
-    ----------
-    threshold : "otsu" or float
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is neither "otsu" nor a number in 0..1.
-
-    Examples
-    --------
-    >>> check_threshold("otsu")
-    0.5
-    """
+    """The relevance at which a threshold cuts: a number in 0..1, and 0.5 for "otsu"."""
     if threshold == "otsu":
         return 0.5
-    if (
-        isinstance(threshold, (int, float, np.number))
-        and not isinstance(threshold, bool)
-        and 0 <= threshold <= 1
-    ):
+    if isinstance(threshold, Real) and not isinstance(threshold, bool) and 0 <= threshold <= 1:
         return float(threshold)
     raise ValueError(f'threshold must be "otsu" or a relevance in 0..1, got {threshold!r}')
 

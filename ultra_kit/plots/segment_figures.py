@@ -202,7 +202,7 @@ def _draw_tree(ax: Axes, seg: Segmentation) -> None:
         link_color_func=lambda node: _hex(int(owner[node])),
         ax=ax,
     )
-    cut = _cut_height(seg)
+    cut = seg.cut_height
     ax.axhline(cut, color=REFERENCE, linestyle="--", linewidth=2.5)
     ax.set_title(f"cut at {cut:.2g}: {seg.n_segments} segment{'s' * (seg.n_segments != 1)}")
     # Leaves stand at 5, 15, 25, ...; each segment's number goes below the middle of its leaves.
@@ -234,16 +234,6 @@ def _owners(seg: Segmentation) -> np.ndarray:
     for k, (a, b) in enumerate(seg.linkage[:, :2].astype(int)):
         owner[len(leaves) + k] = owner[a] if owner[a] == owner[b] else -1
     return owner
-
-
-def _cut_height(seg: Segmentation) -> float:
-    """Where the cut lies: the threshold, or midway between the merges it parts."""
-    if seg.threshold is not None:
-        return seg.threshold
-    heights = np.concatenate([[0.0], seg.linkage[:, 2]])
-    k = len(heights) - seg.n_segments
-    above = heights[k + 1] if k + 1 < len(heights) else 1.1 * heights[-1]
-    return float((heights[k] + above) / 2)
 
 
 def _colour(k: int) -> tuple[float, float, float]:

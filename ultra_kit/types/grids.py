@@ -23,5 +23,13 @@ def cell_grid(size: tuple[int, ...], grid: tuple[int, int]) -> np.ndarray:
 def bicubic(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps (..., h, w) at another (height, width), bicubic as in PyTorch, clipped at zero; the dtype is kept."""
     grid = torch.from_numpy(np.ascontiguousarray(maps)).reshape(-1, 1, *maps.shape[-2:])
-    resized = torch.nn.functional.interpolate(grid, size=tuple(size), mode="bicubic", align_corners=False)
-    return resized.clamp_min(0).reshape(*maps.shape[:-2], *size).numpy()
+    return _resized(grid, size).clamp_min(0).reshape(*maps.shape[:-2], *size).numpy()
+
+
+def bicubic_weights(n: int, m: int) -> np.ndarray:
+    """`bicubic` along one axis, not clipped, as a matrix (m, n): several times faster where many maps are resized."""
+    return _resized(torch.eye(n)[None, None], (m, n))[0, 0].numpy()
+
+
+def _resized(grid: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return torch.nn.functional.interpolate(grid, size=tuple(size), mode="bicubic", align_corners=False)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from ..images import pixel_masks as masks
-from ..images import token_walk as tokens
+from ..images import pixel_relevance as masks
 from ..images.selecting import best_patch, select
 from ..images.selection import Selection
 from ..maps.explanation import explain
@@ -157,14 +156,15 @@ class ObjectSelector(View):
             "size": list(layout.size or ()),
             "working": list(size),
             "image": image_bytes(np.asarray(self._capture.input)),
-            "looks": masks.looks(masks.shrink(self._capture.input, size)).tobytes(),
+            "looks": masks.looks(self._capture.input, size).tobytes(),
             "levels": quantise(np.sqrt(values))[0].tobytes(),
             "lut": colours(),
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
-            "numbers": {n.lower(): getattr(masks, n) for n in ("BETA", "GAMMA", "SLACK", "RADIUS")}
-            | {"survival": tokens.SURVIVAL},
+            "numbers": {
+                name.lower(): getattr(masks, name) for name in ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")
+            },
         }
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:

@@ -82,7 +82,7 @@ class SegmentExplorer(View):
                 f"SegmentExplorer takes a Segmentation, got {type(seg).__name__}; call uk.segment"
             )
         self._seg = seg
-        super().__init__(threshold=_threshold_of(seg))
+        super().__init__(threshold=seg.cut_height)
 
     @property
     def segmentation(self) -> Segmentation:
@@ -204,17 +204,6 @@ class SegmentExplorer(View):
 
     def __repr__(self) -> str:
         return f"SegmentExplorer({self.segmentation.n_segments} segments, threshold {self.threshold:g})"
-
-
-def _threshold_of(seg: Segmentation) -> float:
-    """Where the tree was cut; for a cut by number, the middle of the distances that give it."""
-    if seg.threshold is not None:
-        return float(seg.threshold)
-    heights = np.sort(seg.linkage[:, 2])
-    joined = len(heights) + 1 - seg.n_segments
-    below = heights[joined - 1] if 0 < joined <= len(heights) else 0.0
-    above = heights[joined] if joined < len(heights) else below + 0.1
-    return float(below + above) / 2
 
 
 def _segment_of(seg: Segmentation, token: int) -> int:
