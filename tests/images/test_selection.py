@@ -152,14 +152,28 @@ def test_a_mask_is_worked_out_at_160_pixels_at_most():
     assert steps.working_size((1, 1600)) == (1, 160)
 
 
-def test_texture_goes_and_edges_and_lines_stay():
+def test_texture_goes_and_edges_stay():
     image = np.full((16, 16, 3), 200, np.uint8)
     image[:, :8] = np.where(np.arange(8) % 2, 40, 20)[:, None]
     flat = steps.flatten(image).astype(int)
     assert np.ptp(flat[:, 1:7]) < 20 and (flat[:, 8] - flat[:, 7]).min() > 60
-    line = np.full((7, 7, 3), 255, np.uint8)
-    line[:, 3] = 0
-    assert steps.dark_lines(line)[3].tolist() == [0, 0, 0, 255, 0, 0, 0]
+
+
+@pytest.mark.parametrize("width", [1, 4, 5])
+def test_a_dark_line_is_thinner_than_5_pixels(width):
+    image = np.full((13, 13, 3), 255, np.uint8)
+    image[:, 4 : 4 + width] = 0
+    expected = (image[:, :, 0] == 0) * 255 if width < 5 else np.zeros((13, 13))
+    np.testing.assert_array_equal(steps.dark_lines(image), expected)
+
+
+def test_total_variation_moves_a_field_by_the_weight_over_its_width():
+    """Between fields n pixels wide the minimum of |x'| + (x - v)^2 / (2 * 0.25) is 0.25 / n off (Strong and Chan, 2003)."""
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 4:] = 255
+    flat = steps.flatten(image).astype(float) / 255
+    np.testing.assert_allclose(flat[:, :4], 0.25 / 4, atol=0.01)
+    np.testing.assert_allclose(flat[:, 4:], 1 - 0.25 / 4, atol=0.01)
 
 
 def test_connected_part():

@@ -28,7 +28,7 @@ FLATNESS = 0.25
 """`flatten`: how much variation counts against the likeness to the image."""
 
 THICKEST = 5
-"""`dark_lines`: pixels across which a line is still a line."""
+"""`dark_lines`: pixels across which a line is none any more."""
 
 BETA, GAMMA, SLACK = 100.0, 0.0015, 1e-3
 """`smooth`: how fast a difference of colours cuts a link, the pull of a pixel's own value, the weakest link."""
