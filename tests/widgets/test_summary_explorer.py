@@ -130,7 +130,9 @@ def test_a_state_that_cannot_be_is_refused(evs, name, value):
 
 
 def test_sources_that_do_not_fit_are_refused(s, evs):
-    with pytest.raises(TypeError, match=r"Evidence or a Summary, got int; call uk\.evidence or uk\.summarize"):
+    with pytest.raises(
+        TypeError, match=r"Evidence or a Summary, got int; call uk\.evidence or uk\.summarize"
+    ):
         SummaryExplorer([3])
     with pytest.raises(ValueError, match="at least one"):
         SummaryExplorer([])

@@ -163,7 +163,8 @@ class ObjectSelector(View):
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
             "numbers": {
-                name.lower(): getattr(masks, name) for name in ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")
+                name.lower(): getattr(masks, name)
+                for name in ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")
             },
         }
 
