@@ -32,11 +32,13 @@ notebooks: $(MODELS)  ## the same, and store the outputs in notebooks/
 lab: $(MODELS)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
+# One process per processor, at most four, of one thread each: most tests are too small for a second thread to pay.
+test: export OMP_NUM_THREADS ?= 1
 test: $(TESTING) $(MODELS)  ## ruff, mypy, then unit, notebook and browser tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PY) -m pytest --durations=15 $(PYTEST_FLAGS)
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal --durations=15 $(PYTEST_FLAGS)
 
 bench: $(READY)  ## what the figures of the README come from: runs each file of benchmarks/
 	@for f in benchmarks/*.py; do echo "== $$f"; $(PY) $$f || exit 1; done

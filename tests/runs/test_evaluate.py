@@ -142,7 +142,7 @@ def test_a_break_changes_nothing(straight, data, tmp_path, monkeypatch):
     monkeypatch.setattr(image_records, "measure", real)
     uk.evaluate("scenes", data, out=tmp_path, **QUICK)
     assert files(tmp_path) == files(whole)
-    assert not list((tmp_path / "images").glob("*.part"))
+    assert not list((tmp_path / "images").glob("*.part*"))
 
 
 def test_another_job_is_not_mixed_in(data, tmp_path, straight):
@@ -171,17 +171,18 @@ def test_a_killed_run_goes_on(root, data, straight, tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", program])
     try:
-        while process.poll() is None and not list(tmp_path.glob("images/*.npz")):
+        while process.poll() is None and not list(tmp_path.glob("images/[0-9]*.npz")):
             time.sleep(0.005)
     finally:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("images/*.npz")}
+    kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("images/[0-9]*.npz")}
     assert kept
     uk.evaluate("scenes", data, out=tmp_path, **QUICK)
     assert files(tmp_path) == files(whole)
     assert all((tmp_path / "images" / n).stat().st_mtime_ns == t for n, t in kept.items())
+    assert not list(tmp_path.glob("images/*.part*"))
 
 
 @pytest.mark.slow
