@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +27,10 @@ _CODE_OR_MATH = re.compile(
     r"|(?P<dollar>\\?\$)",
     re.DOTALL | re.MULTILINE,
 )
-# nbconvert's page without its loaders of RequireJS, MathJax and Mermaid, and with our policy.
-_TEMPLATE = f"""{{%- extends 'lab/index.html.j2' -%}}
-{{%- block html_head -%}}
-<meta http-equiv="Content-Security-Policy" content="{CSP}">
-{{{{ super() }}}}
-{{%- endblock html_head -%}}
-{{%- block html_head_js -%}}{{%- endblock html_head_js -%}}
-{{%- block html_head_js_mathjax -%}}{{%- endblock html_head_js_mathjax -%}}
-{{%- block html_head_js_mermaidjs -%}}{{%- endblock html_head_js_mermaidjs -%}}
-"""
 
 
 def notebook_html(path: str | os.PathLike[str], *, title: str | None = None) -> str:
-    """Make a page of a notebook with its stored outputs.
-
-    Parameters
-    ----------
-    path : str or path-like
-        An ``.ipynb`` file.
-    title : str, optional
-        Window title; the notebook's first heading by default.
-
-    Returns
-    -------
-    str
-        A complete HTML document.
-
-    Raises
-    ------
-    UltraError
-        If the file cannot be read as a notebook.
-    """
+    """A complete page of a notebook with its stored outputs; its first heading is the window's title by default."""
     source = Path(path)
     try:
         notebook = nbformat.read(source, as_version=4)
@@ -66,9 +39,9 @@ def notebook_html(path: str | os.PathLike[str], *, title: str | None = None) -> 
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title or _heading(notebook) or source.stem
     _make_outputs_static(notebook)
-    exporter = _OfflineExporter(raw_template=_TEMPLATE)
-    resources = {"metadata": {"name": source.stem, "path": str(source.parent)}}
-    body, _ = exporter.from_notebook_node(notebook, resources=resources)
+    template = files(__package__).joinpath("notebook_page.html").read_text("utf-8")
+    resources = {"metadata": {"name": source.stem, "path": str(source.parent)}, "csp": CSP}
+    body, _ = _OfflineExporter(raw_template=template).from_notebook_node(notebook, resources=resources)
     return body
 
 
@@ -119,9 +92,8 @@ class _OfflineExporter(HTMLExporter):
             if match["dollar"]:
                 return "&#36;"  # else nbconvert would look for a formula of its own from here on
             block = match["display"] is not None
-            formulae.append(
-                to_mathml(match["display"] or match["inline"], display="block" if block else "inline")
-            )
+            formula = match["display"] or match["inline"]
+            formulae.append(to_mathml(formula, display="block" if block else "inline"))
             return f"ukformula{len(formulae) - 1}x"
 
         # Markdown would take the underscores and stars of a formula for its own.

@@ -1,15 +1,11 @@
-"""Results as files: one .npz with the arrays and a provenance card.
-
-A file holds arrays and JSON only. Opening one runs no code that it brings: pickles are refused, and
-only the result types listed here are made from it.
-"""
+"""Results as files: one .npz with the arrays and a provenance card as JSON; pickles and unknown types are refused."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,20 +17,18 @@ from ..types import UltraError
 from ..types.provenance import versions
 from ..types.whole_file import whole_file
 
+# A file with a higher number is refused.
 FORMAT = 1
-"""Number of the file format; a file with a higher one is refused."""
-
-TYPES = {
-    "Layout": "types",
-    "ExplanationMaps": "types",
-    "Segmentation": "images",
-    "Selection": "images",
-    "Evidence": "text",
-}
-"""Dataclasses that may be stored, and their room. A new result type needs only a line here."""
-
+# Unpacked size above which a file is refused before it is read.
 MAX_BYTES = 4 * 2**30
-"""Unpacked size above which a file is refused before it is read."""
+# Dataclasses that may be stored: their room, and the shapes their arrays must have. A new result needs a line here.
+TYPES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    "Layout": ("types", lambda layout: {}),
+    "ExplanationMaps": ("types", lambda maps: {"values": (len(maps.tokens), maps.layout.n_tokens)}),
+    "Segmentation": ("images", lambda seg: {"labels": seg.layout.size}),
+    "Selection": ("images", lambda sel: {"mask": sel.layout.size, "relevance": sel.layout.size}),
+    "Evidence": ("text", lambda ev: {"matrix": (len(ev.rows), len(ev.document_words))}),
+}
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> Path:
@@ -42,34 +36,28 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
 
     Parameters
     ----------
-    obj : ExplanationMaps, Segmentation or another result of `TYPES`
+    obj : ExplanationMaps, Segmentation, Selection or Evidence
     path : str or path-like
         Ends with ``.npz``; an existing file is replaced, and only once the new one is complete.
 
     Returns
     -------
     pathlib.Path
-        Where it lies.
 
     Raises
     ------
-    TypeError
-        If the object, or something in its card, cannot be stored as arrays and JSON.
-    ValueError
-        If the path does not end with ``.npz``, or a number in the card is NaN or infinite.
-    UltraError
-        If the file cannot be written.
+    TypeError, ValueError, UltraError
+        If something in the object is neither array nor JSON; the path ends otherwise or a number in the card is
+        NaN or infinite; the file cannot be written.
 
     Examples
     --------
     >>> import tempfile
-    >>> import numpy as np
     >>> import ultra_kit as uk
-    >>> layout = uk.types.Layout("image", n_prefix=0, grid=(1, 2), size=(8, 16))
-    >>> maps = uk.types.ExplanationMaps(np.eye(2, dtype="float32"), np.arange(2), 0, layout)
+    >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[20, 30])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     uk.open(uk.save(maps, f"{folder}/maps.npz"))
-    ExplanationMaps(2 tokens x 2 positions, layer 0, ultra, norm, positive)
+    ExplanationMaps(2 tokens x 145 positions, layer 3, ultra, norm, positive)
     """
     target = Path(path)
     if target.suffix != ".npz":
@@ -92,7 +80,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def open(path: str | os.PathLike[str]) -> Any:
-    """Read back what `save` wrote.
+    """Read back what `save` wrote, equal to the last bit, without running anything that the file brings.
 
     Parameters
     ----------
@@ -100,14 +88,12 @@ def open(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    ExplanationMaps, Segmentation or another result of `TYPES`
-        Equal to what was saved, to the last bit.
+    ExplanationMaps, Segmentation, Selection or Evidence
 
     Raises
     ------
     UltraError
-        If there is no such file, or it was not written by `save`, is damaged, holds pickled
-        objects or an unknown type, or unpacks to more than `MAX_BYTES`.
+        If there is no such file, or one that `save` did not write, damaged, or of more than 4 GiB once unpacked.
 
     Examples
     --------
@@ -120,32 +106,16 @@ def open(path: str | os.PathLike[str]) -> Any:
     document, arrays = read_document(path)
     try:
         obj = _unpack(document["object"], arrays)
-        problem = _inconsistency(obj)
+        for name, shape in TYPES[type(obj).__name__][1](obj).items():
+            if getattr(obj, name).shape != tuple(shape):
+                raise ValueError(f"{name} of shape {getattr(obj, name).shape} for {tuple(shape)}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UltraError(f"cannot open {path}: its card does not fit its arrays ({error!r})") from None
-    if problem:
-        raise UltraError(f"cannot open {path}: {problem}")
     return obj
 
 
 def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The JSON document and the arrays of a file, as they lie in it.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    document : dict
-        ``format``, ``made_with`` (library versions) and ``object`` (the tree of fields).
-    arrays : dict of str to ndarray
-
-    Raises
-    ------
-    UltraError
-        As `open`.
-    """
+    """The JSON document of a file (format, library versions, tree of fields) and its arrays; UltraError as `open`."""
     path = Path(path)
     if not path.is_file():
         raise UltraError(f"cannot open {path}: there is no such file")
@@ -187,11 +157,9 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"tuple": items} if isinstance(value, tuple) else items
     kind = type(value).__name__
     if kind in TYPES and is_dataclass(value):
-        parts = {f.name: getattr(value, f.name) for f in fields(value)}
-        return {
-            "type": kind,
-            "fields": {k: _pack(v, f"{name}.{k}".lstrip("."), arrays) for k, v in parts.items()},
-        }
+        places = {f.name: f"{name}.{f.name}".lstrip(".") for f in fields(value)}
+        parts = {field: _pack(getattr(value, field), place, arrays) for field, place in places.items()}
+        return {"type": kind, "fields": parts}
     raise TypeError(f"{name or 'the result'} must be made of arrays and JSON, got {kind}")
 
 
@@ -207,21 +175,5 @@ def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return tuple(_unpack(item, arrays) for item in tree["tuple"])
     if "dict" in tree:
         return {key: _unpack(item, arrays) for key, item in tree["dict"].items()}
-    made = getattr(import_module(f"ultra_kit.{TYPES[tree['type']]}"), tree["type"])
+    made = getattr(import_module(f"ultra_kit.{TYPES[tree['type']][0]}"), tree["type"])
     return made(**{key: _unpack(item, arrays) for key, item in tree["fields"].items()})
-
-
-def _inconsistency(obj: Any) -> str:
-    """What is wrong with an object's shapes, in words; empty if nothing is."""
-    if hasattr(obj, "matrix"):
-        shape = (len(obj.rows), len(obj.document_words))
-        return "" if obj.matrix.shape == shape else f"{obj.matrix.shape} relevance of {shape} words"
-    layout = obj.layout
-    if hasattr(obj, "values") and obj.values.shape != (len(obj.tokens), layout.n_tokens):
-        return f"{obj.values.shape} values for {len(obj.tokens)} tokens of {layout.n_tokens} positions"
-    if hasattr(obj, "labels") and obj.labels.shape != tuple(layout.size):
-        return f"{obj.labels.shape} labels for an image of {layout.size} pixels"
-    if hasattr(obj, "mask") and hasattr(obj, "relevance"):
-        shapes = {obj.mask.shape, obj.relevance.shape, tuple(layout.size)}
-        return "" if len(shapes) == 1 else f"mask, relevance and image of different shapes: {sorted(shapes)}"
-    return ""

@@ -24,23 +24,16 @@ from . import storage
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """What `verify` found; true in a condition if the difference stayed within the tolerance.
 
     Attributes
     ----------
     same : bool
-        Whether the difference stayed within the tolerance.
-    difference : float
+    difference, tolerance : float
         Maps: largest difference of two values, as a share of the largest value stored.
         Segments: share of the pixels that changed segment. Selections: that are in one mask only.
-    tolerance : float
     message : str
         The finding in one sentence, with what differs in the surroundings (weights, versions).
-
-    Examples
-    --------
-    >>> bool(Verification(same=True, difference=0.0, tolerance=1e-3, message="the same"))
-    True
     """
 
     same: bool
@@ -62,16 +55,13 @@ def verify(
     path : str or path-like
         A file of `save`.
     model : Backbone, optional
-        The model, where its name alone does not bring it back (your own module). By default it is
-        loaded by the name in the card.
-    tolerance : float, default 1e-3
-        Largest `Verification.difference` that counts as the same: float32 sums differ in the last
-        digits between machines.
+        By default it is loaded by the name in the card; your own module has to be given.
+    tolerance : float
+        Largest difference that counts as the same: the last digits of float32 sums differ between machines.
 
     Returns
     -------
     Verification
-        True in a condition if the result was made again.
 
     Raises
     ------
@@ -100,9 +90,7 @@ def verify(
     difference = _REPLAYS[kind](stored, used)
     notes = _changes(document, stored, used)
     same = bool(difference <= tolerance)
-    finding = (
-        f"{'the same' if same else 'NOT the same'}: difference {difference:.2g}, tolerance {tolerance:.2g}"
-    )
+    finding = f"{'' if same else 'NOT '}the same: difference {difference:.2g}, tolerance {tolerance:.2g}"
     return Verification(same, difference, tolerance, "; ".join([finding, *notes]))
 
 
@@ -123,12 +111,8 @@ def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[
     """What differs between the making and now, in words."""
     then, now = stored.card.get("model", {}), model.card()
     notes = [f"the model's {k} is another" for k in ("class", "weights_sha256") if then.get(k) != now.get(k)]
-    made_with = document.get("made_with", {})
-    return notes + [
-        f"{k} was {made_with[k]}, is {v}"
-        for k, v in versions("timm", "transformers").items()
-        if made_with.get(k, v) != v
-    ]
+    made_with, here = document.get("made_with", {}), versions("timm", "transformers")
+    return notes + [f"{k} was {made_with[k]}, is {v}" for k, v in here.items() if made_with.get(k, v) != v]
 
 
 def _explain_again(card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: Backbone) -> ExplanationMaps:
@@ -138,13 +122,12 @@ def _explain_again(card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: B
         raise UltraError(
             f"cannot verify: the maps were made with {' and '.join(missing) or 'options'} not in the file"
         )
-    options = {"layer": made["layer"], "tokens": tokens}
-    cap = capture(model, x)
-    if made["method"] == "ultra":
-        return explain(cap, **options, score=made["score"], rule=made["rule"], progress=False)
-    raise UltraError(
-        f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
-    )
+    if made["method"] != "ultra":
+        raise UltraError(
+            f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
+        )
+    options = {"layer": made["layer"], "tokens": tokens, "score": made["score"], "rule": made["rule"]}
+    return explain(capture(model, x), **options, progress=False)
 
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
@@ -164,11 +147,7 @@ def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     )
     for group in made.get("merged", []):
         again = again.merge(*group)
-    return (
-        float((again.labels != stored.labels).mean())
-        if again.labels.shape == stored.labels.shape
-        else math.inf
-    )
+    return _differing(again.labels, stored.labels)
 
 
 def _replay_selection(stored: Selection, model: Backbone) -> float:
@@ -178,7 +157,12 @@ def _replay_selection(stored: Selection, model: Backbone) -> float:
     tokens = np.unique(picked) if few else stored.layout.content
     maps = _explain_again(stored.card, tokens, stored.input, model)
     again = select(capture(model, stored.input), maps=maps, **made)
-    return float((again.mask != stored.mask).mean()) if again.mask.shape == stored.mask.shape else math.inf
+    return _differing(again.mask, stored.mask)
+
+
+def _differing(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the pixels that differ; infinite for another size."""
+    return float((a != b).mean()) if a.shape == b.shape else math.inf
 
 
 _REPLAYS: dict[str, Callable[[Any, Backbone], float]] = {

@@ -1,15 +1,21 @@
-"""Matplotlib figures of maps, segments, scenes, texts and scores.
+"""Matplotlib figures of maps, segments, selections, scenes, texts and metrics.
 
 Every function returns the `matplotlib.figure.Figure` and shows or saves nothing: in a notebook the
 figure appears once, as the value of the last line of a cell. Sizes are meant for a projector.
+
+>>> import ultra_kit as uk
+>>> drawn = uk.data.scene(3)
+>>> cap = uk.capture(uk.load("scenes"), drawn.image)
+>>> maps = uk.explain(cap, layer=2)
+>>> several = [uk.plots.show_scene(drawn), uk.plots.token_grid(maps, [30, 31]), uk.plots.layer_strip(cap, 30)]
+>>> both = uk.plots.compare_methods([maps, uk.baselines.cosine(cap, layer=2)], 30)
+>>> tree = uk.plots.show_dendrogram(uk.segment(maps))
 """
 
-from .loss_curves import loss_curve
+from .charts import loss_curve, metric_table, perturbation_curves
 from .map_figures import compare_methods, layer_strip, show_map, token_grid
-from .perturbation_figures import perturbation_curves
 from .segment_figures import show_dendrogram, show_scene, show_segments
 from .selection_figures import show_selection
-from .tables import metric_table
 from .text_figures import layer_words, sentence_matrix, show_evidence
 
 __all__ = [

@@ -11,18 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ..types import Capture, ExplanationMaps
-from .style import (
-    GROUND,
-    draw_input,
-    extent,
-    figure_of,
-    map_colours,
-    mark_patch,
-    panel_size,
-    panels,
-    place,
-    styled,
-)
+from .style import GROUND, draw_input, extent, map_colours, mark_patch, panel_size, panels, place, styled
 
 Scale = Literal["own", "shared"]
 
@@ -36,50 +25,33 @@ def show_map(
     smooth: bool = False,
     highest: float | None = None,
 ) -> Figure:
-    """Draw one token's map over the image, with a colour bar; its own patch is outlined.
+    """Draw one token's map over the image, with a colour bar; a ValueError for maps of a text.
 
-    The outlined cell shows the patch itself, in place of the spike that is always there
-    (`ExplanationMaps.without_own`).
+    Its own patch is outlined, and shown instead of the spike that is always there (`ExplanationMaps.without_own`).
 
     Parameters
     ----------
     maps : ExplanationMaps
-        Of an image.
     token : int, optional
         One of ``maps.tokens``; the first by default.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure by default.
-    smooth : bool, default False
-        Resize bicubically to the image in place of one square a patch.
     highest : float, optional
-        Value of the lightest colour, to compare figures; the map's own largest by default. The
-        darkest is 0.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        If the maps are of a text, or hold no map of the token.
+        Value of the lightest colour, to compare figures; the map's own largest by default. The darkest is 0.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from ultra_kit.types import ExplanationMaps, Layout
-    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(16, 32))
-    >>> maps = ExplanationMaps(np.eye(8, dtype="float32"), np.arange(8), 3, layout)
-    >>> show_map(maps, 5).axes[0].get_title()
-    'patch (1, 1), layer 3'
+    >>> import ultra_kit as uk
+    >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[20])
+    >>> show_map(maps).axes[0].get_title()
+    'patch (1, 3), layer 3'
     """
     token = int(maps.tokens[0]) if token is None else token
-    if ax is None:
-        with panels(1, 1, panel=panel_size(maps.layout, 6.4)) as (figure, axes):
-            _map_with_bar(axes[0, 0], maps, token, smooth, highest)
-        return figure
-    _map_with_bar(ax, maps, token, smooth, highest)
-    return figure_of(ax)
+    figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
+    image = _draw_map(ax, maps, token, smooth, highest)
+    ax.set_title(f"{place(maps.layout, token)}, layer {maps.layer}")
+    bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
+    bar.ax.set_facecolor(GROUND)
+    bar.set_label(f"{maps.method} ({maps.rule}), {'own' if highest is None else 'given'} scale")
+    return figure
 
 
 @styled
@@ -96,42 +68,18 @@ def layer_strip(
     Parameters
     ----------
     source : Capture or sequence of ExplanationMaps
-        One entry a layer; of a capture, every layer from 1 on is explained.
+        At least one entry per layer; of a capture, every layer from 1 on is explained.
     token : int
         Must be in every ``maps.tokens``.
-    scale : {"own", "shared"}
-        Each panel's colours run from 0 to its own largest value, or to the largest of all panels.
-    smooth : bool, default False
-        As in `show_map`.
     **options
         Passed to `ultra_kit.explain` if `source` is a capture.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        As `show_map`, or if the sequence is empty or `scale` is unknown.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ultra_kit.types import ExplanationMaps, Layout
-    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(16, 32))
-    >>> maps = [ExplanationMaps(np.eye(8, dtype="float32"), np.arange(8), k, layout) for k in (1, 2)]
-    >>> [ax.get_title() for ax in layer_strip(maps, 5).axes[:3]]
-    ['patch (1, 1)', 'layer 1', 'layer 2']
     """
     if isinstance(source, Capture):
         from ..maps.explanation import explain
 
         layers = range(1, source.n_layers + 1)
-        found = [explain(source, layer=k, tokens=[token], **options) for k in layers]
-    else:
-        found = list(source)
-    return _strip(found, token, [f"layer {m.layer}" for m in found], scale, smooth)
+        source = [explain(source, layer=k, tokens=[token], **options) for k in layers]
+    return _strip(source, token, [f"layer {m.layer}" for m in source], scale, smooth)
 
 
 @styled
@@ -142,45 +90,23 @@ def compare_methods(
     names: Sequence[str] | None = None,
     smooth: bool = False,
 ) -> Figure:
-    """Draw the same token's map by several methods side by side, after the image.
-
-    Each panel has its own scale: the methods' values have different units.
+    """Draw the same token's map by several methods, after the image, each on its own scale: their units differ.
 
     Parameters
     ----------
     maps : sequence of ExplanationMaps
+        At least one.
     token : int
         Must be in every ``maps.tokens``.
     names : sequence of str, optional
-        Titles; by default the method, with its rule where several maps are by one method.
-    smooth : bool, default False
-        As in `show_map`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        As `show_map`, or if there are no maps or not as many names as maps.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ultra_kit.types import ExplanationMaps, Layout
-    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(16, 32))
-    >>> made = dict(values=np.eye(8, dtype="float32"), tokens=np.arange(8), layer=3, layout=layout)
-    >>> figure = compare_methods([ExplanationMaps(**made), ExplanationMaps(**made, method="cosine")], 5)
-    >>> [ax.get_title() for ax in figure.axes[:3]]
-    ['patch (1, 1)', 'ultra', 'cosine']
+        One title per entry; by default the method, with its rule where several maps are by one method.
     """
     methods = [m.method for m in maps]
     if names is None:
         names = [m.method if methods.count(m.method) == 1 else f"{m.method}, {m.rule}" for m in maps]
     if len(names) != len(maps):
-        raise ValueError(f"names must be one a map ({len(maps)}), got {len(names)}")
-    return _strip(list(maps), token, [n.replace("_", " ") for n in names], "own", smooth)
+        raise ValueError(f"names must be one per map ({len(maps)}), got {len(names)}")
+    return _strip(maps, token, [n.replace("_", " ") for n in names], "own", smooth)
 
 
 @styled
@@ -198,30 +124,9 @@ def token_grid(
     ----------
     maps : ExplanationMaps
     tokens : sequence of int, optional
-        From ``maps.tokens``; by default up to 12 spread evenly over them.
-    columns : int, default 4
-    scale : {"own", "shared"}
-        As in `layer_strip`.
-    smooth : bool, default False
-        As in `show_map`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        As `show_map`, or if no token is given, `columns` is below 1 or `scale` is unknown.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ultra_kit.types import ExplanationMaps, Layout
-    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(16, 32))
-    >>> maps = ExplanationMaps(np.eye(8, dtype="float32"), np.arange(8), 3, layout)
-    >>> [ax.get_title() for ax in token_grid(maps, [0, 5]).axes[:2]]
-    ['patch (0, 0)', 'patch (1, 1)']
+        At least one of ``maps.tokens``; by default up to 12 spread evenly over them.
+    columns : int
+        At least 1.
     """
     if tokens is None:
         tokens = maps.tokens[np.linspace(0, len(maps) - 1, min(12, len(maps))).round().astype(int)].tolist()
@@ -229,99 +134,83 @@ def token_grid(
         raise ValueError(
             f"tokens must name at least one token and columns be at least 1, got {tokens} and {columns}"
         )
-    columns = min(columns, len(tokens))
-    rows = -(-len(tokens) // columns)
-    highest = _highest([maps] * len(tokens), tokens, scale, smooth)
-    with panels(rows, columns, panel=panel_size(maps.layout, 3.2)) as (figure, axes):
-        for ax, token, top in zip(axes.flat, tokens, highest, strict=False):
-            image = _draw_map(ax, maps, token, smooth, top)
-            ax.set_title(place(maps.layout, token))
-        for ax in axes.flat[len(tokens) :]:
-            ax.set_axis_off()
-        figure.suptitle(f"layer {maps.layer}, {maps.method} ({maps.rule}), {_scale_text(scale)}")
-        _bar(figure, image, axes, scale)
-    return figure
+    shown = [(maps, token, place(maps.layout, token)) for token in tokens]
+    heading = f"layer {maps.layer}, {maps.method} ({maps.rule})"
+    return _multiples(shown, min(columns, len(shown)), scale, smooth, heading)
 
 
 def _strip(
-    maps: list[ExplanationMaps], token: int, titles: Sequence[str], scale: Scale, smooth: bool
+    maps: Sequence[ExplanationMaps], token: int, titles: Sequence[str], scale: Scale, smooth: bool
 ) -> Figure:
-    """Draw the image and then one panel a map, in rows of at most five."""
+    """Draw the image and then one panel per map, in balanced rows of at most five."""
     if not maps:
         raise ValueError("maps must hold at least one entry, got none")
     rows = -(-(len(maps) + 1) // 5)
+    shown = [(m, token, title) for m, title in zip(maps, titles, strict=True)]
     columns = -(-(len(maps) + 1) // rows)
-    highest = _highest(maps, [token] * len(maps), scale, smooth)
-    with panels(rows, columns, panel=panel_size(maps[0].layout, 3.2)) as (figure, axes):
-        flat = list(axes.flat)
-        draw_input(flat[0], maps[0].input, maps[0].layout)
-        mark_patch(flat[0], maps[0].layout, token)
-        flat[0].set_title(place(maps[0].layout, token))
-        for ax, entry, title, top in zip(flat[1:], maps, titles, highest, strict=False):
-            image = _draw_map(ax, entry, token, smooth, top)
-            ax.set_title(title)
-        for ax in flat[len(maps) + 1 :]:
-            ax.set_axis_off()
-        figure.suptitle(f"maps of one token, {_scale_text(scale)}")
-        _bar(figure, image, axes, scale)
+    return _multiples(shown, columns, scale, smooth, "maps of one token", with_input=True)
+
+
+def _multiples(
+    shown: list[tuple[ExplanationMaps, int, str]],
+    columns: int,
+    scale: Scale,
+    smooth: bool,
+    heading: str,
+    *,
+    with_input: bool = False,
+) -> Figure:
+    """Draw a panel per (maps, token, title), the image before them if asked, and one colour bar for all.
+
+    The bar is in values if the panels share a scale, else in shares of each panel's largest.
+    """
+    if scale not in ("own", "shared"):
+        raise ValueError(f"scale must be 'own' or 'shared', got {scale!r}")
+    first, token, _ = shown[0]
+    count = len(shown) + with_input
+    figure, axes = panels(-(-count // columns), columns, panel=panel_size(first.layout, 3.2))
+    if with_input:
+        draw_input(axes[0, 0], first.input, first.layout)
+        mark_patch(axes[0, 0], first.layout, token)
+        axes[0, 0].set_title(place(first.layout, token))
+    images = []
+    for ax, (maps, token, title) in zip(axes.flat[with_input:], shown, strict=False):
+        images.append(_draw_map(ax, maps, token, smooth, None))
+        ax.set_title(title)
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    if scale == "shared":
+        top = max(float(np.asarray(image.get_array()).max()) for image in images)
+        for image in images:
+            image.set_clim(0, top if top > 0 else 1)
+    said = "each panel on its own scale" if scale == "own" else "one scale for all panels"
+    figure.suptitle(f"{heading}, {said}")
+    bar = figure.colorbar(images[-1], ax=axes, fraction=0.03, pad=0.02, aspect=25, shrink=0.9)
+    bar.ax.set_facecolor(GROUND)
+    if scale == "own":
+        bar.set_ticks(images[-1].get_clim(), labels=["0", "largest"])
     return figure
 
 
-def _map_with_bar(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float | None) -> None:
-    own = highest is None
-    top = _highest([maps], [token], "own", smooth)[0] if highest is None else highest
-    image = _draw_map(ax, maps, token, smooth, top)
-    ax.set_title(f"{place(maps.layout, token)}, layer {maps.layer}")
-    bar = figure_of(ax).colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
-    bar.ax.set_facecolor(GROUND)
-    bar.set_label(f"{maps.method} ({maps.rule}), {'own' if own else 'given'} scale")
-
-
-def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float) -> AxesImage:
-    """Lay one map over the image, in grey, on an axes."""
-    draw_input(ax, maps.input, maps.layout, tone="dark")
-    image = ax.imshow(
-        _image(maps, token, smooth),
-        cmap=map_colours(maps.input is not None),
-        vmin=0,
-        vmax=highest if highest > 0 else 1,
-        extent=extent(maps.layout),
-        interpolation="nearest",
-    )
-    mark_patch(ax, maps.layout, token, image=maps.input)
-    return image
-
-
-def _image(maps: ExplanationMaps, token: int, smooth: bool) -> np.ndarray:
-    """Map of one token at the grid's size, or at the image's if smooth."""
-    rows = np.flatnonzero(maps.tokens == token)
+def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float | None) -> AxesImage:
+    """Lay a token's map over the image, in grey, at the grid's size or, smooth, at the image's."""
+    rows = np.flatnonzero(maps.tokens == token)[:1]
     if len(rows) == 0:
         raise ValueError(
             f"maps must hold token {token}, got maps of {len(maps)} tokens from {maps.tokens.min()} to "
             f"{maps.tokens.max()}; explain that token too"
         )
-    one = ExplanationMaps(maps.values[rows[:1]], maps.tokens[rows[:1]], maps.layer, maps.layout)
-    return one.images(maps.layout.size if smooth else None)[0]
-
-
-def _highest(
-    maps: Sequence[ExplanationMaps], tokens: Sequence[int], scale: Scale, smooth: bool
-) -> list[float]:
-    """Value of the lightest colour in each panel."""
-    if scale not in ("own", "shared"):
-        raise ValueError(f"scale must be 'own' or 'shared', got {scale!r}")
-    tops = [float(_image(m, t, smooth).max()) for m, t in zip(maps, tokens, strict=True)]
-    return [max(tops)] * len(tops) if scale == "shared" else tops
-
-
-def _scale_text(scale: Scale) -> str:
-    return "each panel on its own scale" if scale == "own" else "one scale for all panels"
-
-
-def _bar(figure: Figure, image: AxesImage, axes: np.ndarray, scale: Scale) -> None:
-    """Add one colour bar for all panels: in values if they share a scale, else in shares of each."""
-    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, aspect=25, shrink=0.9)
-    bar.ax.set_facecolor(GROUND)
-    if scale == "own":
-        low, high = image.get_clim()
-        bar.set_ticks([low, high], labels=["0", "largest"])
+    one = ExplanationMaps(maps.values[rows], maps.tokens[rows], maps.layer, maps.layout)
+    values = one.images(maps.layout.size if smooth else None)[0]
+    top = float(values.max()) if highest is None else highest
+    draw_input(ax, maps.input, maps.layout, tone="dark")
+    image = ax.imshow(
+        values,
+        cmap=map_colours(maps.input is not None),
+        vmin=0,
+        vmax=top if top > 0 else 1,
+        extent=extent(maps.layout),
+        interpolation="nearest",
+    )
+    mark_patch(ax, maps.layout, token, image=maps.input)
+    return image

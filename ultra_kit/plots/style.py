@@ -1,10 +1,11 @@
-"""What all figures share: sizes, colours, and how an image lies on an axes."""
+"""What all figures share: sizes, colours, how an image lies on an axes, and parts of their docstrings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from inspect import cleandoc, signature
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -12,32 +13,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..types import Layout
 
+# Behind colour bars of maps: about what a darkened image is.
 GROUND = "#303030"
-"""Behind colour bars of maps: about what a darkened image is."""
-
-
-def map_colours(over_image: bool) -> ListedColormap:
-    """Return the colours of a map: even steps of lightness, so they read in grey and by colour-blind eyes.
-
-    Over an image the low end is nearly clear, so that the darkened image shows where the map is low.
-    """
-    table = mpl.colormaps["inferno"](np.linspace(0, 1, 256))
-    if over_image:
-        table[:, 3] = np.linspace(0.1, 0.97, 256) ** 0.6
-    return ListedColormap(table)
-
-
+# Okabe and Ito's palette for colour-blind eyes; further segments repeat it, told apart by number.
 SEGMENT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6A3D9A")
-"""Okabe and Ito's palette for colour-blind eyes; further segments repeat it, told apart by number."""
-
+# Of a bar or curve to look at, of the other bars, and of a reference line.
 FOCUS, PLAIN, REFERENCE = "#D55E00", "#7A9CB8", "#222222"
-"""Colours of a bar to look at, of the other bars, and of a reference line."""
-
 STYLE = {
     "font.size": 15,
     "axes.titlesize": 16,
@@ -49,50 +35,67 @@ STYLE = {
     "figure.dpi": 80,
     "savefig.dpi": 120,
 }
+# Parameters that mean the same in every figure; `styled` puts them into the docstrings.
+_SHARED = {
+    "ax": "ax : matplotlib.axes.Axes, optional\n    Where to draw; a new figure by default.",
+    "smooth": "smooth : bool\n    Resize bicubically to the image, rather than draw one square per patch.",
+    "scale": 'scale : {"own", "shared"}\n'
+    "    Each panel's colours run from 0 to its own largest value, or to the largest of all panels.",
+    "focus": "focus : sequence of str\n    Beginnings of the names of the methods to draw in colour, in any case.",
+}
+_RETURNS = "\n\nReturns\n-------\nmatplotlib.figure.Figure"
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw with this project's sizes and leave matplotlib's settings as they were."""
+    """Draw with this project's sizes, leaving matplotlib's settings as they were; complete the docstring (`_SHARED`)."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 
+    if "Parameters\n" in (doc := cleandoc(draw.__doc__ or "")):
+        head, *rest = re.split(r"(?=\n\n(?:Raises|Examples)\n-)", doc, maxsplit=1)
+        shared = ("\n" + _SHARED[name] for name in signature(draw).parameters if name in _SHARED)
+        wrapper.__doc__ = "".join([head, *shared, _RETURNS, *rest])
     return wrapper
 
 
-@contextmanager
-def panels(rows: int, columns: int, *, panel: tuple[float, float]) -> Iterator[tuple[Figure, np.ndarray]]:
-    """Make a figure of (width, height) inches a panel and its (rows, columns) array of axes.
+def panels(
+    rows: int, columns: int, *, panel: tuple[float, float], ax: Axes | None = None
+) -> tuple[Figure, np.ndarray]:
+    """A figure of (width, height) inches per panel and its (rows, columns) array of axes; or those of a given `ax`.
 
-    The figure is made by pyplot, so that notebooks know how to show it, and closed there
-    afterwards, so that they show it once and pyplot does not keep it.
+    Made by pyplot, so that notebooks can show it, and closed there at once, so that they show it only once.
     """
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * panel[0], rows * panel[1]),
-        squeeze=False,
-        layout="constrained",
-    )
-    try:
-        yield figure, axes
-    finally:
-        plt.close(figure)
+    if ax is not None:
+        if (given := ax.get_figure(root=True)) is None:
+            raise ValueError("ax must belong to a figure, got an axes without one")
+        return given, np.array([[ax]])
+    size = (columns * panel[0], rows * panel[1])
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    plt.close(figure)
+    return figure, axes
 
 
-def figure_of(ax: Axes) -> Figure:
-    """Return the whole figure that holds an axes, also from within a subfigure."""
-    figure: Figure | SubFigure | None = ax.figure
-    while isinstance(figure, SubFigure):
-        figure = figure.figure
-    if figure is None:
-        raise ValueError("ax must belong to a figure, got an axes without one")
-    return figure
+def map_colours(over_image: bool) -> ListedColormap:
+    """The colours of a map: even steps of lightness, for grey prints and colour-blind eyes too.
+
+    Over an image the low end is nearly clear, so that the darkened image shows where the map is low.
+    """
+    table = mpl.colormaps["inferno"](np.linspace(0, 1, 256))
+    if over_image:
+        table[:, 3] = np.linspace(0.1, 0.97, 256) ** 0.6
+    return ListedColormap(table)
+
+
+def in_focus(names: Iterable[str], focus: Sequence[str]) -> list[bool]:
+    """Which names begin as one of `focus` does, in any case."""
+    starts = tuple(f.lower() for f in focus)
+    return [name.lower().startswith(starts) for name in names]
 
 
 def extent(layout: Layout) -> tuple[float, float, float, float]:
@@ -108,14 +111,9 @@ def panel_size(layout: Layout, width: float) -> tuple[float, float]:
 
 
 def draw_input(ax: Axes, image: Any, layout: Layout, *, tone: str = "colour") -> None:
-    """Put the original image on an axes without ticks; nothing but the frame if it was not kept.
-
-    `tone` is "colour", or "dark" or "pale" for the greys that what is laid over it can be seen on.
-    """
-    ax.set_xticks([])
-    ax.set_yticks([])
+    """Put the original image, if it was kept, on an axes without ticks: in "colour", or in "dark" or "pale" greys."""
     left, right, bottom, top = extent(layout)
-    ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    ax.set(xticks=[], yticks=[], xlim=(left, right), ylim=(bottom, top), aspect="equal")
     if image is None:
         return
     shown = np.asarray(image)
@@ -125,27 +123,37 @@ def draw_input(ax: Axes, image: Any, layout: Layout, *, tone: str = "colour") ->
     ax.imshow(shown, extent=extent(layout))
 
 
-def mark_patch(ax: Axes, layout: Layout, token: int, *, image: Any = None) -> None:
-    """Outline the cell of a patch token, white on black so that it shows on any ground.
+def patch_box(layout: Layout, token: int) -> tuple[tuple[float, float], float, float]:
+    """Upper left corner (x, y), width and height of a patch token's cell, in pixels of the original."""
+    (h, w), (height, width) = layout.grid or (1, 1), layout.size or (1, 1)
+    row, column = divmod(token - layout.n_prefix, w)
+    return (column * width / w, row * height / h), width / w, height / h
 
-    With `image`, the cell shows the patch itself: whatever colour a map has there is meaningless.
-    """
+
+def mark_patch(ax: Axes, layout: Layout, token: int, *, image: Any = None) -> None:
+    """Outline the cell of a patch token, white on black to show on any ground; with `image` the cell shows the patch."""
     if layout.grid is None or layout.size is None or token < layout.n_prefix:
         return
-    (h, w), (height, width) = layout.grid, layout.size
-    row, column = divmod(token - layout.n_prefix, w)
-    corner, cell = (column * width / w, row * height / h), (width / w, height / h)
     for colour, line in (("black", 4.5), ("white", 2.0)):
-        box = Rectangle(corner, *cell, fill=False, edgecolor=colour, linewidth=line, zorder=3, clip_on=False)
-        box.set_label(f"token {token}")
-        ax.add_patch(box)
-    if image is not None:
-        ax.imshow(np.asarray(image), extent=extent(layout), zorder=2).set_clip_path(box)
+        box = patch_box(layout, token)
+        cell = Rectangle(*box, fill=False, edgecolor=colour, linewidth=line, zorder=3, clip_on=False)
+        ax.add_patch(cell).set_label(f"token {token}")
+    if image is not None:  # whatever colour a map has there is meaningless
+        ax.imshow(np.asarray(image), extent=extent(layout), zorder=2).set_clip_path(cell)
+
+
+def outline(ax: Axes, mask: np.ndarray, *strokes: tuple[str, float]) -> None:
+    """Draw the border of a mask of shape (H, W), one contour per (colour, width); nothing where it has none."""
+    if min(mask.shape) > 1 and mask.any() and not mask.all():
+        x, y = (np.arange(n) + 0.5 for n in mask.shape[::-1])
+        for colour, width in strokes:
+            ax.contour(x, y, mask, levels=[0.5], colors=colour, linewidths=width)
 
 
 def place(layout: Layout, token: int) -> str:
     """Name a token by its place: ``"patch (4, 7)"`` (row, column) or ``"prefix token 0"``."""
-    if layout.grid is None or token < layout.n_prefix:
-        return f"prefix token {token}" if token < layout.n_prefix else f"token {token}"
-    row, column = divmod(token - layout.n_prefix, layout.grid[1])
-    return f"patch ({row}, {column})"
+    if token < layout.n_prefix:
+        return f"prefix token {token}"
+    if layout.grid is None:
+        return f"token {token}"
+    return "patch ({}, {})".format(*divmod(token - layout.n_prefix, layout.grid[1]))

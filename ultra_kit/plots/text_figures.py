@@ -18,33 +18,22 @@ from .text_lines import CELL, COLOURS, DEEPEST, LINE, flow, write
 
 @styled
 def show_evidence(ev: Evidence, word: int | None = None, *, columns: int = 58) -> Figure:
-    """Draw the document with one summary word's evidence shaded, and the summary beside it.
+    """Draw the document with one summary word's evidence shaded, the summary beside it, and a colour bar.
 
     Parameters
     ----------
     ev : Evidence
     word : int, optional
-        Index of a summary word, one of ``ev.rows``; by default the one with the strongest evidence.
-    columns : int, default 58
+        Index of an explained summary word, one of ``ev.rows``; by default the one with the strongest evidence.
+    columns : int
         Characters in a line of the document.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The document's axes, the summary's, and that of the colour bar.
-
-    Raises
-    ------
-    ValueError
-        If the word was not explained.
 
     Examples
     --------
     >>> import ultra_kit as uk
     >>> s = uk.summarize(uk.load("briefs", pretrained=False), "A flood struck Tiza.", summary="The flood.")
-    >>> figure = show_evidence(uk.evidence(s), 1)
-    >>> figure.axes[1].get_title()
-    'summary'
+    >>> show_evidence(uk.evidence(s, layer=4), 1).axes[0].get_title()
+    'where “flood” comes from (layer 4)'
     """
     word = int(ev.rows[ev.matrix.max(1).argmax()]) if word is None else word
     row = ev.row(word)
@@ -54,73 +43,52 @@ def show_evidence(ev: Evidence, word: int | None = None, *, columns: int = 58) -
     lines = 1 + max(at[-1][0] if at else 0 for at in (left, right))
     width, height = (columns + narrow + 10) * CELL, lines * LINE + 0.9
     figure = plt.figure(figsize=(width, height))
-    try:
-        x, y, tall = 2 * CELL / width, 0.25 / height, lines * LINE / height
-        first = figure.add_axes((x, y, columns * CELL / width, tall))
-        second = figure.add_axes(((columns + 5) * CELL / width, y, narrow * CELL / width, tall))
-        top = float(row.max()) or 1.0
-        write(first, document, left, columns, lines, row / top)
-        write(second, summary, right, narrow, lines, None, chosen=word)
-        first.set_title(f"where “{ev.words[word]}” comes from (layer {ev.layer})", parse_math=False)
-        second.set_title("summary")
-        shades = mpl.cm.ScalarMappable(
-            mpl.colors.Normalize(0, top),
-            mpl.colors.ListedColormap(COLOURS(np.linspace(0, DEEPEST, 128))),
-        )
-        edge = (columns + 6 + narrow) * CELL / width
-        figure.colorbar(shades, cax=figure.add_axes((edge, y, 0.8 * CELL / width, tall)))
-    finally:
-        plt.close(figure)
+    plt.close(figure)
+
+    def part(start: float, across: float) -> Axes:
+        """Axes over all lines, from a column on."""
+        box = (start * CELL / width, 0.25 / height, across * CELL / width, lines * LINE / height)
+        return figure.add_axes(box)
+
+    first, second = part(2, columns), part(columns + 5, narrow)
+    top = float(row.max()) or 1.0
+    write(first, document, left, columns, lines, row / top)
+    write(second, summary, right, narrow, lines, None, chosen=word)
+    first.set_title(f"where “{ev.words[word]}” comes from (layer {ev.layer})", parse_math=False)
+    second.set_title("summary")
+    shades = mpl.colors.ListedColormap(COLOURS(np.linspace(0, DEEPEST, 128)))
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, top), shades)
+    figure.colorbar(scale, cax=part(columns + 6 + narrow, 0.8))
     return figure
 
 
 @styled
 def layer_words(evidences: Sequence[Evidence], word: int, *, n: int = 24) -> Figure:
-    """Draw one summary word's evidence layer by layer: a row a layer, a column a document word.
+    """Draw one summary word's evidence layer by layer: a row per layer, a column per document word.
+
+    Each row is scaled to its own largest value.
 
     Parameters
     ----------
     evidences : sequence of Evidence
-        Of one summary at several layers.
+        At least one, all of one summary.
     word : int
-        Index of the summary word.
-    n : int, default 24
-        The document words that are strongest in any layer, in the order of the document. Each row is
-        scaled to its own largest value.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        If there is no evidence, or it is of several summaries.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> s = uk.summarize(uk.load("briefs", pretrained=False), "A flood struck Tiza.", summary="The flood.")
-    >>> figure = layer_words([uk.evidence(s, layer=k) for k in (1, 2)], 1)
-    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    ['layer 1', 'layer 2']
+        Index of an explained summary word.
+    n : int
+        The document words that are strongest in any layer, in the order of the document.
     """
     if not evidences or len({(e.document, e.text) for e in evidences}) > 1:
         raise ValueError("evidences must be at least one, all of the same summary")
     rows = np.stack([e.row(word) for e in evidences])
-    tops = rows.max(1, keepdims=True)
-    rows = np.divide(rows, tops, out=np.zeros_like(rows), where=tops > 0)
+    rows = _divided(rows, rows.max(1, keepdims=True))
     shown = np.sort(np.argsort(-rows.max(0), kind="stable")[:n])
     words = [evidences[0].document_words[i] for i in shown]
-    with panels(1, 1, panel=(2.4 + 0.42 * len(shown), 1.9 + 0.42 * len(rows))) as (figure, axes):
-        ax = axes[0, 0]
-        _matrix(
-            ax,
-            rows[:, shown],
-            words,
-            [f"layer {e.layer}" for e in evidences],
-            f"where “{evidences[0].words[word]}” comes from, layer by layer (each row's largest value is darkest)",
-        )
+    layers = [f"layer {e.layer}" for e in evidences]
+    said = (
+        f"where “{evidences[0].words[word]}” comes from, layer by layer (each row's largest value is darkest)"
+    )
+    figure, [[ax]] = panels(1, 1, panel=(2.4 + 0.42 * len(shown), 1.9 + 0.42 * len(rows)))
+    _matrix(ax, rows[:, shown], words, layers, said)
     return figure
 
 
@@ -131,32 +99,22 @@ def sentence_matrix(ev: Evidence) -> Figure:
     Parameters
     ----------
     ev : Evidence
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> s = uk.summarize(uk.load("briefs", pretrained=False), "A flood struck. It left.", summary="The flood.")
-    >>> sentence_matrix(uk.evidence(s)).axes[0].images[0].get_array().shape
-    (1, 2)
     """
-    mass = ev.sentence_matrix
-    total = mass.sum(1, keepdims=True)
-    mass = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+    mass = _divided(ev.sentence_matrix, ev.sentence_matrix.sum(1, keepdims=True))
     document, summary = split_words(ev.document), split_words(ev.text)
     columns = [_shortened(document, ev.document, bounds) for bounds in ev.document_sentences]
     rows = [_shortened(summary, ev.text, bounds) for bounds in ev.sentences]
-    with panels(1, 1, panel=(4.6 + 0.6 * len(columns), 3.4 + 0.55 * len(rows))) as (figure, axes):
-        _matrix(axes[0, 0], mass, columns, rows, "per cent of each summary sentence, by document sentence")
-        for (i, j), share in np.ndenumerate(mass):
-            deep = share > 0.6 * mass.max()
-            axes[0, 0].text(
-                j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if deep else "black"
-            )
+    figure, [[ax]] = panels(1, 1, panel=(4.6 + 0.6 * len(columns), 3.4 + 0.55 * len(rows)))
+    _matrix(ax, mass, columns, rows, "per cent of each summary sentence, by document sentence")
+    for (i, j), share in np.ndenumerate(mass):
+        colour = "white" if share > 0.6 * mass.max() else "black"
+        ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", color=colour)
     return figure
+
+
+def _divided(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Rows divided by one number each; 0 where that is 0."""
+    return np.divide(rows, by, out=np.zeros_like(rows), where=by > 0)
 
 
 def _matrix(ax: Axes, values: np.ndarray, columns: list[str], rows: list[str], title: str) -> None:
@@ -166,6 +124,7 @@ def _matrix(ax: Axes, values: np.ndarray, columns: list[str], rows: list[str], t
     ax.set_title(title, parse_math=False)
 
 
-def _shortened(words: Sequence[Word], text: str, bounds: tuple[int, int], longest: int = 30) -> str:
+def _shortened(words: Sequence[Word], text: str, bounds: tuple[int, int]) -> str:
+    """A sentence, given by its first word and the one after its last, in at most 30 characters."""
     said = " ".join(text[words[bounds[0]].start : words[bounds[1] - 1].end].split())
-    return said if len(said) <= longest else said[: longest - 1] + "…"
+    return said if len(said) <= 30 else said[:29] + "…"

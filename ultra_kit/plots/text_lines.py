@@ -15,48 +15,22 @@ from matplotlib.patches import Rectangle
 from ..text.words import Word
 from .style import FOCUS
 
-CELL = 0.602 * 13 / 72
-"""Width in inches of a column: of a character of the texts' fixed-width font."""
-LINE = 1.55 * 13 / 72
-"""Height in inches of a line of text."""
-COLOURS = mpl.colormaps["YlOrBr"]
-"""Shades of words, of which those up to `DEEPEST` are used."""
-DEEPEST = 0.62
-"""Black text is read on every shade up to this one."""
+# Width in inches of a column (a character of the texts' fixed-width font), and height of a line.
+CELL, LINE = 0.602 * 13 / 72, 1.55 * 13 / 72
+# Shades of words; black text is read on every one up to `DEEPEST`.
+COLOURS, DEEPEST = mpl.colormaps["YlOrBr"], 0.62
 
 _FONT = {"fontsize": 13, "parse_math": False, "va": "center"}
+# Where characters are looked for that the fixed-width font has not.
 _OTHER_SCRIPTS = (
-    "DejaVu Sans",
-    "Noto Sans Mono CJK JP",
-    "Noto Sans CJK JP",
-    "Noto Emoji",
-    "WenQuanYi Zen Hei",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Microsoft YaHei",
-    "Arial Unicode MS",
+    "DejaVu Sans, Noto Sans Mono CJK JP, Noto Sans CJK JP, Noto Emoji, WenQuanYi Zen Hei, Hiragino Sans, Yu Gothic, "
+    "Microsoft YaHei, Arial Unicode MS"
 )
-"""Where characters are looked for that the fixed-width font has not."""
 
 
 def flow(words: Sequence[Word], text: str, columns: int) -> list[tuple[int, int, int]]:
-    """Break a text into lines: where each word comes to stand; the spaces are the text's own, as one.
+    """Line, column and width in columns of each word of a text in lines of `columns`; its spaces are shown as one.
 
-    Parameters
-    ----------
-    words : sequence of Word
-        Of `text`, in order.
-    text : str
-    columns : int
-        Of a line.
-
-    Returns
-    -------
-    list of (line, column, width)
-        Of each word, counted from 0; the width in columns.
-
-    Examples
-    --------
     >>> from ultra_kit.text import split_words
     >>> flow(split_words("Rain fell."), "Rain fell.", 6)
     [(0, 0, 4), (1, 0, 4), (1, 4, 1)]
@@ -87,30 +61,9 @@ def write(
     *,
     chosen: int | None = None,
 ) -> None:
-    """Write words on an axes, each at its place, from the side on which their script begins.
+    """Write words at their places of `flow`, from the side on which their script begins, on an axes of so many cells.
 
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        Its frame and ticks are taken away.
-    words : sequence of Word
-    places : list of (line, column, width)
-        From `flow`.
-    columns, lines : int
-        Of the axes.
-    shades : ndarray of shape (words,) or None
-        In [0, 1]: how deep each word is shaded; None for no shades.
-    chosen : int, optional
-        Index of a word that is framed.
-
-    Examples
-    --------
-    >>> from matplotlib.figure import Figure
-    >>> from ultra_kit.text import split_words
-    >>> words, ax = split_words("Rain fell."), Figure().add_subplot()
-    >>> write(ax, words, flow(words, "Rain fell.", 20), 20, 1, None)
-    >>> [text.get_text() for text in ax.texts]
-    ['Rain', 'fell', '.']
+    `shades` (words,) in [0, 1] says how deep each word is shaded, `chosen` which one is framed.
     """
     ax.set(xlim=(0, columns), ylim=(lines, 0))
     ax.axis("off")
@@ -131,8 +84,8 @@ def write(
 
 @cache
 def _families() -> list[str]:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["monospace", *(name for name in _OTHER_SCRIPTS if name in installed)]
+    installed = set(font_manager.get_font_names())
+    return ["monospace", *(name for name in _OTHER_SCRIPTS.split(", ") if name in installed)]
 
 
 def _runs_left(words: Sequence[Word]) -> bool:
@@ -152,10 +105,5 @@ def _cut(text: str, columns: int) -> str:
 
 def _cells(text: str) -> int:
     """Columns of a fixed-width font that a text takes: wide characters two, accents none."""
-    wide = {"W": 2, "F": 2}
-    return sum(
-        0
-        if unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn")
-        else wide.get(unicodedata.east_asian_width(c), 1)
-        for c in text
-    )
+    shown = [c for c in text if not (unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn"))]
+    return len(shown) + sum(unicodedata.east_asian_width(c) in ("W", "F") for c in shown)

@@ -181,9 +181,9 @@ class ObjectSelector(View):
         found = self.selection
         if found is not None:
             return show_selection(found)
-        with panels(1, 1, panel=panel_size(self._capture.layout, 5.0)) as (figure, axes):
-            draw_input(axes[0, 0], self._capture.input, self._capture.layout)
-            axes[0, 0].set_title("Nothing is picked yet")
+        figure, axes = panels(1, 1, panel=panel_size(self._capture.layout, 5.0))
+        draw_input(axes[0, 0], self._capture.input, self._capture.layout)
+        axes[0, 0].set_title("Nothing is picked yet")
         return figure
 
     def __repr__(self) -> str:

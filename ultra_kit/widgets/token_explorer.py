@@ -177,19 +177,19 @@ class TokenExplorer(View):
         @style.styled
         def draw() -> Figure:
             panel = style.panel_size(self._sides[0].layout, 5.0)
-            with style.panels(len(self._sides), 2, panel=panel) as (figure, axes):
-                for (left, right), side, token in zip(axes, self._sides, self._tokens(), strict=True):
-                    style.draw_input(left, side.input, side.layout)
-                    style.mark_patch(left, side.layout, token)
-                    left.set_title(f"{side.name}, {style.place(side.layout, token)}"[:60])
-                    maps = side.maps(self._key, [token], head=self.head)
-                    if maps is None or not len(maps):
-                        right.set_axis_off()
-                        centred = {"ha": "center", "va": "center", "transform": right.transAxes}
-                        right.text(0.5, 0.5, "not worked out", **centred)
-                        continue
-                    show_map(maps, token, ax=right, highest=top)
-                    right.set_title(f"{self.kind}, layer {self.layer}{head}")
+            figure, axes = style.panels(len(self._sides), 2, panel=panel)
+            for (left, right), side, token in zip(axes, self._sides, self._tokens(), strict=True):
+                style.draw_input(left, side.input, side.layout)
+                style.mark_patch(left, side.layout, token)
+                left.set_title(f"{side.name}, {style.place(side.layout, token)}"[:60])
+                maps = side.maps(self._key, [token], head=self.head)
+                if maps is None or not len(maps):
+                    right.set_axis_off()
+                    centred = {"ha": "center", "va": "center", "transform": right.transAxes}
+                    right.text(0.5, 0.5, "not worked out", **centred)
+                    continue
+                show_map(maps, token, ax=right, highest=top)
+                right.set_title(f"{self.kind}, layer {self.layer}{head}")
             return figure
 
         return draw()

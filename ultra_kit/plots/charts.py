@@ -1,0 +1,160 @@
+"""Charts of figures: bars of metrics, curves of a training, curves of a perturbation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
+
+if TYPE_CHECKING:
+    from ..maps.transform import Transform
+    from ..runs.perturbing import Perturbation
+
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
+_OTHERS = tuple(c for c in SEGMENT_COLOURS if c not in (FOCUS, "#F0E442"))  # yellow is lost on white
+_DASHES = ("-", "--", "-.")
+
+
+@styled
+def metric_table(
+    scores: Any,
+    *,
+    chance: float | Mapping[str, float] | None = None,
+    chance_label: str = "chance",
+    focus: Sequence[str] = ("ultra",),
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw a table of metrics as bars: a row per method, a panel per metric, a line for chance.
+
+    Parameters
+    ----------
+    scores : mapping or pandas.DataFrame
+        ``{method: value}``, ``{method: {metric: value}}``, or a data frame with a row per method and a column per
+        metric; not empty, and of one metric if `ax` is given. A missing or NaN value has no bar and reads "none".
+    chance : float or mapping of str to float, optional
+        Value of a method that knows nothing, for all metrics or each: a dashed line.
+    chance_label : str
+        What the line is called, such as "ceiling".
+
+    Examples
+    --------
+    >>> figure = metric_table({"ULTra": {"AP": 0.6}, "random": {"AP": 0.2}}, chance=0.2)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['0.60', '0.20']
+    """
+    if not isinstance(scores, pd.DataFrame):
+        rows = [row if isinstance(row, Mapping) else {"score": row} for row in scores.values()]
+        scores = pd.DataFrame(rows, list(scores))
+    table = scores.astype(float).rename(index=str)
+    if table.empty:
+        raise ValueError("scores must hold at least one method and one measure, got none")
+    if ax is not None and len(table.columns) > 1:
+        raise ValueError(
+            f"one ax can hold one measure, got {len(table.columns)}: {', '.join(table)}; leave ax out"
+        )
+    levels = chance if isinstance(chance, Mapping) else dict.fromkeys(table, chance)
+    width = 3.9 + 0.12 * max(map(len, table.index)) / len(table.columns)
+    figure, axes = panels(1, len(table.columns), panel=(width, 1.6 + 0.48 * len(table)), ax=ax)
+    for k, (measure, values) in enumerate(table.items()):
+        _bars(axes[0, k], values, in_focus(table.index, focus), levels.get(measure), chance_label)
+        if k:
+            axes[0, k].tick_params(labelleft=False)
+    return figure
+
+
+@styled
+def loss_curve(w: Transform) -> Figure:
+    """Draw the loss on the training and the held-out images, epoch by epoch; the kept epoch is marked.
+
+    Parameters
+    ----------
+    w : Transform
+        From `ultra_kit.train_transform`.
+    """
+    epochs = np.arange(len(w.loss))
+    kept = int(w.loss[:, 1].argmin())
+    figure, [[ax]] = panels(1, 1, panel=(7.5, 4.5))
+    ax.plot(epochs, w.loss[:, 0], "o--", color=PLAIN, linewidth=2.5, label="training images")
+    ax.plot(epochs, w.loss[:, 1], "o-", color=FOCUS, linewidth=3, label="held-out images")
+    ax.plot(kept, w.loss[kept, 1], "o", color=FOCUS, markersize=16, markerfacecolor="none", label="kept")
+    ax.set(xlabel="epoch", ylabel="self-consistency loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(frameon=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+@styled
+def perturbation_curves(found: Mapping[str, Perturbation], *, focus: Sequence[str] = ("ultra",)) -> Figure:
+    """Draw what becomes of latents as patches go or come: the mean of the tokens, a line per method.
+
+    Parameters
+    ----------
+    found : mapping of str to Perturbation
+        From `ultra_kit.runs.measure_perturbation`, or one token's from `ultra_kit.runs.perturb`; not empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ultra_kit.runs import Perturbation
+    >>> curves = Perturbation(np.array([0.0, 1.0]), np.array([[1.0, 0.5]]), np.array([[0.5, 1.0]]), 4)
+    >>> perturbation_curves({"ULTra": curves}).axes[0].get_legend().get_texts()[0].get_text()
+    'ULTra  0.750'
+    """
+    if not found:
+        raise ValueError("found must hold at least one method's curves, got none")
+    panes = (
+        ("deletion", "Deletion: low is good", "share taken away, most relevant first"),
+        ("insertion", "Insertion: high is good", "share left in, most relevant first"),
+    )
+    bold = in_focus(found, focus)
+    figure, axes = panels(1, 2, panel=(7.2, 5.6))
+    for ax, (name, title, label) in zip(axes[0], panes, strict=True):
+        for k, (method, curves) in enumerate(found.items()):
+            if bold[k]:
+                look: Any = {
+                    "color": FOCUS,
+                    "linestyle": _DASHES[sum(bold[:k]) % 3],
+                    "linewidth": 4,
+                    "zorder": 3,
+                }
+            elif method.lower().startswith("random"):
+                look = {"color": REFERENCE, "linestyle": ":", "linewidth": 2.2}
+            else:
+                look = {"color": _OTHERS[k % len(_OTHERS)], "linestyle": _DASHES[k % 3], "linewidth": 2.2}
+            mean = getattr(curves, name).mean(axis=0)
+            ax.plot(curves.fractions, mean, label=f"{method}  {curves.scores[name]:.3f}", **look)
+        ax.set(title=title, xlabel=label, xlim=(0, 1))
+        ax.legend(title="area under the curve", frameon=False, fontsize=12, title_fontsize=12)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("cosine similarity of the latent\nto itself in the whole image")
+    low = min(ax.get_ylim()[0] for ax in axes[0])
+    for ax in axes[0]:
+        ax.set_ylim(low, 1.01)
+    return figure
+
+
+def _bars(ax: Axes, values: pd.Series, bold: list[bool], chance: float | None, chance_label: str) -> None:
+    """A bar per method of a metric, its value beside it, and a line for chance."""
+    shown = values.fillna(0)
+    ax.barh(np.arange(len(values)), shown, color=[FOCUS if b else PLAIN for b in bold], height=0.72)
+    top = max(*shown, chance or 0, 0) or 1
+    for y, value in enumerate(values):
+        text = "none" if np.isnan(value) else f"{value:.2f}"
+        ax.text(max(shown.iloc[y], 0) + 0.02 * top, y, text, va="center", zorder=3, bbox=_PAPER)
+    if chance is not None:
+        label = f"{chance_label} {chance:.2f}"
+        ax.axvline(chance, color=REFERENCE, linestyle="--", linewidth=2.5, label=label)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
+    ax.set_yticks(np.arange(len(values)), values.index)
+    ax.invert_yaxis()
+    ax.set(title=values.name, xlim=(min(0.0, *shown), 1.22 * top))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.spines[["top", "right"]].set_visible(False)
