@@ -1,5 +1,8 @@
 import json
 import pickle
+import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -39,7 +42,9 @@ def text_maps() -> uk.types.ExplanationMaps:
 
 
 @pytest.mark.parametrize(
-    "obj", [image_maps(), text_maps(), uk.segment(image_maps())], ids=["image", "text", "seg"]
+    "obj",
+    [image_maps(), text_maps(), uk.segment(image_maps()), LAYOUT],
+    ids=["image", "text", "seg", "layout"],
 )
 def test_round_trip_to_the_last_bit(obj, tmp_path):
     path = uk.save(obj, tmp_path / "deeper" / "x.npz")
@@ -172,3 +177,36 @@ def test_a_result_stored_by_version_0_1_0_opens(name):
     assert len(found.matrix if name == "evidence" else found.tokens) > 0
     if name != "evidence":
         assert uk.verify(Path(__file__).parent / "stored" / f"{name}.npz").same
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("maps", "values"),
+        ("segmentation", "labels"),
+        ("selection", "mask"),
+        ("selection", "relevance"),
+        ("evidence", "matrix"),
+    ],
+)
+def test_an_array_of_another_shape_is_refused(name, array, tmp_path):
+    path = shutil.copy(Path(__file__).parent / "stored" / f"{name}.npz", tmp_path)
+    rewritten(path, lambda card, arrays: arrays.update({array: arrays[array][:, :-1]}))
+    with pytest.raises(uk.UltraError, match=rf"cannot open .*{array} of shape"):
+        uk.open(path)
+
+
+def test_saving_opening_and_verifying_need_no_view_and_no_figure(tmp_path):
+    """In a fresh process: neither the views nor the libraries behind them are loaded."""
+    program = f"""
+import sys
+import ultra_kit as uk
+maps = uk.open({str(Path(__file__).parent / "stored" / "maps.npz")!r})
+if not uk.verify(uk.save(maps, {str(tmp_path / "again.npz")!r})):
+    sys.exit("the maps are not the same")
+heavy = "ipywidgets anywidget traitlets IPython matplotlib plotly nbconvert nbformat ultra_kit.widgets ultra_kit.plots"
+found = [name for name in heavy.split() if name in sys.modules]
+sys.exit(f"loaded: {{found}}" if found else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

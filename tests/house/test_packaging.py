@@ -28,6 +28,14 @@ def test_every_folder_of_the_package_is_in_the_wheel():
     assert listed == {*folders, "ultra_kit._data"}
 
 
+def test_every_file_beside_the_code_is_in_the_wheel():
+    """Scripts, styles and templates: what the package reads with importlib.resources."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    package = ROOT / "ultra_kit"
+    there = {p for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert there == {p for pattern in settings["package-data"]["ultra_kit"] for p in package.glob(pattern)}
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
 def test_requirements_are_floors_that_the_lock_satisfies(name):
     locked = {normal(r.name): str(r.specifier) for r in requirements("requirements-lock.txt")}

@@ -1,5 +1,8 @@
 """What the figures draw: data, colours' range, labels and outlines; no pixel comparisons."""
 
+import inspect
+import re
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +12,9 @@ from matplotlib.colors import to_rgba
 from ultra_kit import plots
 from ultra_kit.data.drawn_scenes import scene
 from ultra_kit.images.clustering import segment
+from ultra_kit.maps import Transform
 from ultra_kit.plots.style import FOCUS, PLAIN
+from ultra_kit.runs import Perturbation
 from ultra_kit.types import ExplanationMaps, Layout
 
 
@@ -116,6 +121,19 @@ def test_layers_on_their_own_and_on_one_scale():
     assert "one scale for all panels" in shared.get_suptitle()
 
 
+def test_panels_of_nothing_but_zeros_share_a_scale():
+    maps = maps_of()
+    empty = ExplanationMaps(np.zeros_like(maps.values), maps.tokens, 3, maps.layout)
+    tops = [map_image(a).get_clim() for a in plots.layer_strip([empty, empty], 3, scale="shared").axes[1:3]]
+    assert tops == [(0, 1), (0, 1)]
+    # A panel of zeros does not raise the scale of the others.
+    tops = [
+        map_image(a).get_clim()[1]
+        for a in plots.layer_strip([empty, maps_of(factor=0.01)], 3, scale="shared").axes[1:3]
+    ]
+    np.testing.assert_allclose(tops, 0.08, rtol=1e-6)
+
+
 def test_many_layers_take_balanced_rows():
     axes = plots.layer_strip([maps_of(layer=k) for k in range(1, 7)], 3).axes
     assert {a.get_subplotspec().get_gridspec().get_geometry() for a in axes[:8]} == {(2, 4)}
@@ -128,7 +146,7 @@ def test_methods_side_by_side():
     assert titles == ["ultra, positive", "ultra, negative", "raw attention"]
     named = plots.compare_methods(both, 3, names=["a", "b", "c"])
     assert [a.get_title() for a in named.axes[1:4]] == ["a", "b", "c"]
-    with pytest.raises(ValueError, match=r"one a map \(3\), got 1"):
+    with pytest.raises(ValueError, match=r"one per map \(3\), got 1"):
         plots.compare_methods(both, 3, names=["a"])
 
 
@@ -192,6 +210,41 @@ def test_tree_is_cut_where_the_segmentation_was():
     assert seg.linkage[-2, 2] < line.get_ydata()[0] < seg.linkage[-1, 2]
     with pytest.raises(ValueError, match="cannot hold the tree"):
         plots.show_segments(seg, ax=axes[0], tree=True)
+
+
+def line_of(seg):
+    """Height of the line in the picture of a tree, and whether it is in sight."""
+    ax = plots.show_dendrogram(seg).axes[0]
+    (line,) = ax.lines
+    low, high = ax.get_ylim()
+    y = set(line.get_ydata())
+    assert len(y) == 1 and f"cut at {min(y):.2g}: " in ax.get_title()
+    return min(y), low < min(y) < high
+
+
+def test_the_line_of_a_cut_by_number_crosses_as_many_branches_as_there_are_segments():
+    rng = np.random.default_rng(0)
+    layout = Layout("image", n_prefix=0, grid=(3, 4), size=(6, 8))
+    seg = segment(ExplanationMaps(rng.random((12, 12), np.float32), np.arange(12), 1, layout))
+    heights = seg.linkage[:, 2]
+    for n in range(1, 13):
+        by_number = seg.recut(n_segments=n)
+        line, seen = line_of(by_number)
+        # 12 branches begin at 0, and each merge below the line makes two of them one.
+        assert 12 - (heights < line).sum() == n and seen
+        np.testing.assert_array_equal(by_number.clusters, seg.recut(threshold=line).clusters)
+        # The middle of the two merges that it parts; with nothing above it, 5 % above the last.
+        between = [0, *heights, 1.1 * heights[-1]]
+        assert line == pytest.approx((between[12 - n] + between[13 - n]) / 2, rel=1e-12)
+    assert line_of(seg.recut(n_segments=1))[0] == pytest.approx(1.05 * heights[-1], rel=1e-12)
+
+
+def test_segments_merged_by_hand_leave_the_line_where_it_was():
+    rng = np.random.default_rng(1)
+    layout = Layout("image", n_prefix=0, grid=(3, 4), size=(6, 8))
+    seg = segment(ExplanationMaps(rng.random((12, 12), np.float32), np.arange(12), 1, layout), n_segments=5)
+    merged = seg.merge(0, 1).merge(1, 3)
+    assert merged.n_segments == 3 and line_of(merged) == line_of(seg)
 
 
 def test_branches_take_the_colours_of_their_segments():
@@ -267,3 +320,48 @@ def test_map_colours_rise_in_lightness_over_a_dark_ground():
     shown = colours[:, :3] * colours[:, 3:] + np.array(dark[:3]) * (1 - colours[:, 3:])
     lightness = shown @ [0.299, 0.587, 0.114]
     assert (np.diff(lightness[3:]) > 0).all() and lightness[-1] - lightness[0] > 0.6
+
+
+def test_perturbation_curves_are_the_means_of_the_tokens():
+    shares = np.array([0.0, 0.5, 1.0])
+    deletion = np.array([[1, 0.9, 0.6], [1, 0.2, 0.0], [1, 0.4, 0.3]], np.float32)  # means 1, 0.5, 0.3
+    insertion = np.array([[0.5, 0.9, 1], [0.1, 0.3, 1], [0, 0.9, 1]], np.float32)  # means 0.2, 0.7, 1
+    found = {
+        "ULTra": Perturbation(shares, deletion, insertion, 4),
+        "random": Perturbation(shares, insertion, deletion, 4),
+        "cosine": Perturbation(shares, deletion[:1], insertion[:1], 4),
+        "ultra, negative": Perturbation(shares, deletion[1:2], insertion[1:2], 4),
+    }
+    left, right = plots.perturbation_curves(found).axes
+    for ax, means in ((left, ([1, 0.5, 0.3], [0.2, 0.7, 1])), (right, ([0.2, 0.7, 1], [1, 0.5, 0.3]))):
+        for line, mean in zip(ax.lines, means, strict=False):
+            np.testing.assert_array_equal(line.get_xdata(), shares)
+            np.testing.assert_allclose(line.get_ydata(), mean, rtol=1e-6)
+    # Areas by the trapezoidal rule: (1 + 0.5) / 4 + (0.5 + 0.3) / 4 and (0.2 + 0.7) / 4 + (0.7 + 1) / 4.
+    said = [text.get_text() for text in left.get_legend().get_texts()]
+    assert said == ["ULTra  0.575", "random  0.650", "cosine  0.850", "ultra, negative  0.350"]
+    looks = [(line.get_color(), line.get_linestyle(), line.get_linewidth()) for line in left.lines]
+    assert looks[0] == (FOCUS, "-", 4) and looks[3] == (FOCUS, "--", 4)
+    assert looks[1][1] == ":" and len({colour for colour, _, _ in looks}) == 3
+    assert left.get_ylim() == right.get_ylim() and left.get_ylim()[1] == 1.01
+    with pytest.raises(ValueError, match="at least one method"):
+        plots.perturbation_curves({})
+
+
+def test_loss_curve_marks_the_best_epoch():
+    loss = np.array([[np.nan, 3.0], [2.9, 2.5], [2.7, 2.2], [2.6, 2.4]], np.float32)
+    (ax,) = plots.loss_curve(Transform(np.eye(2, dtype=np.float32), 4, loss)).axes
+    trained, held_out, kept = ax.lines
+    np.testing.assert_array_equal(trained.get_ydata(), loss[:, 0])
+    np.testing.assert_array_equal(held_out.get_ydata(), loss[:, 1])
+    assert (list(kept.get_xdata()), list(kept.get_ydata())) == ([2], [loss[2, 1]])
+
+
+@pytest.mark.parametrize("name", plots.__all__)
+def test_docstrings_hold_what_all_figures_share_once_and_in_order(name):
+    doc = getattr(plots, name).__doc__
+    heads = [line for line in ("Parameters", "Returns", "Examples") if f"\n{line}\n---" in doc]
+    assert heads[:2] == ["Parameters", "Returns"]
+    assert [doc.index(f"\n{head}\n") for head in heads] == sorted(doc.index(f"\n{head}\n") for head in heads)
+    for parameter in inspect.signature(getattr(plots, name)).parameters:
+        assert len(re.findall(rf"^(?:\*\*)?{parameter}(?: :|$)", doc, re.M)) == 1, parameter
