@@ -57,7 +57,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
     >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[20, 30])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     uk.open(uk.save(maps, f"{folder}/maps.npz"))
-    ExplanationMaps(2 tokens x 145 positions, layer 3, ultra, norm, positive)
+    ExplanationMaps(2 tokens x 148 positions, layer 3, ultra, norm, positive)
     """
     target = Path(path)
     if target.suffix != ".npz":

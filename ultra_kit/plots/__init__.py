@@ -6,9 +6,9 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 >>> import ultra_kit as uk
 >>> drawn = uk.data.scene(3)
 >>> cap = uk.capture(uk.load("scenes"), drawn.image)
->>> maps = uk.explain(cap, layer=2)
+>>> maps = uk.baselines.raw_attention(cap)
 >>> several = [uk.plots.show_scene(drawn), uk.plots.token_grid(maps, [30, 31]), uk.plots.layer_strip(cap, 30)]
->>> both = uk.plots.compare_methods([maps, uk.baselines.cosine(cap, layer=2)], 30)
+>>> both = uk.plots.compare_methods([maps, uk.baselines.cosine(cap)], 30)
 >>> tree = uk.plots.show_dendrogram(uk.segment(maps))
 """
 

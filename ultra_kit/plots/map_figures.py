@@ -42,7 +42,7 @@ def show_map(
     >>> import ultra_kit as uk
     >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[20])
     >>> show_map(maps).axes[0].get_title()
-    'patch (1, 3), layer 3'
+    'patch (1, 4), layer 3'
     """
     token = int(maps.tokens[0]) if token is None else token
     figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
