@@ -110,8 +110,8 @@ class Selection:
 
     def __repr__(self) -> str:
         height, width = self.mask.shape
-        how = [f"{len(self.points)} wanted"] if self.points else []
-        how += [f"{len(self.unwanted)} unwanted"] if self.unwanted else []
+        how = [f"{len(self.points)} foreground"] if self.points else []
+        how += [f"{len(self.unwanted)} background"] if self.unwanted else []
         how += ["a box"] if self.box else []
         how += [f"text {self.text!r}"] if self.text else []
         return f"Selection({self.share:.0%} of {height}x{width}, from {', '.join(how)}, threshold {self.threshold:.2f})"
