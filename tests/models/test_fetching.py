@@ -136,6 +136,15 @@ def test_random_weights_need_no_network(monkeypatch):
     assert uk.explain(cap, tokens=[3], progress=False).values.max() > 0
 
 
+@pytest.mark.parametrize("size", [(56, 84), 56])
+def test_pixels_come_as_dinov2_was_trained(size):
+    white = np.full((56, 84, 3), 255, np.uint8)
+    values = uk.load("dinov2", pretrained=False, size=size).prepare(white)[0]["pixel_values"]
+    np.testing.assert_allclose(
+        values[0, :, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5
+    )
+
+
 def test_options_that_do_not_belong():
     with pytest.raises(ValueError, match="grid can't be changed for 'dinov2'"):
         uk.load("dinov2", grid=(2, 2))

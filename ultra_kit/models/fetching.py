@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,15 +184,6 @@ def _without_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def dinov2_config() -> Any:
-    """The architecture of DINOv2-S/14: 12 blocks of 6 heads, width 384, patches of 14 pixels."""
-    from transformers import Dinov2Config
-
-    return Dinov2Config(
-        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14
-    )
-
-
 def _convert_dinov2(source: Path, folder: Path) -> None:
     """The backbone in an ONNX graph of a saliency model, as a folder of transformers."""
     import onnx
@@ -222,19 +214,10 @@ def _convert_dinov2(source: Path, folder: Path) -> None:
     state["embeddings.position_embeddings"] = torch.cat(positions, dim=1)
     state["embeddings.mask_token"] = torch.zeros(1, 384)  # not in the graph, and never used on whole images
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    config = dinov2_config()
-    config.architectures = ["Dinov2Model"]
-    config.save_pretrained(folder)
+    for file in ("config.json", "preprocessor_config.json"):
+        shutil.copy(_data("dinov2") / file, folder)
     # The names in the graph are those of an older transformers, which renames them as it reads a folder.
-    module: Any = Dinov2Model.from_pretrained(folder, use_safetensors=True)
-    module.save_pretrained(folder)
-    processor = {
-        "image_processor_type": "BitImageProcessor",
-        "image_mean": [0.485, 0.456, 0.406],
-        "image_std": [0.229, 0.224, 0.225],
-        "size": {"height": 224, "width": 224},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n", "utf-8")
+    Dinov2Model.from_pretrained(folder, use_safetensors=True).save_pretrained(folder)
 
 
 def proof_image() -> Any:
@@ -293,49 +276,18 @@ def _prove_smollm2(folder: Path, proof: Any) -> float:
     return float(said != proof["answer"])
 
 
-def load_fetched(name: str, *, pretrained: bool = True, size: Any = None) -> Backbone:
-    """One of `ORIGINS` as a backbone.
+def load_fetched(name: str, layout: Mapping[str, Any], pretrained: bool) -> Backbone:
+    """One of `ORIGINS` as a backbone; photographs come to dinov2 at about `size` x `size` pixels in their own shape."""
+    from .huggingface import load_huggingface
+    from .image_backbone import KeepAspect
 
-    `size` is for dinov2 alone: photographs come at about size x size pixels in their own shape, 224 by default; a pair
-    is taken as it is.
-    """
+    if name == "dinov2" and (layout["size"] is None or isinstance(layout["size"], int)):
+        statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        layout = {**layout, "size": None, "transform": KeepAspect(14, layout["size"] or 224, *statistics)}
+    needs_cache = pretrained or name == "smollm2"  # random weights need its tokenizer too
     with _without_bars():
-        model = _load_dinov2(pretrained, size) if name == "dinov2" else _load_smollm2(pretrained)
-    return replace(model, settings=read_settings(_data(name)))
-
-
-def _load_dinov2(pretrained: bool, size: Any) -> Any:
-    import torch
-    from transformers import Dinov2Model
-
-    from .huggingface import wrap_huggingface
-    from .image_backbone import KeepAspect, WholeImage, size_pair
-
-    if pretrained:
-        module: Any = Dinov2Model.from_pretrained(fetch("dinov2"), use_safetensors=True)
-    else:
-        module = Dinov2Model(dinov2_config())
-        for key, parameter in module.named_parameters():
-            if key.endswith("lambda1"):  # their usual start of 1e-5 would let every gradient vanish
-                torch.nn.init.ones_(parameter)
-    statistics = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    height, width = size_pair(size) or (224, 224)
-    square = size is None or isinstance(size, int)
-    transform = KeepAspect(14, width, *statistics) if square else WholeImage((height, width), *statistics)
-    layout = {"transform": transform, "grid": None, "n_prefix": None, "size": None}
-    return wrap_huggingface(module.eval(), layout, name="dinov2")
-
-
-def _load_smollm2(pretrained: bool) -> Any:
-    from transformers import LlamaForCausalLM
-
-    from .huggingface_text import wrap_text
-
-    folder = str(fetch("smollm2"))  # random weights need its tokenizer too
-    module: Any = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
-    if not pretrained:
-        module = LlamaForCausalLM(module.config)
-    return wrap_text(module.eval(), name="smollm2", source=folder)
+        model: Any = load_huggingface(str(fetch(name) if needs_cache else _data(name)), layout, pretrained)
+    return replace(model, name=name, settings=read_settings(_data(name)))
 
 
 ORIGINS = {

@@ -153,7 +153,7 @@ def _by_name(
 
         if given := [n for n in _given(layout) if (source, n) != ("dinov2", "size")]:
             raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
-        return load_fetched(source, pretrained=pretrained, size=layout["size"])
+        return load_fetched(source, layout, pretrained)
     if source in _BUNDLED:
         if given := _given(layout):
             raise ValueError(f"{', '.join(given)} can't be changed for the bundled model {source!r}")
