@@ -64,9 +64,7 @@ def show_evidence(ev: Evidence, word: int | None = None, *, columns: int = 58) -
 
 @styled
 def layer_words(evidences: Sequence[Evidence], word: int, *, n: int = 24) -> Figure:
-    """Draw one summary word's evidence layer by layer: a row per layer, a column per document word.
-
-    Each row is scaled to its own largest value.
+    """Draw one summary word's evidence: a row per layer, scaled to its own largest value, a column per document word.
 
     Parameters
     ----------
