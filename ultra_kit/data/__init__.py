@@ -1,20 +1,16 @@
 """Data sets in their official layouts, worlds whose truth is known, and bundled photographs.
 
-Nothing is downloaded. Every loader gives a `Dataset`, whose samples have an image and one truth (or the truths of several people), -1
-where nothing counts. `scene` draws scenes for vision models and `brief` draws up reports for language models, both with their truth.
+Nothing is downloaded. Every reader gives a `Dataset`, whose samples have an image and one truth, or those of several annotators. `scene`
+draws scenes for vision models and `brief` draws up reports for language models, both with their truth.
 """
 
-from .bsds import BSDS500
-from .cityscapes import Cityscapes27
-from .coco import COCOStuff27
 from .crops import CROPS
 from .dataset import IGNORED, Dataset, Sample
 from .drawn_reports import Brief, Facts, brief, facts_right
 from .drawn_scenes import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, Scene, SceneObject, scene
 from .gallery import photograph, photographs
 from .image_folder import Folder
-from .potsdam import Potsdam3, Potsdam3Tiles
-from .voc import PascalVOC2012
+from .official_layouts import BSDS500, Cityscapes27, COCOStuff27, PascalVOC2012, Potsdam3, Potsdam3Tiles
 
 __all__ = [
     "BACKGROUNDS",

@@ -1,11 +1,11 @@
-"""What a data set is: a list of images with their truths, read one by one from files."""
+"""What a data set is: a list of images with their truths, read one by one from files; and how its files are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -14,20 +14,14 @@ from ..types.provenance import sha256
 from .crops import apply_crop, check_crop
 
 IGNORED = -1
-"""The class of pixels that no score counts, in every truth."""
+"""The class of pixels that no metric counts, in every truth."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image with its truth.
+    """One image, uint8 of shape (H, W, 3), its name and its truths.
 
-    Attributes
-    ----------
-    name : str
-        Unique in its data set.
-    image : ndarray of shape (H, W, 3), uint8
-    truths : tuple of ndarray of shape (H, W), int32
-        One label map; several for a data set with several annotators an image. -1 is ignored.
+    `truths` has one label map, int32 of shape (H, W), or that of each annotator; -1 is ignored.
     """
 
     name: str
@@ -36,20 +30,13 @@ class Sample:
 
     @property
     def truth(self) -> np.ndarray:
-        """The only truth: int32 of shape (H, W).
-
-        Raises
-        ------
-        ValueError
-            If there are several.
-        """
+        """The only truth: int32 of shape (H, W); a ValueError if there are several."""
         if len(self.truths) != 1:
             raise ValueError(f"{self.name} has {len(self.truths)} truths; use .truths")
         return self.truths[0]
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """Where one image and its truth lie."""
 
     name: str
@@ -61,22 +48,11 @@ class Item:
 class Dataset:
     """Images with truths in files; made by one of the functions of `ultra_kit.data`.
 
-    ``len(dataset)``, ``dataset[3]`` (a `Sample`, read from its files now), ``dataset[:10]`` (a
-    `Dataset`) and iteration work as for a list. It holds paths only, so it is cheap to send to
-    other processes; on other machines the same paths must hold.
-
-    Attributes
-    ----------
-    name, split : str
-    items : tuple of Item
-    classes : tuple of str
-        Names of classes 0..C-1; empty if the truth is regions without classes (BSDS500).
-    crop : str
-        One of `ultra_kit.data.CROPS`.
-    read_image : callable
-        Path to (H, W, 3) uint8.
-    read_truths : callable
-        Path to a tuple of (H, W) integer arrays, -1 ignored.
+    ``len(dataset)``, ``dataset[3]`` (a `Sample`, read from its files now), ``dataset[:10]`` (a `Dataset`) and
+    iteration work as for a list. It holds paths only, `items`, so it is cheap to send to other processes; on
+    other machines the same paths must hold. `classes` names classes 0..C-1, none if the truth is regions without
+    classes; `crop` is one of `ultra_kit.data.CROPS`; `read_image` takes a path to uint8 of shape (H, W, 3),
+    `read_truths` to a tuple of integer arrays (H, W), -1 ignored.
     """
 
     name: str
@@ -116,12 +92,11 @@ class Dataset:
     @property
     def card(self) -> dict[str, Any]:
         """What was read: name, split, number of images, a hash of their names, classes and crop; JSON-able."""
-        names = sha256(["\n".join(i.name for i in self.items)])
         return {
             "name": self.name,
             "split": self.split,
             "images": len(self),
-            "images_sha256": names,
+            "images_sha256": sha256(["\n".join(i.name for i in self.items)]),
             "classes": list(self.classes),
             "crop": self.crop,
         }
@@ -131,50 +106,16 @@ class Dataset:
         return f"Dataset({self.name} {self.split}, {len(self)} images, {kind}, crop {self.crop})"
 
 
-def existing(path: Path, needed_by: str, layout: str) -> Path:
-    """A file or folder that must be there.
-
-    Parameters
-    ----------
-    path : Path
-    needed_by : str
-        The data set.
-    layout : str
-        What its official layout is, for the message.
-
-    Returns
-    -------
-    Path
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If nothing is there.
-    """
-    if not path.exists():
-        raise ValueError(f"{needed_by} needs {path}, and nothing is there; its layout is {layout}")
-    return path
+def existing(needed_by: str, layout: str, *paths: Path) -> tuple[Path, ...]:
+    """The same paths; a ValueError that says what the layout is if one leads nowhere."""
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{needed_by} needs {path}, and nothing is there; its layout is {layout}")
+    return paths
 
 
 def pairs(items: list[Item], needed_by: str) -> tuple[Item, ...]:
-    """Items whose files are all there.
-
-    Parameters
-    ----------
-    items : list of Item
-    needed_by : str
-        The data set.
-
-    Returns
-    -------
-    tuple of Item
-
-    Raises
-    ------
-    ValueError
-        If a file is missing: the first one, and how many others.
-    """
+    """The items; a ValueError if a file of theirs is missing: the first one, and how many others."""
     missing = [str(p) for i in items for p in (i.image, i.truth) if not p.is_file()]
     if missing:
         raise ValueError(
@@ -184,93 +125,37 @@ def pairs(items: list[Item], needed_by: str) -> tuple[Item, ...]:
 
 
 def listed(path: Path) -> list[str]:
-    """Names in a list file, one a line.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    list of str
-        Blank lines left out.
-    """
+    """Names in a list file, one per line, blank lines left out."""
     return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read an image as its pixels are stored.
-
-    The orientation that a camera noted is not applied: masks belong to the stored pixels.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    ndarray of shape (H, W, 3), uint8
-
-    Raises
-    ------
-    ValueError
-        If it is no image.
-    """
+    """The pixels as they are stored, uint8 of shape (H, W, 3): no orientation is applied, as masks have none."""
     with _opened(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Read a mask: the numbers stored in a one-channel or palette image.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    ndarray of int64, shape (H, W)
-
-    Raises
-    ------
-    ValueError
-        If the file is no image, or has several channels.
-    """
+    """The numbers stored in a one-channel or palette image, int64 of shape (H, W)."""
     with _opened(path) as image:
         if image.mode not in ("L", "P", "1", "I") and not image.mode.startswith("I;16"):
             raise ValueError(
-                f"{path} must hold one number a pixel (greyscale or palette), got mode {image.mode}; "
+                f"{path} must hold one number per pixel (greyscale or palette), got mode {image.mode}; "
                 "colours are no classes: save the mask as class numbers"
             )
         return np.asarray(image).astype(np.int64)
 
 
-def mapped(values: np.ndarray, table: dict[int, int], path: Path, what: str) -> np.ndarray:
-    """Classes of stored numbers.
-
-    Parameters
-    ----------
-    values : ndarray of int
-    table : dict of int to int
-        Stored number -> class, -1 ignored.
-    path : Path
-    what : str
-        What the stored numbers are, for the message.
-
-    Returns
-    -------
-    ndarray of int32, shape of `values`
-
-    Raises
-    ------
-    ValueError
-        For a number that the table does not hold: never guessed.
-    """
-    names, index = np.unique(values, return_inverse=True)
-    unknown = [int(v) for v in names if int(v) not in table]
+def read_classes(
+    path: Path, *, table: Mapping[int, int], what: str, read: Callable[[Path], np.ndarray] = read_labels
+) -> tuple[np.ndarray]:
+    """One truth, int32, of numbers that `table` turns into classes; one that is not `what` it has is refused, never guessed."""
+    values = read(path)
+    stored, index = np.unique(values, return_inverse=True)
+    unknown = [int(v) for v in stored if int(v) not in table]
     if unknown:
         raise ValueError(f"{path} holds {unknown[:5]}, which are no {what}")
-    return np.array([table[int(v)] for v in names], np.int32)[index].reshape(values.shape)
+    return (np.array([table[int(v)] for v in stored], np.int32)[index].reshape(values.shape),)
 
 
 def _opened(path: Path) -> Image.Image:

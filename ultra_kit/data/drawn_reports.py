@@ -1,53 +1,44 @@
 """Written reports with a known summary, and the words of the report from which each word of it comes.
 
-A report is about one event, which one of its sentences names as its subject. Other events stand
-beside it, of another kind or called "earlier", with facts of the same kinds; numbers, days and
-places may be corrected ("not 12 but 15"). So every fact of the summary has one right source.
+A report is about one event, which one sentence names as its subject. Other events stand beside it, of
+another kind or called "earlier"; numbers, days and places may be corrected ("not 12 but 15"). So every
+fact of the summary has one right source.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import accumulate, chain, cycle, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-KINDS = tuple(
-    "flood fire storm landslide blast tornado hailstorm avalanche collapse crash leak riot quake "
-    "gale mudslide wildfire".split()
-)
-COUNTED = tuple(
-    "houses boats farms cars shops barns trees wells roofs tents fences ships carts sheds".split()
-)
-PLACES = tuple(
-    "bridge school market harbour station mill library theatre church dam road hospital museum tower "
-    "factory warehouse".split()
-)
-RESULTS = tuple(
-    "closed reopened rebuilt guarded sold searched cleared moved repaired emptied locked fenced".split()
-)
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-TIMES = ("morning", "noon", "afternoon", "evening", "night")
-FORENAMES = tuple(
-    "Ada Ali Anna Boris Carla Chen Dora Emil Erik Fatima Frida Hana Hugo Ines Ivan Jonas Juan Karin Leo "
-    "Lin Lucia Malik Marta Mei Nadia Nils Olga Omar Oscar Pablo Petra Ravi Rosa Samir Sofia Tariq Tom "
-    "Vera Yuki Zoe".split()
-)
-SURNAMES = tuple(
-    "Abbas Adler Bauer Berg Bruno Costa Cruz Dahl Diaz Farah Fischer Garcia Gupta Haddad Hansen Ito Jansen "
-    "Kaya Keller Khan Kim Kovac Larsen Lopez Mehta Moreau Nagy Novak Okafor Olsen Park Patel Reyes Rossi "
-    "Sato Silva Singh Tanaka Weber Wong".split()
-)
-TOWNS = tuple(
-    "Alder Ashby Barrow Beck Birch Bray Calder Corby Dalby Derwent Elm Falby Fenton Garsdale Glen Harby "
-    "Hatton Irby Kelby Kirton Lund Marsden Melby Norby Oakham Penrith Quern Raby Ripley Selby Skirby "
-    "Thornby Tilby Ulby Velby Wansford Welby Whitby Yarm Zeal".split()
-)
-NUMBERS = tuple(map(str, range(2, 100)))
+WORDS: dict[str, tuple[str, ...]] = {
+    slot: tuple(words.split())
+    for slot, words in {
+        "what": "flood fire storm landslide blast tornado hailstorm avalanche collapse crash leak riot quake "
+        "gale mudslide wildfire",
+        "noun": "houses boats farms cars shops barns trees wells roofs tents fences ships carts sheds",
+        "object": "bridge school market harbour station mill library theatre church dam road hospital museum "
+        "tower factory warehouse",
+        "result": "closed reopened rebuilt guarded sold searched cleared moved repaired emptied locked fenced",
+        "n": " ".join(map(str, range(2, 100))),
+        "where": "Alder Ashby Barrow Beck Birch Bray Calder Corby Dalby Derwent Elm Falby Fenton Garsdale Glen "
+        "Harby Hatton Irby Kelby Kirton Lund Marsden Melby Norby Oakham Penrith Quern Raby Ripley Selby Skirby "
+        "Thornby Tilby Ulby Velby Wansford Welby Whitby Yarm Zeal",
+        "forename": "Ada Ali Anna Boris Carla Chen Dora Emil Erik Fatima Frida Hana Hugo Ines Ivan Jonas Juan "
+        "Karin Leo Lin Lucia Malik Marta Mei Nadia Nils Olga Omar Oscar Pablo Petra Ravi Rosa Samir Sofia Tariq "
+        "Tom Vera Yuki Zoe",
+        "surname": "Abbas Adler Bauer Berg Bruno Costa Cruz Dahl Diaz Farah Fischer Garcia Gupta Haddad Hansen "
+        "Ito Jansen Kaya Keller Khan Kim Kovac Larsen Lopez Mehta Moreau Nagy Novak Okafor Olsen Park Patel Reyes "
+        "Rossi Sato Silva Singh Tanaka Weber Wong",
+        "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "time": "morning noon afternoon evening night",
+    }.items()
+}
 """Every word of a report is from these lists and the templates: a model needs no spelling to copy one."""
 
 SUMMARY = "The {what} struck {where} on {when}. {who} counted {n} damaged {noun}. The {object} was {result}."
@@ -112,7 +103,10 @@ OTHER = (
 )
 _SLOT = re.compile(r"\{(\w+)\}")
 _PART = re.compile(r"\{\w+\}|\w+|[^\w\s]")
-_FACTS = tuple(_SLOT.findall(SUMMARY))
+_TOLD = ("{who}", "{what}", "{where}", "{when}", "{n} {noun}", "{object} {result}")  # the fields of Facts
+
+# Words of a sentence, each with the slot of the summary that it fills, "" for a word that fills none.
+Tagged = list[tuple[str, str]]
 
 
 class Facts(NamedTuple):
@@ -130,22 +124,10 @@ class Facts(NamedTuple):
 class Brief:
     """A report, its summary, and where each word of the summary comes from; made by `brief`.
 
-    Attributes
-    ----------
-    document : str
-        60 to 120 words.
-    summary : str
-    words : tuple of str
-        The words of the document; a punctuation mark is a word of its own.
-    summary_words : tuple of str
-    sources : tuple of tuple of int
-        For each summary word the document words it must come from, indices into `words`; empty for a
-        word that any summary has.
-    facts : Facts
-    sentences : tuple of tuple of int
-        (first, last + 1) word of each sentence of the document.
-    main : tuple of int
-        The sentences that speak of the subject.
+    `words` and `summary_words` are those of `document` and `summary`, a punctuation mark is one of its own. For
+    each summary word `sources` has the words of the document it must come from, as indices, none for a word
+    that any summary has. `sentences` has the (first, last + 1) word of each sentence, `main` the indices of those
+    about the subject.
     """
 
     document: str
@@ -159,31 +141,25 @@ class Brief:
 
 
 def brief(seed: int, *, others: float = 1.0) -> Brief:
-    """Write a report and its summary.
+    """Write a report of 60 to 120 words and its summary.
 
     Parameters
     ----------
     seed : int
         Not negative; the same seed gives the same report.
     others : float, default 1.0
-        In 0..1: the share that is kept of the sentences about other events. With fewer of them a report
-        is shorter than 60 words, and easier: for learning from the easy to the hard.
+        In 0..1, else a ValueError: the share that is kept of the sentences about other events. With
+        fewer a report is shorter and easier: for learning from the easy to the hard.
 
     Returns
     -------
     Brief
 
-    Raises
-    ------
-    ValueError
-        If the seed is negative, or `others` not in 0..1.
-
     Examples
     --------
     >>> b = brief(1)
-    >>> number = b.facts.how_many.split()[0]
-    >>> place = b.summary_words.index(number)
-    >>> {b.words[i] for i in b.sources[place]} == {number}
+    >>> place = b.summary_words.index(b.facts.where)
+    >>> {b.words[i] for i in b.sources[place]} == {b.facts.where}
     True
     """
     if seed < 0:
@@ -193,21 +169,21 @@ def brief(seed: int, *, others: float = 1.0) -> Brief:
     rng = np.random.default_rng([seed, 0x6272])
     fresh = _values(rng)
     slots = next(fresh)
-    main = _about_the_subject(rng, slots)
-    # (words, whether it is about the subject)
-    sentences = [(_render(t, slots, tagged=True), True) for t in main]
+    sentences = [_render(t, slots, tagged=True) for t in _about_the_subject(rng, slots)]
+    n_main = len(sentences)
     further = _about_others(rng, slots, fresh)
     want = int(rng.integers(72, 108))
     while _length(sentences) < want:
         found = next(further)
-        if _length([*sentences, (found, False)]) <= 120:
-            sentences.append((found, False))
+        if _length([*sentences, found]) <= 120:
+            sentences.append(found)
         elif _length(sentences) >= 60:
             break
-    sentences = sentences[: len(main) + math.ceil(others * (len(sentences) - len(main)))]
-    first, rest = sentences[0], [sentences[i] for i in 1 + rng.permutation(len(sentences) - 1)]
-    rest.insert(0 if rng.random() < 0.6 else int(rng.integers(len(rest) + 1)), first)
-    return _assemble(rest, slots)
+    kept = n_main + math.ceil(others * (len(sentences) - n_main))
+    order = [1 + int(i) for i in rng.permutation(kept - 1)]
+    order.insert(0 if rng.random() < 0.6 else int(rng.integers(len(order) + 1)), 0)
+    main = tuple(place for place, i in enumerate(order) if i < n_main)
+    return _assemble([sentences[i] for i in order], main, slots)
 
 
 def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
@@ -224,14 +200,6 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
     -------
     dict of str to bool
         A value for each field of `Facts`.
-
-    Examples
-    --------
-    >>> b = brief(0)
-    >>> all(facts_right(b.summary, b.facts).values())
-    True
-    >>> sum(facts_right("The fire struck.", b.facts).values())
-    0
     """
     # Whole words: the "on" of "Monday" or of a place called Fenton separates nothing.
     pattern = r"\s*".join(
@@ -246,60 +214,30 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word that a report or summary may hold, as written there.
-
-    Returns
-    -------
-    tuple of str
-        Sorted.
-
-    Examples
-    --------
-    >>> {"flood", "The", "the", "."} <= set(vocabulary())
-    True
-    """
+    """Every word that a report or summary may hold, as written there, sorted."""
     groups = (SUBJECT, SUBJECT_ALONE, WHEN, WHEN_WHERE, WHO, HOW_MANY, WHO_HOW_MANY, OUTCOME, ASIDE, OTHER)
     written = {w for t in (SUMMARY, *(t for g in groups for t in g)) for w in _PART.findall(t)}
     written |= {w[0].upper() + w[1:] for w in written} | {"earlier"}
-    written |= {*KINDS, *COUNTED, *PLACES, *RESULTS, *DAYS, *TIMES, *FORENAMES, *SURNAMES, *TOWNS, *NUMBERS}
+    written.update(*WORDS.values())
     return tuple(sorted(w for w in written if not _SLOT.fullmatch(w)))
 
 
 def _facts(slots: Mapping[str, str]) -> Facts:
-    return Facts(
-        slots["who"],
-        slots["what"],
-        slots["where"],
-        slots["when"],
-        f"{slots['n']} {slots['noun']}",
-        f"{slots['object']} {slots['result']}",
-    )
+    return Facts(*(told.format_map(slots) for told in _TOLD))
 
 
 def _values(rng: np.random.Generator) -> Iterator[dict[str, str]]:
     """Values of all slots, time after time, none of which comes twice until its list is used up."""
-    lists = {
-        "what": KINDS,
-        "noun": COUNTED,
-        "object": PLACES,
-        "result": RESULTS,
-        "n": NUMBERS,
-        "where": TOWNS,
-        "forename": FORENAMES,
-        "surname": SURNAMES,
-        "day": DAYS,
-        "time": TIMES,
-    }
-    fresh = {name: cycle([x[i] for i in rng.permutation(len(x))]) for name, x in lists.items()}
+    fresh = {slot: cycle([words[i] for i in rng.permutation(len(words))]) for slot, words in WORDS.items()}
 
-    def when() -> str:
-        return f"{next(fresh['day'])} {next(fresh['time'])}"
+    def drawn(*slots: str) -> str:
+        return " ".join([next(fresh[slot]) for slot in slots])
 
     while True:
-        slots = {key: next(fresh[key]) for key in ("what", "noun", "object", "result", "n", "where")}
-        slots |= {"who": f"{next(fresh['forename'])} {next(fresh['surname'])}", "when": when()}
-        wrong = {"n": next(fresh["n"]), "where": next(fresh["where"]), "when": when()}
-        yield slots | {f"wrong_{key}": value for key, value in wrong.items()}
+        slots = {slot: drawn(slot) for slot in ("what", "noun", "object", "result", "n", "where")}
+        slots |= {"who": drawn("forename", "surname"), "when": drawn("day", "time")}
+        wrong = {"wrong_n": drawn("n"), "wrong_where": drawn("where"), "wrong_when": drawn("day", "time")}
+        yield slots | wrong
 
 
 def _one(rng: np.random.Generator, *groups: tuple[str, ...]) -> str:
@@ -317,7 +255,7 @@ def _about_the_subject(rng: np.random.Generator, slots: Mapping[str, str]) -> li
 
 def _about_others(
     rng: np.random.Generator, main: Mapping[str, str], fresh: Iterator[dict[str, str]]
-) -> Iterator[list[tuple[str, str]]]:
+) -> Iterator[Tagged]:
     """Sentences without end about other events, each of which is introduced, and asides."""
     while True:
         slots = next(fresh)
@@ -332,46 +270,40 @@ def _about_others(
             yield _render(_one(rng, (WHEN, WHEN_WHERE, WHO, HOW_MANY, OUTCOME)[(i + 1) % 5]), slots)
 
 
-def _render(template: str, slots: Mapping[str, str], *, tagged: bool = False) -> list[tuple[str, str]]:
-    """Words with the slot each fills, "" for a word of the template."""
-    out: list[tuple[str, str]] = []
+def _render(template: str, slots: Mapping[str, str], *, tagged: bool = False) -> Tagged:
+    """Fill a template; the words of a sentence about the subject are tagged."""
+    out: Tagged = []
     for part in _PART.findall(template):
         slot = part[1:-1] if _SLOT.fullmatch(part) else ""
-        for word in slots[slot].split() if slot else [part]:
-            out.append((word, slot if tagged and slot in _FACTS else ""))
+        tag = slot if tagged and part in SUMMARY else ""
+        out += [(word, tag) for word in (slots[slot].split() if slot else [part])]
     return out
 
 
-def _length(sentences: list[tuple[list[tuple[str, str]], bool]]) -> int:
+def _length(sentences: list[Tagged]) -> int:
     """Words without punctuation."""
-    return sum(word.isalnum() for words, _ in sentences for word, _ in words)
+    return sum(word.isalnum() for words in sentences for word, _ in words)
 
 
-def _join(words: list[str]) -> str:
+def _join(words: Iterable[str]) -> str:
     return re.sub(r" ([.,;])", r"\1", " ".join(words))
 
 
-def _assemble(sentences: list[tuple[list[tuple[str, str]], bool]], slots: Mapping[str, str]) -> Brief:
-    words: list[str] = []
-    tags: list[str] = []
-    bounds: list[tuple[int, int]] = []
-    for tagged, _ in sentences:
-        start = len(words)
-        words += [w for w, _ in tagged]
-        tags += [t for _, t in tagged]
-        bounds.append((start, len(words)))
-    summary = _render(SUMMARY, slots, tagged=True)
+def _assemble(sentences: list[Tagged], main: tuple[int, ...], slots: Mapping[str, str]) -> Brief:
+    """Put the sentences together and find the sources: the words of equal text and tag."""
     places: dict[tuple[str, str], list[int]] = {}
-    for i, tagged_word in enumerate(zip(words, tags, strict=True)):
-        places.setdefault(tagged_word, []).append(i)
-    sources = tuple(tuple(places[w, tag]) if tag else () for w, tag in summary)
+    for i, tagged in enumerate(chain(*sentences)):
+        places.setdefault(tagged, []).append(i)
+    words = tuple(word for word, _ in chain(*sentences))
+    summary = _render(SUMMARY, slots, tagged=True)
+    summary_words = tuple(word for word, _ in summary)
     return Brief(
         document=_join(words),
-        summary=_join([w for w, _ in summary]),
-        words=tuple(words),
-        summary_words=tuple(w for w, _ in summary),
-        sources=sources,
+        summary=_join(summary_words),
+        words=words,
+        summary_words=summary_words,
+        sources=tuple(tuple(places[word, tag]) if tag else () for word, tag in summary),
         facts=_facts(slots),
-        sentences=tuple(bounds),
-        main=tuple(k for k, (_, mine) in enumerate(sentences) if mine),
+        sentences=tuple(pairwise(accumulate(map(len, sentences), initial=0))),
+        main=main,
     )

@@ -1,14 +1,14 @@
 """Scenes: composed images whose every pixel knows which object it belongs to.
 
-The world is made so that colour gives nothing away: the objects of a scene, their parts and the
-ground behind them draw their colours from one small palette, an object is split into parts of
-different second colours, and the shading runs across it. What tells an object from its
-surroundings is its texture, its outline and what belongs together inside it.
+Colour gives nothing away: objects, their parts and the ground draw theirs from one small palette, an
+object is split into parts of different second colours, and the shading runs across it. What tells an
+object from its surroundings is its texture, its outline and what belongs together inside it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import binary_erosion
@@ -23,25 +23,28 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (140, 60, 170),
     "white": (235, 235, 235),
 }
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "crescent", "heart")
+_INSIDE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "circle": lambda u, v: np.hypot(u, v) < 0.95,
+    "square": lambda u, v: np.maximum(abs(u), abs(v)) < 0.8,
+    "triangle": lambda u, v: (v < 0.6) & (v > 1.75 * abs(u) - 1.0),
+    "star": lambda u, v: np.hypot(u, v) < 0.46 + 0.58 * _five_points(u, v) ** 1.4,
+    "cross": lambda u, v: (np.minimum(abs(u), abs(v)) < 0.31) & (np.maximum(abs(u), abs(v)) < 0.95),
+    "ring": lambda u, v: (np.hypot(u, v) < 1.0) & (np.hypot(u, v) > 0.5),
+    "crescent": lambda u, v: (np.hypot(u, v) < 1.0) & (np.hypot(u - 0.55, v) > 0.75),
+    "heart": lambda u, v: (u * u + v * v * 0.95 - 0.55) ** 3 + u * u * v**3 < 0,
+}
+"""Which points (u, v), given in units of the radius, lie in a shape."""
+
+SHAPES = tuple(_INSIDE)
 TEXTURES = ("striped", "checked", "dotted", "ringed", "speckled", "halved")
 BACKGROUNDS = ("cloudy", "grainy", "woven", "veined")
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object of a scene.
+    """One object: its words, from `SHAPES`, `TEXTURES` and `COLOURS`, and its place in pixels.
 
-    Attributes
-    ----------
-    shape, texture, colour : str
-        Its words, from `SHAPES`, `TEXTURES` and `COLOURS`.
-    centre : tuple of float
-        (x, y) in pixels from the top left.
-    radius : float
-        Half of its extent in pixels, before rotation.
-    area : int
-        Visible pixels, after occlusion.
+    `centre` is (x, y) from the top left, `radius` half of the extent before rotation, `area` what is visible.
     """
 
     shape: str
@@ -60,20 +63,11 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image with its ground truth.
+    """An image, uint8 of shape (H, W, 3), with its ground truth; made by `scene`.
 
-    Attributes
-    ----------
-    image : ndarray of shape (H, W, 3), uint8
-    instances : ndarray of shape (H, W), int32
-        0 where the ground shows, ``k + 1`` where ``objects[k]`` does.
-    classes : ndarray of shape (H, W), int32
-        0 for the ground, ``1 + SHAPES.index(shape)`` for an object.
-    objects : tuple of SceneObject
-        From the back to the front.
-    background : str
-        The ground in words: ``"a cloudy red ground"``.
-    seed : int
+    `instances`, int32 of shape (H, W), is 0 where the ground shows and ``k + 1`` where ``objects[k]`` does, from
+    the back to the front; `classes` is ``1 + SHAPES.index(shape)`` there. `background` has the ground in words,
+    ``"a cloudy red ground"``.
     """
 
     image: np.ndarray
@@ -91,34 +85,18 @@ class Scene:
     @property
     def caption(self) -> str:
         """One English sentence: every object, then the ground."""
-        names = list(self.phrases)
-        head = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-        return f"{head} on {self.background}"
+        *first, last = self.phrases
+        objects = f"{', '.join(first)} and {last}" if first else last
+        return f"{objects} on {self.background}"
 
     def __repr__(self) -> str:
         h, w = self.instances.shape
         return f"Scene(seed={self.seed}, {h}x{w}, {self.caption!r})"
 
 
-def _inside(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Membership of points (u, v), given in units of the radius, in a shape."""
-    r = np.hypot(u, v)
-    if shape == "circle":
-        return r < 0.95
-    if shape == "square":
-        return np.maximum(abs(u), abs(v)) < 0.8
-    if shape == "triangle":
-        return (v < 0.6) & (v > 1.75 * abs(u) - 1.0)
-    if shape == "star":
-        wedge = abs((np.arctan2(u, -v) / (2 * np.pi) * 5) % 1 - 0.5) * 2
-        return r < 0.46 + 0.58 * wedge**1.4
-    if shape == "cross":
-        return (np.minimum(abs(u), abs(v)) < 0.31) & (np.maximum(abs(u), abs(v)) < 0.95)
-    if shape == "ring":
-        return (r < 1.0) & (r > 0.5)
-    if shape == "crescent":
-        return (r < 1.0) & (np.hypot(u - 0.55, v) > 0.75)
-    return (u * u + v * v * 0.95 - 0.55) ** 3 + u * u * v**3 < 0  # heart
+def _five_points(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """1 in the directions of a star's points, 0 half way between them."""
+    return abs((np.arctan2(u, -v) / (2 * np.pi) * 5) % 1 - 0.5) * 2
 
 
 def _object_pattern(texture: str, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -155,9 +133,8 @@ def _ground(kind: str, size: tuple[int, int], colours: np.ndarray, rng: np.rando
     h, w = size
     y, x = np.mgrid[:h, :w].astype(np.float32)
     a, b, c = colours
-    wide = _smooth_noise(size, 4, rng)
     # Three colours in broad patches, so that each object's own mixture occurs on the ground too.
-    base = np.where(wide[..., None] > 0.5, a, b)
+    base = np.where(_smooth_noise(size, 4, rng)[..., None] > 0.5, a, b)
     if kind == "cloudy":
         blend = np.clip((_smooth_noise(size, 7, rng) - 0.3) * 2.5, 0, 1)[..., None]
         return base * (1 - blend) + c * blend
@@ -195,17 +172,11 @@ def scene(
     Returns
     -------
     Scene
-        With 1 to 5 objects of at least 150 visible pixels each. (An object that the others hide is
-        left out, so a crowded scene may hold fewer than asked for.)
-
-    Raises
-    ------
-    ValueError
-        If a side is below 48 pixels, `n_objects` is not in 1..5 or `radius` is out of range.
+        With objects of at least 150 visible pixels each; one that the others would hide is left out.
+        A ValueError if an option is out of range.
 
     Examples
     --------
-    >>> from ultra_kit.data import scene
     >>> s = scene(7)
     >>> s.image.shape, int(s.instances.max()) == len(s.objects)
     ((96, 96, 3), True)
@@ -220,47 +191,20 @@ def scene(
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6)) if n_objects is None else n_objects
 
-    palette = rng.choice(len(COLOURS), 5, replace=False)
-    names = [list(COLOURS)[i] for i in palette]
-    jitter = rng.normal(0, 10, (5, 3))
-    rgb = np.array([COLOURS[c] for c in names], np.float32) + jitter.astype(np.float32)
-
+    names = [list(COLOURS)[i] for i in rng.choice(len(COLOURS), 5, replace=False)]
+    rgb = np.array([COLOURS[c] for c in names], np.float32)
+    rgb += rng.normal(0, 10, (5, 3)).astype(np.float32)
     kind = str(rng.choice(BACKGROUNDS))
     ground = rng.permutation(5)[:3]
     image = _ground(kind, size, rgb[ground], rng)
     instances = np.zeros(size, np.int32)
-    y, x = np.mgrid[:h, :w].astype(np.float32)
 
     made: list[SceneObject] = []
     for _ in range(n):
-        twin = made[int(rng.integers(len(made)))] if made and rng.random() < 0.4 else None
-        shape = str(rng.choice(SHAPES))
-        texture = twin.texture if twin else str(rng.choice(TEXTURES))
-        first = names.index(twin.colour) if twin else int(rng.integers(5))
-        if twin and rng.random() < 0.25:
-            shape = twin.shape  # the same words again: only the place tells the two apart
-        others = rng.permutation([k for k in range(5) if k != first])
-        r = rng.uniform(*radius) * min(h, w)
-        placed = _place(instances, made, shape, r, x, y, rng)
-        if placed is None:
-            continue
-        mask, u, v, centre = placed
-        pattern = _object_pattern(texture, u * r, v * r, rng)
-        # Two parts with different second colours: an object is not one colour, not even in the mean.
-        angle = rng.uniform(0, 2 * np.pi)
-        part = np.cos(angle) * u + np.sin(angle) * v > rng.uniform(-0.2, 0.2)
-        which = np.where(pattern, np.where(part, others[0], others[1]), first)[mask]
-        shade = 1 + 0.22 * (np.sin(angle) * u - np.cos(angle) * v)[mask]
-        shade[~binary_erosion(mask, iterations=2)[mask]] *= 0.3  # a dark outline, as drawn by hand
-        image[mask] = rgb[which] * shade[:, None]
-        instances[mask] = len(made) + 1
-        made.append(SceneObject(shape, texture, names[first], centre, float(r), 0))
-
+        _add_object(image, instances, made, dict(zip(names, rgb, strict=True)), radius, rng)
     image += 6 * rng.standard_normal(image.shape, np.float32)
-    objects = tuple(
-        SceneObject(o.shape, o.texture, o.colour, o.centre, o.radius, int((instances == k + 1).sum()))
-        for k, o in enumerate(made)
-    )
+    areas = np.bincount(instances.ravel(), minlength=len(made) + 1)[1:]
+    objects = tuple(replace(o, area=int(area)) for o, area in zip(made, areas, strict=True))
     lookup = np.array([0] + [1 + SHAPES.index(o.shape) for o in objects], np.int32)
     return Scene(
         image=np.clip(image, 0, 255).astype(np.uint8),
@@ -272,30 +216,54 @@ def scene(
     )
 
 
-def _place(
+def _add_object(
+    image: np.ndarray,
     instances: np.ndarray,
     made: list[SceneObject],
-    shape: str,
-    radius: float,
-    x: np.ndarray,
-    y: np.ndarray,
+    palette: dict[str, np.ndarray],
+    radius: tuple[float, float],
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]] | None:
-    """Find a pose that leaves every object seen; None after 20 tries.
+) -> None:
+    """Draw one more object into image, instances and list, if there is a place for it; its area comes later."""
+    names, rgb = list(palette), np.array(list(palette.values()))
+    twin = made[int(rng.integers(len(made)))] if made and rng.random() < 0.4 else None
+    shape = str(rng.choice(SHAPES))
+    texture = twin.texture if twin else str(rng.choice(TEXTURES))
+    first = names.index(twin.colour) if twin else int(rng.integers(5))
+    if twin and rng.random() < 0.25:
+        shape = twin.shape  # the same words again: only the place tells the two apart
+    others = rng.permutation([k for k in range(5) if k != first])
+    r = rng.uniform(*radius) * min(instances.shape)
+    placed = _place(instances, len(made), shape, r, rng)
+    if placed is None:
+        return
+    mask, u, v, centre = placed
+    pattern = _object_pattern(texture, u * r, v * r, rng)
+    # Two parts with different second colours: an object is not one colour, not even in the mean.
+    angle = rng.uniform(0, 2 * np.pi)
+    part = np.cos(angle) * u + np.sin(angle) * v > rng.uniform(-0.2, 0.2)
+    which = np.where(pattern, np.where(part, others[0], others[1]), first)[mask]
+    shade = 1 + 0.22 * (np.sin(angle) * u - np.cos(angle) * v)[mask]
+    shade[~binary_erosion(mask, iterations=2)[mask]] *= 0.3  # a dark outline, as drawn by hand
+    image[mask] = rgb[which] * shade[:, None]
+    instances[mask] = len(made) + 1
+    made.append(SceneObject(shape, texture, names[first], centre, float(r), 0))
 
-    Returns the mask, the object's own coordinates (in units of the radius) and its centre.
-    """
+
+def _place(
+    instances: np.ndarray, n_made: int, shape: str, radius: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]] | None:
+    """Find a pose that leaves every object seen: mask, own coordinates (in radii), centre; None after 20 tries."""
     h, w = instances.shape
-    full = np.bincount(instances.ravel(), minlength=len(made) + 1)
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    full = np.bincount(instances.ravel(), minlength=n_made + 1)[1:]
     for _ in range(20):
         cx, cy = rng.uniform(0.75 * radius, w - 0.75 * radius), rng.uniform(0.75 * radius, h - 0.75 * radius)
         turn = rng.uniform(0, 2 * np.pi)
         dx, dy = (x - cx) / radius, (y - cy) / radius
         u, v = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
-        mask = _inside(shape, u, v)
-        covered = np.bincount(instances[mask], minlength=len(made) + 1)[1:]
-        left = full[1:] - covered
-        enough = mask.sum() >= 150 and np.all(left >= 150) and np.all(covered <= 0.35 * full[1:])
-        if enough:
+        mask = _INSIDE[shape](u, v)
+        covered = np.bincount(instances[mask], minlength=n_made + 1)[1:]
+        if mask.sum() >= 150 and np.all(full - covered >= 150) and np.all(covered <= 0.35 * full):
             return mask, u, v, (float(cx), float(cy))
     return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from .dataset import IGNORED, Dataset, Item, existing, pairs, read_labels, read_rgb
 
-_LAYOUT = "ROOT/IMAGES/NAME.jpg (or .jpeg, .png) and ROOT/MASKS/NAME.png, one number a pixel"
+_LAYOUT = "ROOT/IMAGES/NAME.jpg (or .jpeg, .png) and ROOT/MASKS/NAME.png, one number per pixel"
 _IMAGES = (".jpg", ".jpeg", ".png")
 
 
@@ -30,36 +30,21 @@ def Folder(
     ----------
     root : str or Path
     images, masks : str
-        Folders in `root`. A mask is a greyscale or palette PNG of its image's size that stores
-        the class, 0..C-1, of every pixel.
+        Folders in `root`. A mask is a greyscale or palette PNG of its image's size that stores the class.
     classes : sequence of str, optional
         Names of classes 0..C-1. If they are not given all masks are read once to find C.
     ignore : int, default 255
-        Number in the masks of pixels that no score counts.
-    crop : str, default "full"
-        One of `ultra_kit.data.CROPS`.
+        What the masks hold where no metric counts.
+    crop : str, one of `ultra_kit.data.CROPS`
 
     Returns
     -------
     Dataset
-        Named after the folder, images in order of their names.
-
-    Raises
-    ------
-    ValueError
-        If a folder or a mask is missing, two images share a name, a mask has colours in place of
-        numbers, or a number is no class.
-
-    Examples
-    --------
-    >>> Folder("nowhere")
-    Traceback (most recent call last):
-        ...
-    ValueError: Folder needs nowhere/images, and nothing is there; its layout is ...
+        Named after the folder, images in order of their names. A ValueError if a mask is missing or has
+        colours in place of numbers, two images share a name, or a number is no class.
     """
     root = Path(root)
-    found = existing(root / images, "Folder", _LAYOUT)
-    truths = existing(root / masks, "Folder", _LAYOUT)
+    found, truths = existing("Folder", _LAYOUT, root / images, root / masks)
     files = sorted(p for p in found.iterdir() if p.suffix.lower() in _IMAGES)
     items = pairs([Item(p.stem, p, truths / f"{p.stem}.png") for p in files], "Folder")
     twins = {name for name, n in Counter(i.name for i in items).items() if n > 1}

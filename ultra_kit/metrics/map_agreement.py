@@ -1,11 +1,8 @@
-"""Scores of explanation maps against a known truth, token by token.
+"""Explanation maps against a known truth, token by token.
 
-They take ``values`` of shape (T, M) over the M content positions
-(`ExplanationMaps.content`), ``own``, the content index of each explained token
-(``maps.tokens - maps.layout.n_prefix``), and ``truth``, bool of shape (T, M). **The token's own
-position is left out everywhere**: the identity in the maps' product, and the self-similarity in
-the baselines, puts a spike there that says nothing about the model. A token that nothing else
-shares its truth with has no score: NaN, so take means with `numpy.nanmean`.
+**The token's own position is left out everywhere**: the identity in the maps' product, and the
+self-similarity in the baselines, puts a spike there that says nothing about the model. Where nothing
+else shares a token's truth the result is NaN, so take means with `numpy.nanmean`.
 """
 
 from __future__ import annotations
@@ -14,16 +11,19 @@ import numpy as np
 from scipy.stats import rankdata
 from skimage.filters import threshold_otsu
 
+from .contingency import overlap
+
 
 def average_precision(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Average precision of each map's ranking of the positions, own position left out.
+    """Average precision of each map's ranking of the positions, as scikit-learn's, tied values falling together.
 
     Parameters
     ----------
     values : ndarray of shape (T, M)
-        Any real numbers; only their order counts.
+        Maps over the M content positions, `ExplanationMaps.content`. Any finite numbers (else a
+        ValueError); only their order counts.
     own : ndarray of int, shape (T,)
-        Content index of each explained token.
+        Content index of each explained token, ``maps.tokens - maps.layout.n_prefix``; left out.
     truth : ndarray of bool, shape (T, M)
 
     Returns
@@ -31,20 +31,8 @@ def average_precision(values: np.ndarray, own: np.ndarray, truth: np.ndarray) ->
     ndarray of shape (T,), float64
         In [0, 1]; chance is `prevalence`. NaN where no other position is true.
 
-    Raises
-    ------
-    ValueError
-        If shapes disagree, values are not finite, or an own position is out of range.
-
-    Notes
-    -----
-    Sum over thresholds of (R_n - R_{n-1}) P_n as in `sklearn.metrics.average_precision_score`,
-    tied values falling together; a constant map scores the prevalence.
-
     Examples
     --------
-    The other true position ranks second of three, so its precision is 1/2:
-
     >>> average_precision([[9.0, 0.1, 0.3, 0.2]], [0], [[True, False, False, True]])
     array([0.5])
     """
@@ -56,29 +44,17 @@ def average_precision(values: np.ndarray, own: np.ndarray, truth: np.ndarray) ->
 
 
 def pointing_game(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether each map is largest inside the truth, own position left out.
+    """Whether each map is largest inside the truth.
 
     Parameters
     ----------
-    values, own, truth
-        As in `average_precision`.
+    values, own, truth : as for `average_precision`
 
     Returns
     -------
     ndarray of shape (T,), float64
-        1 for a hit, 0 for a miss; if several positions tie for the largest value, the share of
-        them that is true (this project's choice: a constant map scores the prevalence). NaN where
-        no other position is true.
-
-    Raises
-    ------
-    ValueError
-        As `average_precision`.
-
-    Examples
-    --------
-    >>> pointing_game([[9.0, 0.1, 0.3, 0.3]], [0], [[True, False, False, True]])
-    array([0.5])
+        1 for a hit, 0 for a miss; if several positions tie for the largest value, the share of them that
+        is true (this project's choice: a constant map has the prevalence).
     """
     values, truth = _others(values, own, truth)
     top = values == values.max(axis=1, keepdims=True)
@@ -86,31 +62,16 @@ def pointing_game(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.
 
 
 def energy_inside(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of each map's mass that lies inside the truth, own position left out.
+    """Share of each map's mass that lies inside the truth.
 
     Parameters
     ----------
-    values : ndarray of shape (T, M)
-        Non-negative.
-    own, truth
-        As in `average_precision`.
+    values, own, truth : as for `average_precision`, but a negative value is a ValueError
 
     Returns
     -------
     ndarray of shape (T,), float64
-        In [0, 1]; a constant map scores the prevalence, a map without mass 0 (this project's
-        choice, so that an empty map is not left out of the mean). NaN where no other position is
-        true.
-
-    Raises
-    ------
-    ValueError
-        As `average_precision`, or if a value is negative.
-
-    Examples
-    --------
-    >>> energy_inside([[9.0, 1.0, 0.0, 3.0]], [0], [[True, False, False, True]])
-    array([0.75])
+        A constant map has the prevalence, one without mass 0 (this project's choice: it stays in the mean).
     """
     values, truth = _others(values, own, truth)
     if (values < 0).any():
@@ -121,63 +82,33 @@ def energy_inside(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.
 
 
 def iou_at_otsu(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Overlap of the truth with each map cut at Otsu's threshold, own position left out.
+    """Overlap (IoU) of the truth with what lies above Otsu's threshold of each map; 0 for a constant map.
 
     Parameters
     ----------
-    values, own, truth
-        As in `average_precision`.
+    values, own, truth : as for `average_precision`
 
     Returns
     -------
     ndarray of shape (T,), float64
-        Intersection over union, in [0, 1]; 0 for a constant map. NaN where no other position is
-        true.
-
-    Raises
-    ------
-    ValueError
-        As `average_precision`.
-
-    Notes
-    -----
-    Otsu's threshold is `skimage.filters.threshold_otsu` on the row's own values; what lies above
-    it is the mask.
-
-    Examples
-    --------
-    >>> iou_at_otsu([[9.0, 0.1, 1.0, 1.1, 0.0]], [0], [[True, False, False, True, False]])
-    array([0.5])
     """
     values, truth = _others(values, own, truth)
     mask = np.stack([row > threshold_otsu(row) for row in values])
-    union = (mask | truth).sum(axis=1)
-    return np.where(truth.any(axis=1), (mask & truth).sum(axis=1) / np.maximum(union, 1), np.nan)
+    found = overlap((mask & truth).sum(axis=1), mask.sum(axis=1), truth.sum(axis=1))
+    return np.where(truth.any(axis=1), found, np.nan)
 
 
 def prevalence(own: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of the other positions that are true: the chance level of the scores of maps.
+    """Share of the other positions that are true: the chance level of the metrics of maps.
 
     Parameters
     ----------
-    own, truth
-        As in `average_precision`.
+    own, truth : as for `average_precision`
 
     Returns
     -------
     ndarray of shape (T,), float64
-        NaN where no other position is true. Exact for `pointing_game` and `energy_inside`; the
-        limit for many positions of the `average_precision` of a random ranking.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree or an own position is out of range.
-
-    Examples
-    --------
-    >>> prevalence([0], [[True, True, False, False, False]])
-    array([0.25])
+        Exact but for `average_precision`, where it is the limit for many positions of a random ranking.
     """
     _, truth = _others(np.zeros(np.shape(truth)), own, truth)
     return np.where(truth.any(axis=1), truth.mean(axis=1), np.nan)
