@@ -29,7 +29,8 @@ from ultra_kit import metrics
 from ultra_kit.data.drawn_scenes import Scene, scene
 from ultra_kit.maps import baselines
 from ultra_kit.maps.explanation import make_maps
-from ultra_kit.metrics.clicks import MAX_CLICKS, Clicks, simulate
+from ultra_kit.metrics import Clicks, simulate_clicks
+from ultra_kit.metrics.clicks import MAX_CLICKS
 from ultra_kit.types import Capture, ExplanationMaps
 
 CHOOSE, TEST = 6_500_000, 6_000_000  # first seeds; training uses 1_000_000 and on
@@ -96,7 +97,7 @@ def click_through(
             maps = made.setdefault(make, make(cap)) if make not in made else made[make]
             for k in objects_of(s, cap.layout.grid):
                 ask = partial(answer, cap, {"maps": maps, **options})
-                runs[name].append(simulate(ask, s.instances == k, max_clicks=max_clicks, target=0.9))
+                runs[name].append(simulate_clicks(ask, s.instances == k, max_clicks=max_clicks, target=0.9))
     return runs
 
 
@@ -125,8 +126,7 @@ def score_boxes(model: Any, make: Maps, seeds: range) -> dict[str, float]:
         maps = make(cap)
         for k in objects_of(s, cap.layout.grid):
             truth = s.instances == k
-            y, x = np.nonzero(truth)
-            box = (int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1)
+            box = metrics.box_around(truth)
             found.append(metrics.mask_iou(uk.select(cap, box=box, maps=maps).mask, truth))
             plain.append(float(truth.sum() / ((box[2] - box[0]) * (box[3] - box[1]))))
     return {

@@ -5,7 +5,7 @@ from scipy.io import savemat
 
 
 def bsds_truth(path, maps):
-    """Write the segmentations that several people drew of a photograph, as BSDS500 stores them."""
+    """Write the segmentations that several annotators drew of a photograph, as BSDS500 stores them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cells = np.empty((1, len(maps)), object)
     for k, labels in enumerate(maps):

@@ -1,4 +1,4 @@
-"""Loaders against miniature sets in the official layouts, made here."""
+"""Readers against miniature sets in the official layouts, made here."""
 
 import pickle
 
@@ -9,8 +9,8 @@ from scipy.io import savemat
 from toys_datasets import bsds_truth
 
 import ultra_kit as uk
-from ultra_kit.data.coco import COARSE_OF_FINE
 from ultra_kit.data.crops import CROPS, apply_crop, nearest
+from ultra_kit.data.official_layouts import COARSE_OF_FINE
 
 RNG = np.random.default_rng(0)
 
@@ -154,6 +154,26 @@ def test_folder_with_a_mask_of_another_size(tmp_path):
         ValueError, match=r"a\.png: a truth must have its image's size \(2, 2\), got \(2, 3\)"
     ):
         uk.data.Folder(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("read", "missing"),
+    [
+        (uk.data.BSDS500, "BSDS500 needs nowhere/images/val"),
+        (uk.data.COCOStuff27, "COCO-Stuff-27 needs nowhere/images/val2017"),
+        (uk.data.Cityscapes27, "Cityscapes-27 needs nowhere/leftImg8bit/val"),
+        (
+            uk.data.PascalVOC2012,
+            "PASCAL VOC 2012 needs nowhere/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt",
+        ),
+        (uk.data.Potsdam3, "Potsdam-3 needs nowhere/labelled_test.txt"),
+        (uk.data.Potsdam3Tiles, "Potsdam-3 tiles needs nowhere/img_dir"),
+        (uk.data.Folder, "Folder needs nowhere/images"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_layout(read, missing):
+    with pytest.raises(ValueError, match=f"^{missing}, and nothing is there; its layout is ROOT/"):
+        read("nowhere")
 
 
 def test_an_empty_folder_is_refused(tmp_path):

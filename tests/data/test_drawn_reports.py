@@ -48,11 +48,11 @@ def read(document):
     what = next(g for g in found.groups() if g)
     about = [s for s in sentences if re.search(rf"(?<!earlier )\b{what}\b", s)]
     text = ". ".join(re.sub(r",? not (?:on )?(?:[A-Z]\w+ \w+|\w+)(?: but)?", "", s) for s in about)
-    day = re.search(rf"({'|'.join(briefs.DAYS)}) (\w+)", text)
+    day = re.search(rf"({'|'.join(briefs.WORDS['day'])}) (\w+)", text)
     names = re.findall(r"([A-Z][a-z]+) ([A-Z][a-z]+)", text)
-    (who,) = {f"{a} {b}" for a, b in names if b not in briefs.DAYS}
+    (who,) = {f"{a} {b}" for a, b in names if b not in briefs.WORDS["day"]}
     number = [n for n in re.findall(r"\d+", re.sub(r"gave \d+|from \d+ to", "", text))]
-    noun = re.search(rf"\b({'|'.join(briefs.COUNTED)})\b", text)[1]
+    noun = re.search(rf"\b({'|'.join(briefs.WORDS['noun'])})\b", text)[1]
     where = re.search(rf"(?:{what} in|reached) ([A-Z]\w+)|([A-Z]\w+) was hit", text)
     outcome = re.search(r"the (\w+) was (\w+)", text, re.I)
     (number,) = set(number)
@@ -77,7 +77,7 @@ def test_the_document_tells_the_facts_unambiguously(seed):
 def test_variety():
     many = [uk.data.brief(s) for s in range(60)]
     assert len({b.summary for b in many}) == len({b.document for b in many}) == 60
-    assert {b.facts.what for b in many} == set(briefs.KINDS)
+    assert {b.facts.what for b in many} == set(briefs.WORDS["what"])
     assert len({b.facts.who for b in many}) > 55 and len({b.facts.where for b in many}) > 25
     joined = " ".join(b.document for b in many)
     assert " not " in joined and "right number" in joined and "earlier" in joined

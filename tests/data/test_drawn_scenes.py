@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from ultra_kit.data.drawn_scenes import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, _inside, scene
+from ultra_kit.data.drawn_scenes import _INSIDE, BACKGROUNDS, COLOURS, SHAPES, TEXTURES, scene
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,8 +58,8 @@ def test_shapes_by_hand():
     }
     assert set(points) == set(SHAPES)
     for shape, (inside, outside) in points.items():
-        assert _inside(shape, *np.array(inside)[:, None])[0], shape
-        assert not _inside(shape, *np.array(outside)[:, None])[0], shape
+        assert _INSIDE[shape](*np.array(inside)[:, None])[0], shape
+        assert not _INSIDE[shape](*np.array(outside)[:, None])[0], shape
 
 
 def test_every_word_occurs():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from ultra_kit.metrics.clicks import Clicks, next_click, simulate
+from ultra_kit.metrics import Clicks, next_click, simulate_clicks
 
 
 def mask(*rows):
@@ -67,8 +67,8 @@ def test_ignored_pixels_count_for_nothing():
     def two_columns(wanted, unwanted):
         return SQUARE & ~ignore
 
-    assert simulate(two_columns, SQUARE, ignore=ignore).ious == (1.0,)
-    assert simulate(two_columns, SQUARE, max_clicks=1).ious == pytest.approx((6 / 9,))
+    assert simulate_clicks(two_columns, SQUARE, ignore=ignore).ious == (1.0,)
+    assert simulate_clicks(two_columns, SQUARE, max_clicks=1).ious == pytest.approx((6 / 9,))
 
 
 @given(arrays(bool, (6, 7)), arrays(bool, (6, 7)))
@@ -102,7 +102,7 @@ def test_simulation_hand_worked():
         keep = {x for x, _ in wanted} - {x for x, _ in unwanted}
         return np.isin(np.arange(4), list(keep))[None] & np.ones((3, 1), bool)
 
-    run = simulate(columns, truth, max_clicks=3)
+    run = simulate_clicks(columns, truth, max_clicks=3)
     # 1: (0, 0) wanted, column 0: 2 of 5. 2: missing (1, 0), (1, 1), too much (0, 2), all of depth 1: unwanted (0, 2),
     # nothing is left: 0 of 4. 3: all is missing, (0, 0) was clicked: (1, 0), column 1: 2 of 5.
     assert run.points == ((0, 0), (0, 2), (1, 0))
@@ -112,14 +112,14 @@ def test_simulation_hand_worked():
 
 def test_simulation_stops_when_it_may():
     perfect = lambda wanted, unwanted: SQUARE  # noqa: E731
-    assert simulate(perfect, SQUARE).ious == (1.0,)
+    assert simulate_clicks(perfect, SQUARE).ious == (1.0,)
     calls = []
 
     def poor(wanted, unwanted):
         calls.append((list(wanted), list(unwanted)))
         return EMPTY if len(wanted) < 2 else SQUARE & mask("#####", "#####", "#####", ".....", ".....")
 
-    assert simulate(poor, SQUARE, target=0.6).ious == pytest.approx((0, 2 / 3))
+    assert simulate_clicks(poor, SQUARE, target=0.6).ious == pytest.approx((0, 2 / 3))
     assert calls == [([(2, 2)], []), ([(2, 2), (1, 1)], [])]
 
 
@@ -135,7 +135,13 @@ def test_number_of_clicks():
 def test_errors_say_what_must_hold():
     with pytest.raises(ValueError, match="one shape"):
         next_click(EMPTY, EMPTY[:3])
+    with pytest.raises(ValueError, match=r"one shape \(H, W\)"):
+        next_click(EMPTY[0], EMPTY[0])
+    with pytest.raises(
+        ValueError, match="none that is not ignored"
+    ):  # no click was made, and none had an overlap
+        simulate_clicks(lambda wanted, unwanted: EMPTY, SQUARE, ignore=SQUARE)
     with pytest.raises(ValueError, match="at least one pixel"):
-        simulate(lambda wanted, unwanted: EMPTY, EMPTY)
+        simulate_clicks(lambda wanted, unwanted: EMPTY, EMPTY)
     with pytest.raises(ValueError, match="max_clicks"):
-        simulate(lambda wanted, unwanted: EMPTY, SQUARE, max_clicks=0)
+        simulate_clicks(lambda wanted, unwanted: EMPTY, SQUARE, max_clicks=0)

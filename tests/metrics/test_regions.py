@@ -6,17 +6,23 @@ import math
 import numpy as np
 import pytest
 
-from ultra_kit.metrics.regions import (
-    covering,
-    rand_index,
-    region_metrics,
-    region_summary,
-    variation_of_information,
-)
+from ultra_kit.metrics import region_metrics, region_summary
 
 # Truth: a of 4 pixels, b of 2. Found: x of 3 (all in a), y of 3 (one in a, two in b).
 TRUTH = np.array([[7, 7, 7, 7, 9, 9]])
 FOUND = np.array([[1, 1, 1, 0, 0, 0]])
+
+
+def covering(found, truths):
+    return region_metrics([found], truths).covering[0]
+
+
+def rand_index(found, truths):
+    return region_metrics([found], truths).rand[0]
+
+
+def variation_of_information(found, truths):
+    return region_metrics([found], truths).information[0]
 
 
 def test_covering_by_hand():
@@ -55,7 +61,7 @@ def test_variation_of_information_by_hand():
     assert variation_of_information(FOUND, [TRUTH]) == pytest.approx(4 / 6 * h(1 / 4) + h(1 / 3) / 2)
 
 
-def test_the_people_are_averaged():
+def test_the_annotators_are_averaged():
     one = np.zeros((1, 6), int)
     assert rand_index(one, [one, TRUTH]) == pytest.approx((1 + 7 / 15) / 2)
     assert variation_of_information(one, [one, FOUND]) == pytest.approx((0 + 1) / 2)
@@ -65,6 +71,7 @@ def test_equal_segmentations_whatever_their_names():
     renamed = np.where(TRUTH == 7, -3, 50)
     scores = region_metrics([renamed], [TRUTH])
     assert (scores.covering[0], scores.rand[0], scores.information[0]) == (1, 1, 0)
+    assert covering(FOUND == 1, [TRUTH == 7]) == covering(FOUND, [TRUTH])
 
 
 def test_ods_ois_and_best_by_hand():

@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..data.crops import nearest
 from ..data.dataset import Sample
+from ..metrics.contingency import contingency, distinct
 
 _GREY = (150, 150, 150)
 
@@ -36,10 +37,8 @@ def side_by_side(sample: Sample, labels: np.ndarray) -> Image.Image:
     >>> side_by_side(sample, np.array([[4, 4, 4]] * 2)).size
     (17, 2)
     """
-    names, truth = np.unique(sample.truths[0], return_inverse=True)
-    found_names, found = np.unique(labels, return_inverse=True)
-    both = np.zeros((len(names), len(found_names)), np.int64)
-    np.add.at(both, (truth.ravel(), found.ravel()), 1)
+    (names, truth), (found_names, found) = distinct(sample.truths[0]), distinct(labels)
+    both = contingency(truth, found)
     true_colours = np.array([_colour(int(n)) for n in names], np.uint8)
     rows, columns = linear_sum_assignment(both * (names >= 0)[:, None], maximize=True)
     found_colours = np.full((len(found_names), 3), _GREY, np.uint8)
@@ -49,8 +48,8 @@ def side_by_side(sample: Sample, labels: np.ndarray) -> Image.Image:
     shape = sample.image.shape[:2]
     panels = [
         sample.image,
-        nearest_rgb(true_colours[truth.reshape(labels.shape)], shape),
-        nearest_rgb(found_colours[found.reshape(labels.shape)], shape),
+        nearest_rgb(true_colours[truth], shape),
+        nearest_rgb(found_colours[found], shape),
     ]
     gap = np.full((shape[0], 4, 3), 255, np.uint8)
     return Image.fromarray(np.hstack([panels[0], gap, panels[1], gap, panels[2]]))
