@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
-from ..types import ExplanationMaps
+from ..types import ExplanationMaps, Settings
 from .segmentation import Segmentation, check_cut, has_contrast
 
 METHODS = ("average", "complete", "single", "weighted")
@@ -15,9 +17,6 @@ METHODS = ("average", "complete", "single", "weighted")
 METRICS = ("cosine", "hellinger")
 """Distances of maps: cosine, and squared Hellinger; both 0 for the same direction and 1 without a common patch."""
 
-THRESHOLD = 0.25
-"""Where `segment` cuts if nothing is said."""
-
 
 def segment(
     maps: ExplanationMaps,
@@ -25,7 +24,7 @@ def segment(
     threshold: float | None = None,
     n_segments: int | None = None,
     method: str = "average",
-    metric: str = "cosine",
+    metric: str | None = None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
     """Group the tokens of an image whose maps look alike, and give every pixel to a group.
@@ -42,14 +41,16 @@ def segment(
     maps : ExplanationMaps
         T maps of patch tokens of one image, usually of all of them.
     threshold : float, optional
-        Distance at which the tree is cut, 0 (only equal directions) to 1; 0.25 if nothing is said.
+        Distance at which the tree is cut, 0 (only equal directions) to 1. If neither this nor `n_segments` is given,
+        the model's own (``maps.card["model"]["settings"]``), chosen so that a person would accept the number of
+        segments; the paper's 0.25 for a model that has none, and for another metric than the model's own.
     n_segments : int, optional
         In place of `threshold`: exactly so many segments, 1..T, also where the tree has ties; fewer only if
         fewer tokens have a map with contrast.
     method : {"average", "complete", "single", "weighted"}
         Linkage, as in `scipy.cluster.hierarchy.linkage`.
-    metric : {"cosine", "hellinger"}
-        Distance of maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the few largest
+    metric : {"cosine", "hellinger"}, optional
+        The model's own by default, "cosine" for a model that has none. Distance of maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the few largest
         values decide. "hellinger", this project's choice for sharp maps: the *squared* Hellinger distance
         1 - sum sqrt(p q) of the maps as distributions p and q (negative values as 0), in which small shares
         count too; thresholds are of the squared distance.
@@ -81,8 +82,11 @@ def segment(
            [0, 0, 1, 1]], dtype=int32)
     """
     _check_maps(maps)
-    if threshold is None and n_segments is None:
-        threshold = THRESHOLD
+    own = Settings.of(maps.card.get("model", {}))
+    metric = own.metric if metric is None else metric
+    settings = own if metric == own.metric else Settings(metric=metric)
+    unsaid = threshold is None and n_segments is None
+    threshold = settings.threshold if unsaid else threshold
     check_cut(threshold, n_segments, len(maps))
     if method not in METHODS:
         raise ValueError(
@@ -117,7 +121,11 @@ def segment(
         input=maps.input,
         card={**maps.card, "segmentation": made},
     )
-    return uncut.recut(threshold=threshold, n_segments=n_segments)
+    seg = uncut.recut(threshold=threshold, n_segments=n_segments)
+    if unsaid and settings.chosen_on:
+        made = {**seg.card["segmentation"], "chosen_on": settings.chosen_on}
+        seg = replace(seg, card={**seg.card, "segmentation": made})
+    return seg
 
 
 def _check_maps(maps: ExplanationMaps) -> None:

@@ -154,6 +154,7 @@ class Segmentation:
         clusters = numbered(found, self._flat, self.tokens)
         scaled = scaled_sums(self.maps, clusters, clusters[~self._flat].max(initial=0) + 1)
         card = {**self.card.get("segmentation", {}), "threshold": threshold, **made}
+        card.pop("chosen_on", None)  # of the cut before
         if not card["merged"]:
             del card["merged"]
         return replace(
@@ -168,6 +169,7 @@ class Segmentation:
     def __repr__(self) -> str:
         height, width = self.labels.shape
         cut = f"threshold {self.threshold}" if self.threshold is not None else "cut by number"
+        cut += " (the model's own)" if "chosen_on" in self.card.get("segmentation", {}) else ""
         flat = f", {len(self.constant)} without contrast" if len(self.constant) else ""
         return f"Segmentation({self.n_segments} segments of {height}x{width}, {len(self.tokens)} tokens{flat}, {cut})"
 

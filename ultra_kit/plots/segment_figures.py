@@ -37,7 +37,7 @@ def show_segments(seg: Segmentation, *, ax: Axes | None = None, tree: bool = Fal
     >>> import ultra_kit as uk
     >>> maps = uk.baselines.rollout(uk.capture(uk.load("scenes"), uk.data.scene(0).image))
     >>> [ax.get_title() for ax in show_segments(uk.segment(maps, n_segments=3), tree=True).axes]
-    ['3 segments', 'cut at 0.67: 3 segments']
+    ['3 segments', 'cut at 0.26: 3 segments']
     """
     if ax is not None and tree:
         raise ValueError(
