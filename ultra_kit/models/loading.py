@@ -13,10 +13,8 @@ import torch
 from torch import nn
 
 from ..types import Backbone
+from .fetching import FETCHED, load_fetched
 from .image_backbone import ImageBackbone, WholeImage, image_fields
-
-FETCHED = ("dinov2", "smollm2")
-"""Real models, kept in the user's cache; see `ultra_kit.models.fetching`."""
 
 _BUNDLED = {
     "scenes": ("scenes_model", "load_scenes"),
@@ -149,8 +147,6 @@ def _by_name(
 
         return load_huggingface(rest, layout, pretrained)
     if source in FETCHED:
-        from .fetching import load_fetched
-
         if given := [n for n in _given(layout) if (source, n) != ("dinov2", "size")]:
             raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
         return load_fetched(source, layout, pretrained)
