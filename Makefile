@@ -40,8 +40,8 @@ test: $(TESTING) $(MODELS)  ## ruff, mypy, then unit, notebook and browser tests
 	$(BIN)/mypy
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist worksteal --durations=15 $(PYTEST_FLAGS)
 
-bench: $(READY)  ## what the figures of the README come from: runs each file of benchmarks/
-	@for f in benchmarks/*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
+bench: $(READY)  ## what the figures of the README come from: runs each bench_*.py of benchmarks/
+	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
 
 format: $(TESTING)  ## sort imports and format the code
 	$(BIN)/ruff check --fix .

@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from families import choose, show
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
@@ -57,21 +57,6 @@ def ways(n_layers: int) -> dict[str, dict[str, Reader]]:
     return out
 
 
-def choose(
-    model: Any, families: Mapping[str, Mapping[str, Reader]], seeds: range, *, known: bool = True
-) -> tuple[dict[str, tuple[str, Reader]], dict[str, dict[str, float]]]:
-    """The choice of each family with the best average precision, and that of every choice."""
-    flat = {f"{f}: {c}": make for f, choices in families.items() for c, make in choices.items()}
-    scores = measure_evidence(model, flat, seeds, known=known)
-    best, every = {}, {}
-    for f, choices in families.items():
-        every[f] = {c: scores[f"{f}: {c}"]["AP"] for c in choices}
-        top = max(every[f], key=every[f].__getitem__)
-        best[f] = (top, choices[top])
-        print(f"  {every[f][top]:.3f}  {f}: {top}")
-    return best, every
-
-
 def facts(model: Any, seeds: range) -> dict[str, float]:
     """Shares of facts that greedy summaries state."""
     rows = []
@@ -87,13 +72,13 @@ def facts(model: Any, seeds: range) -> dict[str, float]:
 
 
 def faithful(model: Any, read: Reader, seeds: range) -> dict[str, dict[str, float]]:
-    """Mean falls of the log-probability of each fact word, in nats a token, by ranking."""
+    """Mean falls of the log-probability of each fact word, in nats per token, by ranking."""
     found: dict[str, dict[str, list[float]]] = {}
     for b in map(brief, tqdm(seeds, desc="faithfulness")):
         s = uk.summarize(model, b.document, summary=b.summary)
         ev = read(s)
         for measure in (uk.comprehensiveness, uk.sufficiency):
-            for name, value in measure(s, ev).scores.items():
+            for name, value in measure(s, ev).means.items():
                 found.setdefault(measure.__name__, {}).setdefault(name, []).append(value)
     return {m: {name: float(np.mean(v)) for name, v in part.items()} for m, part in found.items()}
 
@@ -114,11 +99,10 @@ def main() -> None:
 
     print("average precision on the briefs for choosing:")
     families = ways(model.n_blocks)
-    best, every = choose(model, families, choosing)
+    best, every = choose(partial(measure_evidence, model, seeds=choosing, known=True), families)
     ultra = {c + f", {f[7:-6]}": m for f in families if f.startswith("ULTra") for c, m in families[f].items()}
-    best_random, _ = choose(
-        twin, {"ULTra on random weights": ultra}, choosing[: a.choose_random], known=False
-    )
+    few = choosing[: a.choose_random]
+    best_random, _ = choose(partial(measure_evidence, twin, seeds=few), {"ULTra on random weights": ultra})
 
     maps = measure_evidence(model, {name: make for name, (_, make) in best.items()}, testing, known=True)
     random = measure_evidence(twin, {name: make for name, (_, make) in best_random.items()}, testing)
@@ -129,13 +113,11 @@ def main() -> None:
     taken = faithful(model, best[leading][1], testing[: a.faithful])
 
     print(f"\nevidence of fact words, {a.briefs} held-out briefs")
-    for name, r in sorted(maps.items(), key=lambda kv: -kv[1]["AP"]):
-        figures = "  ".join(f"{measure} {value:.3f}" for measure, value in r.items())
-        print(f"  {name:26s} {figures}   {choices.get(name, '')}")
+    show(maps, choices)
     print(f"\nfacts right in {a.facts} greedy summaries of held-out briefs")
     for name, value in right.items():
         print(f"  {name:12s} {value:.3f}")
-    print(f"\nwords taken away, {a.faithful} briefs: fall of the summary's log-probability, nats a token")
+    print(f"\nwords taken away, {a.faithful} briefs: fall of the summary's log-probability, nats per token")
     for measure, values in taken.items():
         said = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
         print(f"  {measure:18s} {said}")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from families import choose, show
 from scipy.cluster.vq import kmeans2
 from tqdm.auto import tqdm
 
@@ -69,17 +70,6 @@ def ways(n_layers: int) -> dict[str, dict[str, Maker]]:
     out["colour similarity"] = {"mean colours of the patches": colour_similarity}
     out["random map"] = {"uniform noise": baselines.random_map}
     return out
-
-
-def choose(model: Any, families: dict[str, dict[str, Maker]], seeds: range) -> dict[str, tuple[str, Maker]]:
-    """The choice of each family with the best average precision."""
-    flat = {(f, c): make for f, choices in families.items() for c, make in choices.items()}
-    scores = measure_maps(model, flat, seeds, per_object=2)  # type: ignore[arg-type]
-    best: dict[str, tuple[str, Maker]] = {}
-    for (f, c), make in sorted(flat.items(), key=lambda kv: -scores[kv[0]]["AP"]):  # type: ignore[index]
-        print(f"  {scores[f, c]['AP']:.3f}  {f}: {c}")  # type: ignore[index]
-        best.setdefault(f, (c, make))
-    return best
 
 
 def choose_segments(
@@ -184,7 +174,7 @@ def main() -> None:
 
     print("average precision on the scenes for choosing:")
     families = ways(model.n_blocks)
-    best = choose(model, families, choosing)
+    best, _ = choose(partial(measure_maps, model, seeds=choosing, per_object=2), families)
     random_families = {
         "ULTra on random weights": {
             f"{c}, {f[7:15]}": m
@@ -194,7 +184,7 @@ def main() -> None:
             if "head" not in c
         }
     }
-    best_random = choose(twin, random_families, choosing)
+    best_random, _ = choose(partial(measure_maps, twin, seeds=choosing, per_object=2), random_families)
 
     methods = {name: make for name, (_, make) in best.items()}
     random_methods = {name: make for name, (_, make) in best_random.items()}
@@ -224,9 +214,7 @@ def main() -> None:
     words = score_words(model, testing, min(100, a.scenes))
 
     print(f"\nmaps of object tokens, {a.scenes} held-out scenes, own position left out")
-    for name, r in sorted(maps.items(), key=lambda kv: -kv[1]["AP"]):
-        figures = "  ".join(f"{measure} {value:.3f}" for measure, value in r.items())
-        print(f"  {name:26s} {figures}   {choices.get(name, '')}")
+    show(maps, choices)
     print(
         f"\nsegments, true number of segments, {len(cutting)} scenes: mean IoU, matched one to one in each image"
     )

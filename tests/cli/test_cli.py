@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -122,3 +124,8 @@ def test_threshold_and_number_exclude_each_other(picture):
 def test_version_and_help():
     assert run(app, ["--version"]).output == f"ultra_kit {uk.__version__}\n"
     assert "explain" in run(app, ["--help"]).output
+
+
+def test_help_waits_for_no_library():
+    program = "import sys; import ultra_kit.cli; sys.exit(bool({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 import ultra_kit as uk
 from ultra_kit.cli.options import app
 from ultra_kit.runs import image_records
+from ultra_kit.runs.image_records import colour_labels, majority
 from ultra_kit.runs.record_pictures import side_by_side
-from ultra_kit.runs.trivial_baselines import colour_labels, majority
 from ultra_kit.types.grids import cell_grid
 
 QUICK = {"method": "cosine", "layer": 2, "threshold": 0.02, "progress": False}
@@ -89,7 +89,7 @@ def test_one_segment_scores_the_ground_by_hand(data, straight):
 
 def test_every_row_names_what_it_stands_for(straight):
     found, _ = straight
-    families = {r["family"] for r in found.rows}
+    families = set(found.rows["family"])
     assert families == {"A: data set, one match", "B: image, present classes", "B: image, DiffSeg"}
     methods = {
         "cosine",
@@ -100,21 +100,26 @@ def test_every_row_names_what_it_stands_for(straight):
         "token grid's ceiling",
     }
     for family in families:
-        assert {r["method"] for r in found.rows if r["family"] == family} == methods
-    assert {(r["crop"], r["size"]) for r in found.rows} == {("full", "96x96")}
+        assert set(found.rows["method"][found.rows["family"] == family]) == methods
+    assert set(found.rows["crop"]) == {"full"} and set(found.rows["size"]) == {"96x96"}
     assert found.row("cosine", "A")["K"] == 3
     assert found.card["cut"] == "threshold 0.02"
-    for words in ("scenes on", "cut: threshold 0.02", "token grid's ceiling", "A: data set"):
-        assert words in repr(found)
+    for words in ("scenes on", "cut: threshold 0.02", "token grid", "A: data set", "miou"):
+        assert words in repr(found) and words in found._repr_html_()
 
 
 def test_files_say_what_was_found(straight, data):
     found, out = straight
     stored = json.loads((out / "results.json").read_text())
-    assert stored["rows"] == [dict(r) for r in found.rows]
+    assert stored["rows"] == found.rows.to_dict("records")
+    assert list(stored["rows"][0]) == "method family K accuracy miou iou crop size".split()
+    k = [r["K"] for r in stored["rows"]]
+    assert k[:6] == [3, 3, 1, 9, 49, 3] and all(type(v) is int for v in k[:6]) and type(k[6]) is float
     assert stored["card"]["dataset"]["images"] == 4
     rows = list(csv.DictReader((out / "images.csv").open()))
     assert [r["image"] for r in rows] == ["0", "1", "2", "3"]
+    parts = [f"{m}{of}" for of in ("", " of one segment", " of the ceiling") for m in ("accuracy", "miou")]
+    assert list(rows[0]) == ["index", "image", "segments", "classes", "family", *parts]
     miou = [float(r["miou"]) for r in rows]
     worst, best = sorted((out / "worst").iterdir())[0], sorted((out / "best").iterdir())[0]
     assert worst.name == f"01-{np.argmin(miou)}.png" and best.name == f"01-{np.argmax(miou)}.png"
@@ -214,9 +219,9 @@ def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_
 def test_true_k_reads_the_truth_and_says_so(data, tmp_path):
     found = uk.evaluate("scenes", data, out=tmp_path, **(QUICK | {"n_segments": "true"}))
     assert "read from the truth" in found.card["cut"]
-    assert all(i["segments"] == i["classes"] for i in found.images)
+    assert (found.images["segments"] == found.images["classes"]).all()
     fixed = uk.evaluate("scenes", data, out=tmp_path / "5", **(QUICK | {"n_segments": 5}))
-    assert {i["segments"] for i in fixed.images} == {5} and fixed.card["cut"] == "n_segments 5"
+    assert set(fixed.images["segments"]) == {5} and fixed.card["cut"] == "n_segments 5"
 
 
 def test_ultra_and_a_loaded_model(data, tmp_path):
@@ -230,8 +235,8 @@ def test_ultra_and_a_loaded_model(data, tmp_path):
     assert found.row("ultra", "B: image, p")["miou"] == pytest.approx(want.miou)
 
 
-def test_people(tmp_path):
-    """BSDS500: two scenes, three people each."""
+def test_regions_and_human_agreement(tmp_path):
+    """BSDS500: two scenes, three annotators each."""
     for seed in range(2):
         s = uk.data.scene(seed)
         path = tmp_path / f"images/val/{seed}.jpg"
@@ -265,7 +270,14 @@ def test_people(tmp_path):
     assert row["pri_ods"] == pytest.approx(np.mean([e.rand[0] for e in each]))
     assert row["vi_ods"] == pytest.approx(np.mean([e.information[0] for e in each]))
     assert found.card["cut"] == "threshold 0.01, 0.1"
-    with pytest.raises(ValueError, match="people disagree"):
+    stored = json.loads((tmp_path / "out/results.json").read_text())["rows"]
+    assert stored == found.rows.to_dict("records")
+    assert stored[-1]["method"] == "people" and stored[-1]["K"] is None
+    assert list(stored[0]) == ["method", "family", "K", *want, "crop", "size"]
+    covering = ["covering", "covering at its best cut", "pri", "vi", "covering of one segment"]
+    columns = csv.DictReader((tmp_path / "out/images.csv").open()).fieldnames
+    assert columns == ["index", "image", "segments", "family", *covering]
+    with pytest.raises(ValueError, match="annotators disagree"):
         uk.evaluate("scenes", data, out=tmp_path / "no", **(QUICK | {"n_segments": "true"}))
 
 
@@ -274,9 +286,12 @@ def test_options_that_can_not_be_are_refused(data, tmp_path):
         ({"method": "guess"}, "method must be 'ultra' or one of"),
         ({"threshold": [0.1, 0.2]}, "takes one threshold, got 2"),
         ({"n_segments": "few"}, "numbers or 'true'"),
+        ({"n_segments": []}, "takes one n_segments, got 0"),
     ):
         with pytest.raises(ValueError, match=words):
             uk.evaluate("scenes", data, out=tmp_path / "out", **(QUICK | change))
+    with pytest.raises(ValueError, match=r"n_segments must be in 1\.\.144"):
+        uk.evaluate("scenes", data[:1], out=tmp_path / "none", **(QUICK | {"n_segments": 0}))
     with pytest.raises(ValueError, match="briefs is for text"):
         uk.evaluate("briefs", data, out=tmp_path / "out", **QUICK)
     assert not (tmp_path / "out").exists()
@@ -284,7 +299,7 @@ def test_options_that_can_not_be_are_refused(data, tmp_path):
         uk.evaluate("scenes", data[:1], out=tmp_path / "one", **QUICK).row("cosine", "B")
 
 
-def test_floors_by_hand():
+def test_trivial_baselines_by_hand():
     assert cell_grid((3, 4), (2, 2)).tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3]]
     # Cells of 4 pixels: (3, 1), (1, 3), (2, 2), (0, 0): classes 0, 1, 0 (a tie), 0.
     counts = np.array([[3, 1, 2, 0], [1, 3, 2, 0]])

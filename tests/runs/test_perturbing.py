@@ -56,7 +56,12 @@ def test_curves_worked_by_hand(cap):
     np.testing.assert_allclose(found.deletion, [[1, 0.6, 0.2 * 5**0.5, 0.2]], rtol=1e-6)
     # Patch 3 alone beside the own one: (1, 0, 0, 4), sqrt 17 / 5; with patch 2: sqrt 21 / 5.
     np.testing.assert_allclose(found.insertion, [[0.2, 17**0.5 / 5, 21**0.5 / 5, 1]], rtol=1e-6)
-    assert found.scores["deletion"] == pytest.approx((0.5 + 0.6 + 0.2 * 5**0.5 + 0.1) / 3, rel=1e-6)
+    assert found.areas["deletion"] == pytest.approx((0.5 + 0.6 + 0.2 * 5**0.5 + 0.1) / 3, rel=1e-6)
+    assert found.table.loc[1 / 3].tolist() == pytest.approx([0.6, 17**0.5 / 5])
+    assert repr(found).startswith(
+        "Perturbation(1 tokens, layer 1, area under the curve: deletion 0.549, insertion"
+    )
+    assert "<th>insertion</th>" in found._repr_html_()
 
 
 def test_insertion_is_negative_perturbation_read_backwards(cap):

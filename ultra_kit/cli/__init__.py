@@ -3,10 +3,8 @@
 
 from .options import app as app
 from . import image_commands as image_commands
-from . import select_command as select_command
 from . import summarize_command as summarize_command
-from . import evaluate_command as evaluate_command
-from . import train_command as train_command
+from . import data_commands as data_commands
 from . import fetch_command as fetch_command
 
 __all__ = ["app"]

@@ -3,79 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 import ultra_kit as uk
 
-from .options import (
-    Images,
-    Model,
-    Out,
-    Rule,
-    Score,
-    Transform,
-    app,
-    at_layer,
-    each,
-    load,
-    load_transform,
-    stop,
-    write_json,
-    write_png,
-)
-
-if TYPE_CHECKING:
-    from ..types import ExplanationMaps
-
-LAYER = (
-    "0 is the embedding, k the output of block k; negative from the end. The last, or that of the transform."
-)
+from . import options
+from .options import Images, Layer, LayerOfTransform, Model, Out, Points, Rule, Score, Transform, app
 
 
 @app.command()
 def explain(
     images: Images,
     model: Model = "scenes",
-    layer: Annotated[int | None, typer.Option(help=LAYER)] = None,
-    token: Annotated[
-        list[int] | None, typer.Option(help="Token to explain, prefix tokens counted; repeatable.")
-    ] = None,
-    point: Annotated[
-        list[str] | None, typer.Option(help="x,y in pixels: the patch there; repeatable.", metavar="X,Y")
-    ] = None,
+    layer: LayerOfTransform = None,
+    token: Annotated[list[int] | None, typer.Option(help="Prefix tokens counted; repeatable.")] = None,
+    point: Points = None,
     score: Score = "norm",
     rule: Rule = "positive",
     transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
     """Explain latent tokens of images: what was each made from? All patches if none is named."""
-    points = [_point(text) for text in point or []]
-    backbone, w = load(model), load_transform(transform)
-    how: dict[str, Any] = {"layer": at_layer(layer, w), "score": score, "rule": rule, "transform": w}
+    points = [options.numbers(text, 2, "--point must be x,y") for text in point or []]
+    backbone, how = options.load(model), options.explaining(layer, score, rule, transform)
 
-    def work(image: Path, base: Path) -> str:
+    def work(image: Path) -> Any:
         cap = uk.capture(backbone, image)
         tokens = [*(token or []), *(cap.layout.token_at(x, y) for x, y in points)]
         maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, **how)
-        uk.save(maps, base.with_name(f"{base.name}.npz"))
-        write_json(_maps_summary(maps, image), base)
-        write_png(uk.plots.show_map(maps) if len(maps) == 1 else uk.plots.token_grid(maps), base)
-        return f"{len(maps)} maps"
+        figure = uk.plots.show_map(maps) if len(maps) == 1 else uk.plots.token_grid(maps)
+        return maps, {"image": image.name} | _facts(maps), figure, f"{len(maps)} maps"
 
-    each(images, out, "maps", work)
+    options.each(images, out, "maps", work)
 
 
 @app.command()
 def segment(
     images: Images,
     model: Model = "scenes",
-    layer: Annotated[int | None, typer.Option(help=LAYER)] = None,
+    layer: LayerOfTransform = None,
     threshold: Annotated[float | None, typer.Option(help="Distance of the cut; 0.25 by default.")] = None,
-    n_segments: Annotated[
-        int | None, typer.Option(help="Number of segments, in place of a threshold.")
-    ] = None,
+    n_segments: Annotated[int | None, typer.Option(help="Their number, in place of a threshold.")] = None,
     metric: Annotated[Literal["cosine", "hellinger"], typer.Option(help="Distance of two maps.")] = "cosine",
     score: Score = "norm",
     rule: Rule = "positive",
@@ -83,55 +53,81 @@ def segment(
     out: Out = Path("out"),
 ) -> None:
     """Segment images: patches whose explanation maps look alike belong together."""
-    if threshold is not None and n_segments is not None:
-        stop("--threshold and --n-segments exclude each other; give one")
-    cut: dict[str, Any] = {"threshold": threshold, "n_segments": n_segments}
-    cut = {key: value for key, value in cut.items() if value is not None}
-    backbone, w = load(model), load_transform(transform)
-    how: dict[str, Any] = {"layer": at_layer(layer, w), "score": score, "rule": rule, "transform": w}
+    cut = options.one_cut(threshold=threshold, n_segments=n_segments)
+    backbone, how = options.load(model), options.explaining(layer, score, rule, transform)
 
-    def work(image: Path, base: Path) -> str:
+    def work(image: Path) -> Any:
         seg = uk.segment(uk.explain(uk.capture(backbone, image), **how), metric=metric, **cut)
-        uk.save(seg, base.with_name(f"{base.name}.npz"))
         segments = [
             {"segment": k, "area": float(share), "mask": uk.images.to_rle(seg.mask(k), compressed=True)}
             for k, share in enumerate(seg.shares)
         ]
-        write_json({"image": image.name, "size": seg.layout.size, "segments": segments}, base)
-        write_png(uk.plots.show_segments(seg), base)
-        return f"{seg.n_segments} segments"
+        facts = {"image": image.name, "size": seg.layout.size, "segments": segments}
+        return seg, facts, uk.plots.show_segments(seg), f"{seg.n_segments} segments"
 
-    each(images, out, "segments", work)
-
-
-def _point(text: str) -> tuple[float, float]:
-    try:
-        x, y = map(float, text.split(","))
-    except ValueError:
-        stop(f"--point must be x,y in pixels, such as 120,80; got {text!r}")
-    return x, y
+    options.each(images, out, "segments", work)
 
 
-def _maps_summary(maps: ExplanationMaps, image: Path) -> dict[str, Any]:
+@app.command()
+def select(
+    images: Images,
+    model: Model = "scenes",
+    point: Points = None,
+    unwanted: Annotated[
+        list[str] | None, typer.Option(help="x,y in pixels: not on the object; repeatable.", metavar="X,Y")
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option(help="x0,y0,x1,y1 in pixels: round the object.", metavar="X0,Y0,X1,Y1")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What the object is, in words.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Cut, 0 to 1; Otsu's (0.5) by default.")] = None,
+    layer: Layer = -1,
+    score: Score = "norm",
+    rule: Rule = "positive",
+    out: Out = Path("out"),
+) -> None:
+    """Select an object of each image by points, a box or a text."""
+    picked: dict[str, Any] = {
+        "points": [options.numbers(p, 2, "--point must be x,y") for p in point or []],
+        "unwanted": [options.numbers(p, 2, "--unwanted must be x,y") for p in unwanted or []],
+        "box": None if box is None else options.numbers(box, 4, "--box must be x0,y0,x1,y1"),
+        "text": text,
+        "threshold": "otsu" if threshold is None else threshold,
+    }
+    backbone = options.load(model)
+
+    def work(image: Path) -> Any:
+        sel = uk.select(uk.capture(backbone, image), layer=layer, score=score, rule=rule, **picked)
+        facts = {
+            "image": image.name,
+            "size": sel.layout.size,
+            "area": sel.share,
+            "mask": sel.to_rle(compressed=True),
+            "threshold": sel.threshold,
+            "code": sel.code,
+            "card": dict(sel.card),
+        }
+        return sel, facts, uk.plots.show_selection(sel), f"{sel.share:.0%} of the image"
+
+    options.each(images, out, "selection", work)
+
+
+def _facts(maps: uk.types.ExplanationMaps) -> dict[str, Any]:
     """The facts of the maps, and the five strongest patches of each, its own left out."""
-    layout, rows = maps.layout, []
+    layout, first, rows = maps.layout, maps.layout.n_prefix, []
     for token, row in zip(maps.tokens.tolist(), maps.without_own, strict=True):
-        order = row.argsort(kind="stable")[::-1]
-        best = order[order != token - layout.n_prefix][:5]
+        order = row.argsort(kind="stable")[::-1] + first
+        best = order[order != token][:5].tolist()
         strongest = [
-            {
-                "token": int(i) + layout.n_prefix,
-                "center": layout.center_of(int(i) + layout.n_prefix),
-                "value": float(row[i]),
-            }
-            for i in best
+            {"token": i, "center": layout.center_of(i), "value": float(row[i - first])} for i in best
         ]
-        center = layout.center_of(token) if token >= layout.n_prefix else None
+        center = layout.center_of(token) if token >= first else None
         rows.append({"token": token, "center": center, "strongest": strongest})
-    facts = {"method": maps.method, "score": maps.score, "rule": maps.rule, "layer": maps.layer}
     return {
-        "image": image.name,
-        **facts,
+        "method": maps.method,
+        "score": maps.score,
+        "rule": maps.rule,
+        "layer": maps.layer,
         "grid": layout.grid,
         "size": layout.size,
         "maps": rows,

@@ -1,26 +1,19 @@
-"""What every command shares: the app itself, its options, and the loop over the inputs.
+"""What commands share: the app, the options, each declared once, and the loop over inputs.
 
-A new group of commands is a file of this folder that decorates functions with ``@app.command()`` and
-stands in the list of ``cli/__init__.py``.
+A file of commands stands in ``cli/__init__.py``; what takes long to import is imported when a command runs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 import ultra_kit as uk
-
-from ..types.whole_file import whole_file, write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..types import Backbone
 
 app = typer.Typer(
     add_completion=False,
@@ -29,10 +22,12 @@ app = typer.Typer(
     help="See what the latent tokens of a Transformer mean. Writes PNG, NPZ and JSON for each input.",
 )
 
+_LAYER = "0 is the embedding, k the output of block k; negative from the end."
 Images = Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", show_default=False)]
 Model = Annotated[str, typer.Option(help="A bundled name, timm:NAME, or hf:REPO-OR-FOLDER.")]
-Layer = Annotated[
-    int, typer.Option(help="0 is the embedding, k the output of block k; negative from the end.")
+Layer = Annotated[int, typer.Option(help=_LAYER)]
+LayerOfTransform = Annotated[
+    int | None, typer.Option(help=f"{_LAYER} The last by default, or that of the transform.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder to write to; it is made.")]
 Score = Annotated[
@@ -42,15 +37,26 @@ Rule = Annotated[
     Literal["positive", "negative", "absolute"],
     typer.Option(help="Count what raises the score, lowers it, or both."),
 ]
-Transform = Annotated[
-    Path | None, typer.Option(help="W, a .safetensors file of the command train-transform.")
+Transform = Annotated[Path | None, typer.Option(help="W, a .safetensors file of train-transform.")]
+Points = Annotated[
+    list[str] | None, typer.Option(help="x,y in pixels: what lies there; repeatable.", metavar="X,Y")
 ]
+Seed = Annotated[int, typer.Option(help="Of what is drawn by chance.")]
 
 
 def stop(message: str) -> NoReturn:
     """Say what is wrong in one line and end with exit code 1."""
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(1)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """What goes wrong in the block is said in one line and ends with exit code 1."""
+    try:
+        yield
+    except (uk.UltraError, ValueError, TypeError, OSError) as error:
+        stop(one_line(error))
 
 
 def _version(asked: bool) -> None:
@@ -68,51 +74,69 @@ def _main(
     pass
 
 
-def load(name: str, modality: str = "image") -> Backbone:
+def load(name: str, modality: str = "image") -> uk.types.Backbone:
     """Load a model of the modality the command is for, or stop with a reason."""
-    try:
+    with stopping():
         model = uk.load(name)
-    except (uk.UltraError, ValueError, TypeError, OSError) as error:
-        stop(one_line(error))
     if model.modality != modality:
-        kinds = {"image": "an image model", "text": "a text model"}
-        known = {"image": "scenes", "text": "briefs"}[modality]
-        stop(f"this command needs {kinds[modality]}, {name} is a {model.modality} model; try --model {known}")
+        kind, known = {"image": ("an image", "scenes"), "text": ("a text", "briefs")}[modality]
+        stop(f"this command needs {kind} model, {name} is a {model.modality} model; try --model {known}")
     return model
 
 
-def load_transform(path: Path | None) -> uk.maps.Transform | None:
-    """Read W from a file, if one is named, or stop with a reason."""
+def explaining(layer: int | None, score: str, rule: str, transform: Path | None) -> dict[str, Any]:
+    """Options of `ultra_kit.explain`: W read from its file, its layer where none is asked for, else the last."""
+    with stopping():
+        w = uk.maps.Transform.load(transform) if transform else None
+    own = w.layer if w else -1
+    return {"layer": own if layer is None else layer, "score": score, "rule": rule, "transform": w}
+
+
+def one_cut(**cut: Any) -> dict[str, Any]:
+    """The way to cut that is given, if any; two stop the command."""
+    given = {name: value for name, value in cut.items() if value is not None}
+    if len(given) > 1:
+        stop("--threshold and --n-segments exclude each other; give one")
+    return given
+
+
+def numbers(text: str, count: int, must: str) -> tuple[float, ...]:
+    """So many numbers between commas, or stop with a reason."""
     try:
-        return uk.maps.Transform.load(path) if path else None
-    except (uk.UltraError, ValueError, OSError) as error:
-        stop(one_line(error))
-
-
-def at_layer(layer: int | None, w: uk.maps.Transform | None) -> int:
-    """The layer asked for, or else the one that W was trained at, or else the last."""
-    if layer is not None:
-        return layer
-    return w.layer if w else -1
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = ()
+    if len(found) != count:
+        stop(f"{must} in pixels; got {text!r}")
+    return found
 
 
 def each(
-    images: Iterable[Path], out: Path, kind: str, work: Callable[[Path, Path], str], what: str = "images"
+    inputs: Iterable[Path], out: Path, kind: str, work: Callable[[Path], Any], what: str = "images"
 ) -> None:
-    """Do the work on every input; one that fails leaves the others alone and the exit code 1."""
-    paths, used, failed = list(images), set[str](), 0
-    for number, image in enumerate(paths, 1):
-        stem, again = f"{image.stem}-{kind}", 2
+    """Write what the work gives for each input: result (NPZ), facts (JSON), figure (PNG), a word for the terminal.
+
+    An input that fails leaves the others alone and the exit code 1.
+    """
+    from ..types.whole_file import write_text
+
+    paths, used, failed = list(inputs), set[str](), 0
+    for number, path in enumerate(paths, 1):
+        stem, again = f"{path.stem}-{kind}", 2
         while stem in used:
-            stem, again = f"{image.stem}-{again}-{kind}", again + 1
+            stem, again = f"{path.stem}-{again}-{kind}", again + 1
         used.add(stem)
+        base = out / stem
         try:
-            said = work(image, out / stem)
+            result, facts, figure, said = work(path)
+            uk.save(result, f"{base}.npz")
+            write_text(f"{base}.json", json.dumps(facts, indent=1, default=str) + "\n")
+            write_png(figure, Path(f"{base}.png"))
         except (uk.UltraError, ValueError, TypeError, OSError) as error:
             failed += 1
-            typer.echo(f"[{number}/{len(paths)}] {image}: error: {one_line(error)}", err=True)
+            typer.echo(f"[{number}/{len(paths)}] {path}: error: {one_line(error)}", err=True)
         else:
-            typer.echo(f"[{number}/{len(paths)}] {image}: {said} in {out / stem}.png, .npz and .json")
+            typer.echo(f"[{number}/{len(paths)}] {path}: {said} in {base}.png, .npz and .json")
     if failed:
         stop(f"{failed} of {len(paths)} {what} failed")
 
@@ -122,12 +146,9 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def write_json(content: dict[str, Any], base: Path) -> None:
-    """Write ``base.json``."""
-    write_text(base.with_name(f"{base.name}.json"), json.dumps(content, indent=1, default=str) + "\n")
+def write_png(figure: Any, path: Path) -> None:
+    """Write a figure, whole."""
+    from ..types.whole_file import whole_file
 
-
-def write_png(figure: Figure, base: Path) -> None:
-    """Write ``base.png``."""
-    with whole_file(base.with_name(f"{base.name}.png")) as partial:
+    with whole_file(path) as partial:
         figure.savefig(partial, bbox_inches="tight")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 import ultra_kit as uk
 
-from .options import Layer, Model, Out, Rule, app, each, load, write_json, write_png
-
-if TYPE_CHECKING:
-    from ..text.evidence_words import Evidence
+from . import options
+from .options import Layer, Model, Out, Rule, app
 
 
 @app.command()
@@ -22,9 +20,7 @@ def summarize(
     ],
     model: Model = "briefs",
     layer: Layer = -1,
-    summary: Annotated[
-        Path | None, typer.Option(help="A file with your own summary in place of the model's.")
-    ] = None,
+    summary: Annotated[Path | None, typer.Option(help="A file with your own summary.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a summary.")] = 80,
     beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 1,
     score: Annotated[
@@ -35,27 +31,19 @@ def summarize(
     out: Out = Path("out"),
 ) -> None:
     """Summarise texts, and say from which words of the document each word of the summary was made."""
-    backbone = load(model, "text")
+    backbone = options.load(model, "text")
+    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": beams}
 
-    def work(file: Path, base: Path) -> str:
+    def work(file: Path) -> Any:
         own = None if summary is None else summary.read_text("utf-8").strip()
-        s = uk.summarize(
-            backbone,
-            file.read_text("utf-8"),
-            summary=own,
-            max_new_tokens=max_new_tokens,
-            num_beams=beams,
-        )
+        s = uk.summarize(backbone, file.read_text("utf-8"), summary=own, **how)
         ev = uk.evidence(s, layer=layer, score=score, rule=rule)
-        uk.save(ev, base.with_name(f"{base.name}.npz"))
-        write_json(_evidence_summary(ev, file), base)
-        write_png(uk.plots.show_evidence(ev), base)
-        return f"{len(s.words)} words"
+        return ev, {"file": file.name} | _facts(ev), uk.plots.show_evidence(ev), f"{len(s.words)} words"
 
-    each(files, out, "summary", work, "files")
+    options.each(files, out, "summary", work, "files")
 
 
-def _evidence_summary(ev: Evidence, file: Path) -> dict[str, Any]:
+def _facts(ev: uk.text.Evidence) -> dict[str, Any]:
     """The summary, the five strongest document words of each of its words, and what it left out."""
     covered = ev.coverage()
     names = ("index", "word", "value")
@@ -68,7 +56,6 @@ def _evidence_summary(ev: Evidence, file: Path) -> dict[str, Any]:
         for i, w in enumerate(ev.rows)
     ]
     return {
-        "file": file.name,
         "summary": ev.text,
         "words": rows,
         "unused_sentences": covered.unused,

@@ -130,7 +130,7 @@ def perturbation_curves(found: Mapping[str, Perturbation], *, focus: Sequence[st
             else:
                 look = {"color": _OTHERS[k % len(_OTHERS)], "linestyle": _DASHES[k % 3], "linewidth": 2.2}
             mean = getattr(curves, name).mean(axis=0)
-            ax.plot(curves.fractions, mean, label=f"{method}  {curves.scores[name]:.3f}", **look)
+            ax.plot(curves.fractions, mean, label=f"{method}  {curves.areas[name]:.3f}", **look)
         ax.set(title=title, xlabel=label, xlim=(0, 1))
         ax.legend(title="area under the curve", frameon=False, fontsize=12, title_fontsize=12)
         ax.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,6 @@
-"""Whole runs: a model over a data set (`evaluate`), over worlds whose truth is known, and tests of what a map claims by taking the inputs away."""
+"""Whole runs: a model over a data set (`evaluate`) or over scenes and reports whose truth is known, and tests of what a map claims by taking inputs away."""
 
-from .evaluating import evaluate
-from .evaluation import Evaluation
+from .evaluating import Evaluation, evaluate
 from .faithfulness import comprehensiveness, sufficiency
 from .perturbing import Perturbation, perturb
 from .semantic_classes import cluster_segments, describe_segments

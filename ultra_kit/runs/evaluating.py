@@ -1,29 +1,91 @@
-"""A model over a data set: scores with their floors and ceiling, spread by joblib, resumable."""
+"""A model over a data set: metrics beside trivial baselines and a ceiling, spread by joblib, resumable."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from ..data.dataset import Dataset
+from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, pooled_metrics
+from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
 from ..types import Backbone
 from ..types.provenance import fingerprint
-from ..types.whole_file import write_text
-from .evaluation import Evaluation, summarise
-from .image_records import BASELINES, Job, Record, work
+from ..types.whole_file import whole_file, write_text
+from .image_records import BASELINES, CEILING, COLOURS, FIELDS, GRIDS, HUMAN_AGREEMENT, Job, Record, work
+from .printed_tables import PrintedTable
 from .record_pictures import side_by_side
-
-__all__ = ["Evaluation", "evaluate"]
+from .semantic_classes import cluster_segments
 
 _PICTURES = 8
+FAMILY_A = "A: data set, one match"
+FAMILY_B = "B: image, present classes"
+FAMILY_B_DIFFSEG = "B: image, DiffSeg"
+REGIONS = "regions"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(PrintedTable):
+    """Metrics of a model on a data set; made by `ultra_kit.evaluate`, printed as a table.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame
+        A row for each method and family: ``method``, ``family``, ``K``, metrics in [0, 1] (``accuracy``, ``miou``
+        and ``iou``, a list over the classes; or those of `ultra_kit.metrics.region_summary`, variation of information
+        in bits), ``crop``, ``size``. K is the number of clusters in family A, else the mean number of segments in an
+        image. Never compare rows of two families.
+    images : pandas.DataFrame
+        A row for each image, in the data set's order.
+    card : dict
+        Model, data set, layer, score, rule, cut and seed; JSON-able.
+    """
+
+    rows: pd.DataFrame
+    images: pd.DataFrame
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def _headline(self) -> str:
+        c, data = self.card, self.card["dataset"]
+        return (
+            f"{c['model_name']} on {data['name']} {data['split']}, {data['images']} images, crop {data['crop']}, "
+            f"layer {c['layer']}, {c['method']}, cut: {c['cut']}"
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """`rows` by family and method, without the lists of IoUs."""
+        shown = self.rows.drop(columns="iou", errors="ignore").set_index(["family", "method"])
+        return shown.assign(K=["-" if k is None else str(k) for k in shown["K"]])
+
+    def row(self, method: str, family: str) -> dict[str, Any]:
+        """The row of a method in a family, named by its first letters ("A", "B: image, D"); else a ValueError."""
+        found = self.rows[(self.rows["method"] == method) & self.rows["family"].str.startswith(family)]
+        if len(found) != 1:
+            there = sorted(zip(self.rows["method"], self.rows["family"], strict=True))
+            raise ValueError(f"{method!r} in {family!r} must name one row, got {len(found)} of {there}")
+        return found.to_dict("records")[0]
+
+    def ranked(self) -> pd.DataFrame:
+        """The images with a metric, the worst first: by mean IoU (family B, present classes) or covering."""
+        key = "miou" if "miou" in self.images else "covering"
+        return self.images.dropna(subset=key).sort_values([key, "index"])
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``results.json`` and ``images.csv``."""
+        content = {"card": dict(self.card), "rows": self.rows.to_dict("records")}
+        write_text(Path(folder) / "results.json", json.dumps(content, indent=1) + "\n")
+        write_text(Path(folder) / "images.csv", self.images.to_csv(index=False))
 
 
 def evaluate(
@@ -42,44 +104,39 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
-    """Segment all images of a data set and score the segments, floors and ceiling beside them.
+    """Segment all images of a data set and measure the segments, beside trivial baselines and a ceiling.
 
-    A data set with classes gets both families of scores (see `ultra_kit.metrics.confusion`):
-    family A, for which the segments of all images are grouped into classes by k-means (see
-    `ultra_kit.runs.semantic_classes`), and family B in its two forms. One with several people's regions
-    (BSDS500) gets covering, Rand index and variation of information.
+    A data set with classes gets both families of metrics (see `ultra_kit.metrics.confusion`), for family A with the
+    segments of all images grouped by `ultra_kit.runs.cluster_segments`. One with several people's regions (BSDS500)
+    gets covering, Rand index and variation of information, and its human agreement, under the name "people".
 
     Parameters
     ----------
     model : str or Backbone
-        To spread the work over processes give a name: every process then loads it once. A loaded
-        model is sent along with every image.
+        By name each process loads it once; a loaded model is sent along with every image.
     dataset : Dataset
         From `ultra_kit.data`; ``dataset[:20]`` for a try.
     out : str or Path
-        Folder for ``results.json``, ``images.csv``, pictures of the 8 worst and the 8 best images
-        (image, truth, found) and a record of every image. Call again with the same arguments and
-        the records that are there are not made again; results are the same as without a break.
+        Folder for ``results.json``, ``images.csv``, pictures of the 8 worst and the 8 best images (image, truth,
+        found) and a record of each image. A call with the same arguments goes on where the last one was stopped.
     layer, score, rule, transform
         As for `ultra_kit.explain`.
     method : {"ultra", "raw_attention", "rollout", "cosine"}
         Which maps are cut; for a baseline `score`, `rule` and `transform` are not used.
     threshold : float or sequence of float, default 0.25
-        Cosine distance of the cut; several for a data set without classes only, whose ODS, OIS and
-        best scale are chosen among them.
+        Cosine distance of the cut; several, for ODS, OIS and the best scale, only for a data set without classes.
     n_segments : int, "true" or sequence of int, optional
         In place of a threshold. "true" is the number of classes of each image: it reads the truth.
     n_clusters : int, optional
         K of family A; the number of classes by default.
     seed : int
         Of the k-means runs.
-    progress : bool, default True
-        Show a bar.
+    progress : bool
+        Whether to show a bar.
 
     Returns
     -------
     Evaluation
-        Print it for the table. K, crop, size and cut are named.
 
     Raises
     ------
@@ -88,10 +145,8 @@ def evaluate(
 
     Notes
     -----
-    Images are independent jobs for joblib. By default they run one after the other;
-    ``with joblib.parallel_config(backend="loky", n_jobs=4):`` spreads them over processes, the
-    backend ``"dask"`` or ``"ray"`` over a cluster, whose machines must see the data set and `out`
-    under the same paths.
+    Images are independent tasks for joblib: ``with joblib.parallel_config(backend="loky", n_jobs=4):`` spreads them over
+    processes, ``"dask"`` or ``"ray"`` over a cluster, whose machines must see the data set and `out` under one path.
 
     Examples
     --------
@@ -99,12 +154,11 @@ def evaluate(
     >>> from PIL import Image
     >>> import ultra_kit as uk
     >>> scene = uk.data.scene(0)
-    >>> with tempfile.TemporaryDirectory() as name:
-    ...     folder = Path(name)
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     for kind, pixels in {"images": scene.image, "masks": scene.instances}.items():
-    ...         (folder / kind).mkdir()
-    ...         Image.fromarray(pixels.astype("uint8")).save(folder / kind / "a.png")
-    ...     found = uk.evaluate("scenes", uk.data.Folder(folder), out=folder / "out", progress=False)
+    ...         Path(folder, kind).mkdir()
+    ...         Image.fromarray(pixels.astype("uint8")).save(Path(folder, kind, "a.png"))
+    ...     found = uk.evaluate("scenes", uk.data.Folder(folder), out=Path(folder, "out"), progress=False)
     >>> 0 < found.row("ultra", "B: image, present")["miou"] < 1
     True
     """
@@ -116,14 +170,17 @@ def evaluate(
         raise ValueError(f"evaluate needs an image model, {backbone.name} is for {backbone.modality}")
     out = Path(out)
     k = len(dataset.classes) if n_clusters is None else n_clusters
-    source = model if isinstance(model, str) else backbone
-    job = Job(source, dataset, out / "images", method, layer, score, rule, transform, cuts, seed)
+    how: dict[str, Any] = {"layer": layer}
+    if method == "ultra":
+        how |= {"score": score, "rule": rule, "transform": transform, "progress": False}
+    job = Job(model if isinstance(model, str) else backbone, dataset, out / "images", method, how, cuts, seed)
     card = _card(job, backbone, k)
     _claim(out, card)
     _run(job, progress)
-    found = summarise(job, _records(job), card, k)
+    records = [_record(job, i) for i in range(len(dataset))]
+    found = summarise(job, records, card, k)
     found.save(out)
-    _keep_pictures(job, found, out)
+    _keep_pictures(dataset, records, found, out)
     return found
 
 
@@ -137,14 +194,13 @@ def _cuts(
     if not values or any(isinstance(v, str) and v != "true" for v in values):
         raise ValueError(f"{name} must be numbers or 'true', got {given!r}")
     if "true" in values and not classes:
-        raise ValueError("n_segments='true' needs a data set with classes; its people disagree on a number")
+        raise ValueError("n_segments='true' needs a data set with classes; annotators disagree on a number")
     return tuple({name: v} for v in values)
 
 
 def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
-    ultra = job.method == "ultra"
-    values = [v for cut in job.cuts for v in cut.values()]
-    name = next(iter(job.cuts[0]))
+    (name,), w = job.cuts[0], job.how.get("transform")
+    values = [cut[name] for cut in job.cuts]
     cut = f"{name} {', '.join(map(str, values))}"
     if values == ["true"]:
         cut = "true K (the number of classes of each image, read from the truth)"
@@ -153,10 +209,10 @@ def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
         "model": backbone.card(),
         "dataset": job.dataset.card,
         "method": job.method,
-        "layer": job.layer,
-        "score": job.score if ultra else None,
-        "rule": job.rule if ultra else None,
-        "transform": fingerprint(getattr(job.transform, "matrix", job.transform)) if ultra else None,
+        "layer": job.how["layer"],
+        "score": job.how.get("score"),
+        "rule": job.how.get("rule"),
+        "transform": fingerprint(getattr(w, "matrix", w)),
         "cut": cut,
         "n_clusters": n_clusters,
         "seed": job.seed,
@@ -172,7 +228,6 @@ def _claim(out: Path, card: Mapping[str, Any]) -> None:
         differ = [f"{k} was {held.get(k)!r}, is {v!r}" for k, v in card.items() if held.get(k) != v]
         if differ:
             raise ValueError(f"{out} holds another job: {'; '.join(differ)}; give another folder")
-    (out / "images").mkdir(parents=True, exist_ok=True)
     for unfinished in (out / "images").glob("*.part*"):
         unfinished.unlink()
     write_text(path, json.dumps(card, indent=1) + "\n")
@@ -183,28 +238,101 @@ def _run(job: Job, progress: bool) -> None:
     # Not every backend hands results over one by one; with those the bar moves at the end.
     streams = get_active_backend()[0].supports_return_generator
     parallel = Parallel(return_as="generator_unordered" if streams else "list")
-    n = len(job.dataset)
-    with tqdm(total=n, initial=n - len(todo), unit="image", disable=not progress) as bar:
+    done = len(job.dataset) - len(todo)
+    with tqdm(total=len(job.dataset), initial=done, unit="image", disable=not progress) as bar:
         for _ in parallel(delayed(work)(job, i) for i in todo):
             bar.update()
 
 
-def _records(job: Job) -> list[Record]:
-    records = []
-    for i in range(len(job.dataset)):
-        with np.load(job.path(i), allow_pickle=False) as stored:
-            records.append(dict(stored))
-    return records
+def _record(job: Job, index: int) -> Record:
+    with np.load(job.path(index), allow_pickle=False) as stored:
+        return dict(stored)
 
 
-def _keep_pictures(job: Job, found: Evaluation, out: Path) -> None:
-    ranked = found.ranked()
-    scale = found.rows[0].get("covering_scale", 0)
-    for kind, images in (("worst", ranked[:_PICTURES]), ("best", ranked[::-1][:_PICTURES])):
-        folder = out / kind
-        folder.mkdir(exist_ok=True)
-        for place, row in enumerate(images, 1):
-            sample = job.dataset[row["index"]]
-            with np.load(job.path(row["index"]), allow_pickle=False) as stored:
-                labels = stored["labels"][scale]
-            side_by_side(sample, labels).save(folder / f"{place:02}-{sample.name}.png")
+def summarise(job: Job, records: Sequence[Record], card: Mapping[str, Any], n_clusters: int) -> Evaluation:
+    """Measure a data set from the records of its images, in its order; `n_clusters` is K of family A."""
+    sizes = {r["labels"].shape[1:] for r in records}
+    size = "x".join(map(str, sizes.pop())) if len(sizes) == 1 else "original"
+    if job.dataset.classes:
+        rows = list(_class_rows(job, records, n_clusters))
+        images = [_class_image(job.method, r) for r in records]
+    else:
+        rows = list(_region_rows(job, records))
+        images = [_region_image(job.method, r, rows[0]["covering_scale"]) for r in records]
+    named = [{"index": i, "image": job.dataset.items[i].name, **image} for i, image in enumerate(images)]
+    k = pd.Series([row["K"] for row in rows], dtype=object)  # whole numbers stay whole beside means
+    frame = pd.DataFrame(rows).assign(K=k, crop=job.dataset.crop, size=size)
+    return Evaluation(frame, pd.DataFrame(named), card)
+
+
+def _class_rows(job: Job, records: Sequence[Record], n_clusters: int) -> Iterator[dict[str, Any]]:
+    counts = {m: [r[f"counts:{m}"] for r in records] for m in (job.method, COLOURS, *GRIDS, CEILING)}
+    for method, each in counts.items():
+        if f"features:{method}" in records[0]:
+            features = np.concatenate([r[f"features:{method}"] for r in records])
+            classes = cluster_segments(features, n_clusters, seed=job.seed)
+            pooled = np.hstack(each) @ np.eye(classes.max() + 1, dtype=np.int64)[classes]
+        else:  # a cell of the grid, or a class, is the same cluster in every image
+            pooled = np.sum(each, axis=0)
+        found = dataset_metrics(pooled)
+        yield {"method": method, "family": FAMILY_A, "K": pooled.shape[1], **_class_figures(found)}
+    for family, match in ((FAMILY_B, "present"), (FAMILY_B_DIFFSEG, "diffseg")):
+        for method, each in counts.items():
+            found = pooled_metrics(image_counts(c, match=match) for c in each)
+            k = round(float(np.mean([c.any(axis=0).sum() for c in each])), 2)
+            yield {"method": method, "family": family, "K": k, **_class_figures(found)}
+
+
+def _class_figures(found: ClassMetrics) -> dict[str, Any]:
+    iou = [None if np.isnan(v) else float(v) for v in found.iou]
+    return {"accuracy": found.accuracy, "miou": found.miou, "iou": iou}
+
+
+def _class_image(method: str, record: Record) -> dict[str, Any]:
+    classes = int(record[f"counts:{method}"].any(axis=1).sum())
+    row = {"segments": int(record["segments"][0]), "classes": classes, "family": FAMILY_B}
+    for suffix, name in (("", method), (" of one segment", "one segment"), (" of the ceiling", CEILING)):
+        accuracy = miou = float("nan")
+        if classes:  # a class that is not in the image has no segment in this form, hence no IoU
+            found = pooled_metrics(image_counts(record[f"counts:{name}"]))
+            accuracy, miou = found.accuracy, found.miou
+        row |= {f"accuracy{suffix}": accuracy, f"miou{suffix}": miou}
+    return row
+
+
+def _region_rows(job: Job, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    n = np.mean([r["segments"] for r in records], axis=0)
+    methods = (job.method, COLOURS, *GRIDS, CEILING, HUMAN_AGREEMENT)
+    for method in (m for m in methods if f"rand:{m}" in records[0]):
+        found = region_summary(_regions(r, method) for r in records)
+        k: float | None = GRIDS[method][0] * GRIDS[method][1] if method in GRIDS else None
+        if method in (job.method, COLOURS):
+            k = round(float(n[int(found["covering_scale"])]), 2)
+        yield {"method": method, "family": REGIONS, "K": k, **found}
+
+
+def _regions(record: Record, method: str) -> RegionMetrics:
+    return RegionMetrics(*(record[f"{name}:{method}"] for name in FIELDS))
+
+
+def _region_image(method: str, record: Record, scale: int) -> dict[str, Any]:
+    found = _regions(record, method)
+    return {
+        "segments": int(record["segments"][scale]),
+        "family": REGIONS,
+        "covering": float(found.covering[scale]),
+        "covering at its best cut": float(found.covering.max()),
+        "pri": float(found.rand[scale]),
+        "vi": float(found.information[scale]),
+        "covering of one segment": float(_regions(record, "one segment").covering[0]),
+    }
+
+
+def _keep_pictures(dataset: Dataset, records: Sequence[Record], found: Evaluation, out: Path) -> None:
+    ranked = found.ranked()["index"].tolist()
+    scale = found.rows.get("covering_scale", [0])[0]
+    for kind, order in (("worst", ranked), ("best", ranked[::-1])):
+        for place, index in enumerate(order[:_PICTURES], 1):
+            sample = dataset[index]
+            with whole_file(out / kind / f"{place:02}-{sample.name}.png") as partial:
+                side_by_side(sample, records[index]["labels"][scale]).save(partial)

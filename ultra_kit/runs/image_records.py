@@ -1,4 +1,4 @@
-"""The work on one image: segments, floors and ceiling, counted against the truth."""
+"""The work on one image: segments, trivial baselines and ceiling, counted against the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from ..data.crops import nearest
 from ..data.dataset import Dataset, Sample
@@ -21,16 +23,17 @@ from ..metrics.confusion import confusion
 from ..metrics.regions import RegionMetrics, region_metrics
 from ..metrics.segment_matching import patch_labels
 from ..models.loading import load
-from ..types import Backbone, Capture, ExplanationMaps
+from ..types import Backbone, ExplanationMaps
 from ..types.grids import cell_grid
 from ..types.whole_file import whole_file
 from .semantic_classes import describe_segments
-from .trivial_baselines import colour_labels, majority
 
 GRIDS = {"one segment": (1, 1), "3 x 3 grid": (3, 3), "7 x 7 grid": (7, 7)}
 COLOURS = "k-means on colour"
 CEILING = "token grid's ceiling"
-PEOPLE = "people"
+HUMAN_AGREEMENT = "people"  # the name in stored records and results
+FIELDS = ("covered", "area", "rand", "information")  # of RegionMetrics, in its order
+_FITTED = 4096  # pixels that k-means on colours is fitted to
 BASELINES = ("raw_attention", "rollout", "cosine")
 
 Record = dict[str, np.ndarray]
@@ -45,10 +48,7 @@ class Job:
     dataset: Dataset
     folder: Path
     method: str
-    layer: int
-    score: str
-    rule: str
-    transform: Any
+    how: Mapping[str, Any]
     cuts: tuple[Mapping[str, Any], ...]
     seed: int
 
@@ -57,50 +57,38 @@ class Job:
         return self.folder / f"{index:06}.npz"
 
 
-def work(job: Job, index: int) -> int:
-    """Measure one image and write its record, all of it or nothing.
-
-    Parameters
-    ----------
-    job : Job
-    index : int
-        Of the image in the data set.
-
-    Returns
-    -------
-    int
-        The same index.
-    """
+def work(job: Job, index: int) -> None:
+    """Measure one image of the data set and write its record, all of it or nothing."""
     record = measure(job, job.dataset[index])
-    path = job.path(index)
-    with whole_file(path) as partial:
+    with whole_file(job.path(index)) as partial:
         np.savez_compressed(partial, allow_pickle=False, **record)
-    return index
 
 
 def measure(job: Job, sample: Sample) -> Record:
-    """Segment an image at every cut and count against its truth.
-
-    Parameters
-    ----------
-    job : Job
-    sample : Sample
-
-    Returns
-    -------
-    dict of str to ndarray
-        ``labels`` (cuts, h, w) at the truth's size, ``segments`` (cuts,), and for each method
-        counts and descriptors (classes) or region scores (people).
-    """
+    """The record: ``labels`` (cuts, h, w) at the truth's size, ``segments`` (cuts,), and the counts or figures of each method."""
     cap = capture(_loaded(job.model) if isinstance(job.model, str) else job.model, sample.image)
-    maps = _maps(job, cap)
+    make = explain if job.method == "ultra" else getattr(baselines, job.method)
+    maps = make(cap, **job.how)
     segs = _cut_all(maps, sample, job.cuts)
-    size = sample.truths[0].shape
-    labels = np.stack([nearest(s.labels, size) for s in segs])
-    record: Record = {"labels": labels.astype(np.uint16), "segments": np.array([s.n_segments for s in segs])}
-    if job.dataset.classes:
-        return record | _class_record(job, sample, cap, maps.layer, segs[0], labels[0])
-    return record | _region_record(job, sample, cap, labels)
+    coloured = [colour_labels(sample.image, seg.n_segments, seed=job.seed) for seg in segs]
+    truths, size, grid = sample.truths, sample.truths[0].shape, cap.layout.grid or (1, 1)
+    drawn = {
+        job.method: [nearest(seg.labels, size) for seg in segs],
+        COLOURS: [nearest(labels, size) for labels, _ in coloured],
+        **{name: [cell_grid(size, cells)] for name, cells in GRIDS.items()},
+    }
+    labels = np.stack(drawn[job.method]).astype(np.uint16)
+    record: Record = {"labels": labels, "segments": np.array([seg.n_segments for seg in segs])}
+    if not job.dataset.classes:
+        return record | _region_record(drawn, truths, grid)
+    n = len(job.dataset.classes)
+    features = {job.method: describe_segments(segs[0], cap.tokens(maps.layer)), COLOURS: coloured[0][1]}
+    record |= {f"features:{name}": rows for name, rows in features.items()}
+    for name, (found, *_) in drawn.items():
+        clusters = len(features[name]) if name in features else None
+        record[f"counts:{name}"] = confusion(found, sample.truth, n_classes=n, n_clusters=clusters)
+    cells = confusion(cell_grid(size, grid), sample.truth, n_classes=n)
+    return record | {f"counts:{CEILING}": majority(cells)}
 
 
 @lru_cache(maxsize=1)
@@ -109,80 +97,36 @@ def _loaded(name: str) -> Backbone:
     return load(name)
 
 
-def _maps(job: Job, cap: Capture) -> ExplanationMaps:
-    if job.method == "ultra":
-        return explain(
-            cap,
-            layer=job.layer,
-            score=job.score,
-            rule=job.rule,
-            transform=job.transform,
-            progress=False,
-        )
-    return getattr(baselines, job.method)(cap, layer=job.layer)
-
-
 def _cut_all(maps: ExplanationMaps, sample: Sample, cuts: Sequence[Mapping[str, Any]]) -> list[Segmentation]:
     """One segmentation for each cut, from one tree."""
     found: list[Segmentation] = []
     for cut in cuts:
-        n = cut.get("n_segments")
-        if n == "true":
-            n = max(1, len(np.unique(sample.truth[sample.truth >= 0])))
-        if not found:
-            found.append(segment(maps, n_segments=n) if n else segment(maps, threshold=cut["threshold"]))
-        else:
-            found.append(found[0].recut(n_segments=n) if n else found[0].recut(threshold=cut["threshold"]))
+        if cut.get("n_segments") == "true":
+            cut = {"n_segments": max(1, len(np.unique(sample.truth[sample.truth >= 0])))}
+        found.append(found[0].recut(**cut) if found else segment(maps, **cut))
     return found
 
 
-def _class_record(
-    job: Job, sample: Sample, cap: Capture, layer: int, seg: Segmentation, labels: np.ndarray
+def _region_record(
+    drawn: Mapping[str, list[np.ndarray]], truths: tuple[np.ndarray, ...], grid: tuple[int, int]
 ) -> Record:
-    truth, n = sample.truth, len(job.dataset.classes)
-
-    def counts(found: np.ndarray, clusters: int) -> np.ndarray:
-        return confusion(found, truth, n_classes=n, n_clusters=clusters)
-
-    colours, centres = colour_labels(sample.image, seg.n_segments, seed=job.seed)
-    record = {
-        f"counts:{job.method}": counts(labels, seg.n_segments),
-        f"features:{job.method}": describe_segments(seg, cap.tokens(layer)),
-        f"counts:{COLOURS}": counts(nearest(colours, truth.shape), len(centres)),
-        f"features:{COLOURS}": centres,
-    }
-    for name, grid in GRIDS.items():
-        record[f"counts:{name}"] = counts(cell_grid(truth.shape, grid), grid[0] * grid[1])
-    h, w = cap.layout.grid or (1, 1)
-    record[f"counts:{CEILING}"] = majority(counts(cell_grid(truth.shape, (h, w)), h * w))
-    return record
-
-
-def _region_record(job: Job, sample: Sample, cap: Capture, labels: np.ndarray) -> Record:
-    truths, size = sample.truths, sample.truths[0].shape
-    colours = [colour_labels(sample.image, int(s.max()) + 1, seed=job.seed)[0] for s in labels]
-    found = {
-        job.method: region_metrics(list(labels), truths),
-        COLOURS: region_metrics([nearest(c, size) for c in colours], truths),
-        CEILING: _best_drawn_on_patches(truths, cap.layout.grid or (1, 1)),
-    }
-    found |= {name: region_metrics([cell_grid(size, grid)], truths) for name, grid in GRIDS.items()}
+    found = {name: region_metrics(labels, truths) for name, labels in drawn.items()}
+    found[CEILING] = _best_drawn_on_patches(truths, grid)
     if len(truths) > 1:
-        found[PEOPLE] = _people(truths)
-    fields = ("covered", "area", "rand", "information")
-    return {f"{field}:{name}": getattr(scores, field) for name, scores in found.items() for field in fields}
+        found[HUMAN_AGREEMENT] = _human_agreement(truths)
+    return {f"{field}:{name}": getattr(one, field) for name, one in found.items() for field in FIELDS}
 
 
 def _best_drawn_on_patches(truths: tuple[np.ndarray, ...], grid: tuple[int, int]) -> RegionMetrics:
-    """The person's map that covers all people's best after each patch took its majority label."""
+    """The annotator's map that covers all annotators' best after each patch took its majority label."""
     cells = cell_grid(truths[0].shape, grid)
     drawn = [patch_labels(t, grid).ravel()[cells] for t in truths]
     best = int(region_metrics(drawn, truths).covering.argmax())
     return region_metrics([drawn[best]], truths)
 
 
-def _people(truths: tuple[np.ndarray, ...]) -> RegionMetrics:
-    """Each person against the others: areas pooled, indices averaged."""
+def _human_agreement(truths: tuple[np.ndarray, ...]) -> RegionMetrics:
+    """Each annotator against the others: areas pooled, indices averaged."""
     each = [region_metrics([t], [*truths[:i], *truths[i + 1 :]]) for i, t in enumerate(truths)]
     return RegionMetrics(
         np.concatenate([e.covered for e in each], axis=1),
@@ -190,3 +134,23 @@ def _people(truths: tuple[np.ndarray, ...]) -> RegionMetrics:
         np.mean([e.rand for e in each], axis=0),
         np.mean([e.information for e in each], axis=0),
     )
+
+
+def colour_labels(image: np.ndarray, n_segments: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Segments 0..K-1 of an image (H, W, 3) by k-means on its colours, int64 (H, W), and their mean colours (K, 3) in [0, 1].
+
+    K is below `n_segments` only if the image has fewer colours.
+    """
+    pixels = image.reshape(-1, 3) / 255
+    rng = np.random.default_rng(seed)
+    fitted = rng.permutation(pixels)[:_FITTED]
+    k = min(n_segments, len(np.unique(fitted, axis=0)))
+    with threadpool_limits(1):  # the same sums in every process
+        means = KMeans(k, n_init=1, random_state=seed).fit(fitted)
+        labels = means.predict(pixels)
+    return labels.reshape(image.shape[:2]).astype(np.int64), means.cluster_centers_
+
+
+def majority(counts: np.ndarray) -> np.ndarray:
+    """Counts (C, C) after every cell of (C, n_cells) took the class that most of its pixels have, the lower at a tie."""
+    return counts @ np.eye(len(counts), dtype=counts.dtype)[counts.argmax(axis=0)]

@@ -1,7 +1,6 @@
 """Whether the patches that a map names matter to the latent it explains: deletion and insertion.
 
-Patches are taken away in the map's order, most relevant first, and what becomes of the explained
-token's own vector is watched. No class, no label and no head is needed: the target is the latent.
+No class, no label and no head is needed: the target is the explained token's own vector.
 """
 
 from __future__ import annotations
@@ -11,29 +10,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from ..maps.forward_pass import capture
 from ..types import Backbone, Capture, ExplanationMaps, UltraError
+from .printed_tables import PrintedTable
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Perturbation:
-    """What becomes of T latents as F shares of the other patches go or come.
+class Perturbation(PrintedTable):
+    """What becomes of T latents as F shares of the other patches go or come; prints as a table.
 
     Attributes
     ----------
     fractions : ndarray of shape (F,), float64
-        Shares of the other patches, from 0 to 1, ascending.
+        Shares of the other patches, ascending from 0 to 1.
     deletion : ndarray of shape (T, F), float32
-        Cosine similarity of the latent to itself in the whole image, once that share, most relevant
-        first, is taken away (positive perturbation). A faithful map makes it fall fast.
+        Cosine similarity of the latent to itself in the whole image, once that share, most relevant first, is taken
+        away (positive perturbation); a faithful map makes it fall fast.
     insertion : ndarray of shape (T, F), float32
-        The same once that share, most relevant first, is all that is there. A faithful map makes it
-        rise fast. Read from right to left it is negative perturbation, least relevant first.
+        The same once that share is all that is there; a faithful map makes it rise fast. Read from right to left it
+        is negative perturbation, least relevant first.
     layer : int
         Whose latents were watched.
     """
@@ -44,18 +45,20 @@ class Perturbation:
     layer: int
 
     @property
-    def scores(self) -> dict[str, float]:
+    def areas(self) -> dict[str, float]:
         """Area under the mean curves: low is good for "deletion", high for "insertion"."""
-        width = np.diff(self.fractions)
-        areas = {}
-        for name in ("deletion", "insertion"):
-            mean = getattr(self, name).mean(axis=0)
-            areas[name] = float((width * (mean[1:] + mean[:-1]) / 2).sum())
-        return areas
+        return {name: float(np.trapezoid(curve, self.fractions)) for name, curve in self.table.items()}
 
-    def __repr__(self) -> str:
-        said = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
+    @property
+    def _headline(self) -> str:
+        said = ", ".join(f"{name} {value:.3f}" for name, value in self.areas.items())
         return f"Perturbation({len(self.deletion)} tokens, layer {self.layer}, area under the curve: {said})"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The mean curves, by fraction."""
+        means = {"deletion": self.deletion.mean(axis=0), "insertion": self.insertion.mean(axis=0)}
+        return pd.DataFrame(means, index=pd.Index(self.fractions, name="fraction"))
 
 
 def perturb(
@@ -68,22 +71,21 @@ def perturb(
 ) -> Perturbation:
     """Take patches away in the order of each map, and watch the token that it explains.
 
-    A patch is taken away by giving its layer-0 token the value that it has in a blank image, all of
-    whose pixels have the image's mean colour: its position stays, its content is gone. **The token's
-    own patch is never taken away**, and prefix tokens are left alone. This project's choice; the
-    measure is that of deletion and insertion curves (Petsiuk et al., 2018) and of positive and
-    negative perturbation (Chefer et al., 2021), with the latent itself as the target.
+    A patch is taken away by giving its layer-0 token the value that it has in a blank image, all of whose pixels have
+    the image's mean colour: its position stays, its content is gone. **The token's own patch is never taken away**,
+    and prefix tokens are left alone. This project's choice; the measure is that of deletion and insertion curves
+    (Petsiuk et al., 2018) and of positive and negative perturbation (Chefer et al., 2021), with the latent itself as
+    the target.
 
     Parameters
     ----------
     cap : Capture
-        Of an image, and of a model that can run its blocks from other embeddings.
+        Of an image, and of a model that can run its blocks from other embeddings (else an UltraError).
     maps : ExplanationMaps
-        T maps of patch tokens of that image, by whatever method; the latents of ``maps.layer`` are
-        watched.
+        T maps of patch tokens of that capture at layer 1 or later, by whatever method (else a ValueError); the latents
+        of ``maps.layer`` are watched.
     fractions : sequence of float
-        Shares in [0, 1], ascending from 0 to 1; of M - 1 other patches ``round(share * (M - 1))``
-        go or come.
+        Ascending from 0 to 1 (else a ValueError); of M - 1 other patches ``round(fraction * (M - 1))`` go or come.
     seed : int
         Patches with equal relevance are ordered by chance, drawn from it.
     batch_size : int
@@ -92,14 +94,6 @@ def perturb(
     Returns
     -------
     Perturbation
-
-    Raises
-    ------
-    ValueError
-        If the capture is no image, the maps are of another layout, layer 0 or a prefix token, or the
-        fractions don't ascend from 0 to 1.
-    UltraError
-        If the model can't run from other embeddings.
 
     Examples
     --------
@@ -115,15 +109,12 @@ def perturb(
     rng = np.random.default_rng([seed, 0x7065])
     # Rows of `gone` are the states to run: all deletions of a token, then all its insertions.
     gone = np.zeros((len(maps), 2, len(counts), n), bool)
+    taken = np.arange(n - 1) < counts[:, None]
     for t, (token, row) in enumerate(zip(maps.tokens, maps.content, strict=True)):
         order = np.lexsort((rng.random(n), -row))
-        order = order[order != token - first]
-        for f, count in enumerate(counts):
-            gone[t, 0, f, order[:count]] = True
-            gone[t, 1, f, order[count:]] = True
+        gone[t][:, :, order[order != token - first]] = taken, ~taken
     watched = maps.tokens.repeat(2 * len(counts))
-    found = _similarities(cap, maps.layer, gone.reshape(-1, n), watched, batch_size)
-    curves = found.reshape(gone.shape[:3])
+    curves = _similarities(cap, maps.layer, gone.reshape(-1, n), watched, batch_size).reshape(gone.shape[:3])
     return Perturbation(shares, curves[:, 0], curves[:, 1], maps.layer)
 
 
@@ -139,41 +130,8 @@ def measure_perturbation(
 ) -> dict[str, Perturbation]:
     """Deletion and insertion curves of several methods, on the same tokens of the same images.
 
-    Parameters
-    ----------
-    model : Backbone
-        From `ultra_kit.load`.
-    methods : mapping of str to callable
-        Name to a method called as ``make(capture, tokens=indices)``. Curves can only be compared if
-        all explain one layer.
-    images : iterable
-        Whatever `ultra_kit.capture` takes.
-    per_image : int
-        Patch tokens drawn from each image, the same for all methods.
-    fractions, seed
-        As for `perturb`.
-    progress : bool
-        Whether to show a bar.
-
-    Returns
-    -------
-    dict of str to Perturbation
-        The curves of the tokens of all images, one method a key.
-
-    Raises
-    ------
-    ValueError
-        If there is no image, or the methods explain different layers.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> ways = {"cosine": uk.baselines.cosine, "random": uk.baselines.random_map}
-    >>> found = measure_perturbation(
-    ...     uk.load("scenes"), ways, [uk.data.scene(1).image], per_image=1, fractions=(0, 0.2, 1), progress=False
-    ... )
-    >>> found["cosine"].deletion.shape
-    (1, 3)
+    A method is called as ``make(capture, tokens=indices)``; all must explain one layer. `per_image` patch tokens are
+    drawn from each image, which is whatever `ultra_kit.capture` takes.
     """
     parts: dict[str, list[Perturbation]] = {name: [] for name in methods}
     rng = np.random.default_rng([seed, 0x7069])
@@ -181,23 +139,17 @@ def measure_perturbation(
         cap = capture(model, image)
         tokens = np.sort(rng.choice(cap.layout.content, min(per_image, cap.layout.n_content), replace=False))
         for name, make in methods.items():
-            parts[name].append(
-                perturb(cap, make(cap, tokens=tokens), fractions=fractions, seed=seed + number)
-            )
+            maps = make(cap, tokens=tokens)
+            parts[name].append(perturb(cap, maps, fractions=fractions, seed=seed + number))
     layers = {part.layer for found in parts.values() for part in found}
     if len(layers) != 1:
-        raise ValueError(
-            f"there must be an image, and all methods must explain one layer; got layers {sorted(layers)}"
-        )
-    return {
-        name: Perturbation(
-            found[0].fractions,
-            np.concatenate([part.deletion for part in found]),
-            np.concatenate([part.insertion for part in found]),
-            found[0].layer,
-        )
-        for name, found in parts.items()
-    }
+        raise ValueError(f"there must be an image and one layer for all methods, got {sorted(layers)}")
+    return {name: _joined(found) for name, found in parts.items()}
+
+
+def _joined(found: Sequence[Perturbation]) -> Perturbation:
+    deletion, insertion = (np.concatenate([getattr(p, name) for p in found]) for name in found[0].areas)
+    return Perturbation(found[0].fractions, deletion, insertion, found[0].layer)
 
 
 def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batch_size: int) -> np.ndarray:
@@ -214,9 +166,7 @@ def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batc
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if not hasattr(cap.model, "run_from"):
-        raise UltraError(
-            f"{type(cap.model).__name__} can't run its blocks from other embeddings: no run_from()"
-        )
+        raise UltraError(f"{type(cap.model).__name__} has no run_from(), to run from other embeddings")
     return shares
 
 

@@ -10,33 +10,28 @@ from ..images.segmentation import Segmentation
 
 
 def describe_segments(seg: Segmentation, latents: np.ndarray) -> np.ndarray:
-    """Describe each segment by the mean latent of its tokens, so that segments of images compare.
+    """Describe each segment by the mean latent of its tokens, so that segments of several images compare.
+
+    Each token counts by the value of its cluster's scaled map at its own patch. This project's choice, the paper has
+    no classes over images.
 
     Parameters
     ----------
     seg : Segmentation
-        K segments, cut at the token grid (``size=None``).
+        K segments, cut at the token grid (``size=None``); else a ValueError.
     latents : ndarray of shape (N, D)
-        Tokens of one layer of the same capture, ``cap.tokens(layer)``, prefix included.
+        ``cap.tokens(layer)`` of the same capture.
 
     Returns
     -------
     ndarray of shape (K, D), float64
-        Each token counts by the value of its cluster's scaled map at its own patch; rows have
-        length 1. This project's choice, the paper has no classes over images.
-
-    Raises
-    ------
-    ValueError
-        If the maps were compared at another size than the token grid, or the latents are of
-        another layout.
+        Rows of length 1.
 
     Examples
     --------
     >>> import ultra_kit as uk
     >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> seg = uk.segment(uk.explain(cap), n_segments=3)
-    >>> describe_segments(seg, cap.tokens()).shape
+    >>> describe_segments(uk.segment(uk.explain(cap), n_segments=3), cap.tokens()).shape
     (3, 128)
     """
     layout = seg.layout
@@ -55,25 +50,20 @@ def describe_segments(seg: Segmentation, latents: np.ndarray) -> np.ndarray:
 
 
 def cluster_segments(features: np.ndarray, n_classes: int, *, seed: int = 0) -> np.ndarray:
-    """Group the segments of all images into classes by k-means.
+    """Group the segments of all images into classes by k-means; deterministic.
 
     Parameters
     ----------
     features : ndarray of shape (S, D)
-        Rows of `describe_segments` of all images, in a fixed order.
+        Rows of `describe_segments` of all images, at least one and finite, else a ValueError.
     n_classes : int
-        K; fewer only if there are fewer different rows.
+        K, at least 1; fewer are made only if there are fewer different rows.
     seed : int
 
     Returns
     -------
     ndarray of shape (S,), int64
-        Class 0..K-1 of each segment, numbered by first appearance. Deterministic.
-
-    Raises
-    ------
-    ValueError
-        If there is no row, a value is not finite, or K is below 1.
+        Class 0..K-1 of each segment, numbered by first appearance.
 
     Examples
     --------
@@ -82,9 +72,7 @@ def cluster_segments(features: np.ndarray, n_classes: int, *, seed: int = 0) -> 
     """
     features = np.asarray(features, np.float64)
     if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
-        raise ValueError(
-            f"features must be (S, D), finite, with at least one row, got shape {features.shape}"
-        )
+        raise ValueError(f"features must be finite and (S, D), with at least one row, got {features.shape}")
     if n_classes < 1:
         raise ValueError(f"n_classes must be at least 1, got {n_classes}")
     k = min(n_classes, len(np.unique(features, axis=0)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from ..images.clustering import METRICS, segment
 from ..maps.forward_pass import capture
 from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary, summarize
-from ..types import Capture, ExplanationMaps
+from ..types import ExplanationMaps
 
 Maker = Callable[..., ExplanationMaps]
 """Called as ``make(capture, tokens=indices)``: `ultra_kit.explain` and the baselines, or a `functools.partial` of one."""
 
 Reader = Callable[..., Evidence]
 """Called as ``read(summary, words=indices)``: a `functools.partial` of `ultra_kit.evidence`."""
+
+Rows = Iterable[tuple[str, Any]]  # (method, array (n, measures)) of one scene or brief
 
 MEASURES = {
     "AP": metrics.average_precision,
@@ -34,31 +36,10 @@ MEASURES = {
 def object_tokens(
     s: Scene, grid: tuple[int, int], *, per_object: int | None = None, smallest: int = 4
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pick tokens that lie in an object, with the truth of their maps.
+    """Content indices of T tokens that lie in an object, ascending, and the patches (T, h * w) of their objects, bool.
 
-    Parameters
-    ----------
-    s : Scene
-    grid : tuple of int
-        (h, w) of the patches; a patch belongs to the object that most of its pixels show.
-    per_object : int, optional
-        As many tokens of each object, drawn by the scene's seed; all by default.
-    smallest : int, default 4
-        Objects of fewer patches are left out.
-
-    Returns
-    -------
-    own : ndarray of shape (T,), int64
-        Content indices (prefix tokens not counted), ascending.
-    truth : ndarray of bool, shape (T, h * w)
-        Row t: the patches of the object of token t.
-
-    Examples
-    --------
-    >>> from ultra_kit.data import scene
-    >>> own, truth = object_tokens(scene(0), (12, 12), per_object=2)
-    >>> bool(truth[np.arange(len(own)), own].all())
-    True
+    A patch belongs to the object that most of its pixels show; objects of fewer than `smallest` patches are left out.
+    `per_object` draws as many tokens of each object by the scene's seed; all by default.
     """
     label = metrics.patch_labels(s.instances, grid).ravel()
     rng = np.random.default_rng(s.seed)
@@ -80,123 +61,48 @@ def measure_maps(
     per_object: int = 4,
     progress: bool = True,
 ) -> dict[str, dict[str, float]]:
-    """Score the maps of object tokens on scenes: how well they find the rest of the token's object.
+    """How well the maps of object tokens find the rest of their object on scenes, the own position left out.
 
-    The token's own position is left out of every measure.
-
-    Parameters
-    ----------
-    model : Backbone
-    methods : mapping of str to callable
-        Each is called as ``make(capture, tokens=indices)``.
-    seeds : iterable of int
-        Of `ultra_kit.data.scene`. Choose layers, scores and rules on other scenes.
-    per_object : int, default 4
-        Tokens of each object of four patches and more, the same for every method.
-    progress : bool, default True
-        Show a bar.
-
-    Returns
-    -------
-    dict
-        ``{method: {"AP": ..., "pointing": ..., "energy": ...}}``, means over all tokens, and the
-        same for ``"chance"``: the object's share of the other patches.
-
-    Raises
-    ------
-    ValueError
-        If no scene has an object of four patches.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> scores = measure_maps(uk.load("scenes"), {"ULTra": uk.explain}, [1, 2], per_object=1, progress=False)
-    >>> sorted(scores)
-    ['ULTra', 'chance']
+    Means over `per_object` tokens of each object of four patches and more, and the same for ``"chance"``: the object's
+    share of the other patches. Choose layers, scores and rules on other seeds.
     """
-    rows: dict[str, list[np.ndarray]] = {}
-    for s, cap in _captures(model, seeds, progress):
-        own, truth = object_tokens(s, _grid(cap), per_object=per_object)
-        if not len(own):
-            continue
-        for name, make in methods.items():
-            content = make(cap, tokens=own + cap.layout.n_prefix).content
-            rows.setdefault(name, []).append(np.stack([f(content, own, truth) for f in MEASURES.values()], 1))
-        chance = metrics.prevalence(own, truth)
-        rows.setdefault("chance", []).append(np.repeat(chance[:, None], len(MEASURES), 1))
-    if not rows:
-        raise ValueError("seeds must give at least one scene with an object of four patches, got none")
-    return _means(rows)
+
+    def rows(seed: int) -> Rows:
+        s = scene(seed)
+        cap = capture(model, s.image)
+        own, truth = object_tokens(s, cap.layout.grid or (1, 1), per_object=per_object)
+        tokens = own + cap.layout.n_prefix
+        return _measured(own, truth, methods, lambda make: make(cap, tokens=tokens).content)
+
+    return _means(rows, seeds, "scene", MEASURES, progress, "one scene with an object of four patches")
 
 
 def measure_segments(
     model: Any, methods: Mapping[str, Maker], seeds: Iterable[int], *, progress: bool = True
 ) -> dict[str, dict[str, float]]:
-    """Mean IoU of segments cut from the maps, with the true number of segments given.
+    """Mean IoU of segments cut from the maps, for each distance that `ultra_kit.segment` knows, true number given.
 
-    Every method's maps go through the same clustering, once for each distance that
-    `ultra_kit.segment` knows; the found segments of an image are matched one to one with the true
-    ones, the ground among them (`ultra_kit.metrics.hungarian_miou`).
-
-    Parameters
-    ----------
-    model, methods, seeds, progress
-        As in `measure_maps`.
-
-    Returns
-    -------
-    dict
-        ``{method: {"cosine": mean IoU, "hellinger": mean IoU}}``, and for ``"ceiling"`` what labels
-        constant on each patch can reach.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> found = measure_segments(uk.load("scenes"), {"rollout": uk.baselines.rollout}, [1], progress=False)
-    >>> 0 <= found["rollout"]["hellinger"] <= found["ceiling"]["hellinger"] <= 1
-    True
+    Gives ``{method: {"cosine": ..., "hellinger": ...}}`` under `ultra_kit.metrics.hungarian_miou`, the ground among the
+    segments, and for ``"ceiling"`` what labels constant on each patch can reach.
     """
-    rows: dict[str, list[list[float]]] = {}
-    for s, cap in _captures(model, seeds, progress):
-        ceiling = metrics.grid_ceiling(s.instances, _grid(cap))
-        rows.setdefault("ceiling", []).append([ceiling] * len(METRICS))
+
+    def rows(seed: int) -> Rows:
+        s = scene(seed)
+        cap = capture(model, s.image)
+        yield "ceiling", [[metrics.grid_ceiling(s.instances, cap.layout.grid or (1, 1))] * len(METRICS)]
         k = len(np.unique(s.instances))
         for name, make in methods.items():
             maps = make(cap, tokens=cap.layout.content)
             found = [segment(maps, n_segments=k, metric=metric).labels for metric in METRICS]
-            rows.setdefault(name, []).append([metrics.hungarian_miou(f, s.instances) for f in found])
-    return {name: dict(zip(METRICS, np.mean(v, axis=0).tolist(), strict=True)) for name, v in rows.items()}
+            yield name, [[metrics.hungarian_miou(labels, s.instances) for labels in found]]
+
+    return _means(rows, seeds, "scene", METRICS, progress, "one scene")
 
 
 def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:
-    """The words of a brief's summary that state a fact, with the truth of their evidence.
+    """Indices of the T summary words that state a fact, ascending, and their sources (T, document words), bool.
 
-    Parameters
-    ----------
-    b : Brief
-    s : Summary
-        Of ``b.document``, its text the words of ``b.summary``.
-
-    Returns
-    -------
-    words : ndarray of shape (T,), int64
-        Indices into ``s.words``, ascending.
-    truth : ndarray of bool, shape (T, document words)
-        Row t: the document words from which word t must come.
-
-    Raises
-    ------
-    ValueError
-        If the summary is of another document or says something else.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> b = uk.data.brief(0)
-    >>> s = uk.summarize(uk.load("briefs", pretrained=False), b.document, summary=b.summary)
-    >>> words, truth = source_words(b, s)
-    >>> s.words[words[0]].text, [w.text for w, true in zip(s.document_words, truth[0]) if true]
-    ('mudslide', ['mudslide', 'mudslide', 'mudslide', 'mudslide', 'mudslide'])
+    `s` must be of ``b.document`` and say ``b.summary``; else ValueError.
     """
     if tuple(w.text for w in s.document_words) != b.words:
         raise ValueError("the summary must be of the brief's document")
@@ -217,66 +123,57 @@ def measure_evidence(
     known: bool = False,
     progress: bool = True,
 ) -> dict[str, dict[str, float]]:
-    """Score evidence on briefs: how well it finds the document words that a summary word comes from.
+    """How well evidence finds the document words that the fact words of a brief's true summary come from.
 
-    The model reads each brief's true summary, whatever it would have written. Only words that state a
-    fact are scored, and only on the words of the document, where a summary word's own position is not.
-
-    Parameters
-    ----------
-    model : Backbone
-    methods : mapping of str to callable
-        Each is called as ``read(summary, words=indices)``.
-    seeds : iterable of int
-        Of `ultra_kit.data.brief`. Choose layers, scores and rules on other briefs.
-    known : bool, default False
-        Only words of which every token is the model's first choice: what a model gets wrong it did not
-        make from the true source.
-    progress : bool, default True
-        Show a bar.
-
-    Returns
-    -------
-    dict
-        ``{method: {"AP": ..., "pointing": ..., "energy": ...}}``, means over all words, and the same
-        for ``"chance"``: the true words' share of the document.
-
-    Raises
-    ------
-    ValueError
-        If there is no seed, or no word to score.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> model = uk.load("briefs", pretrained=False)
-    >>> scores = measure_evidence(model, {"ULTra": uk.evidence}, [1], progress=False)
-    >>> sorted(scores)
-    ['ULTra', 'chance']
+    As `measure_maps`; chance is the true words' share of the document, in which a summary word's own position is not.
+    `known` keeps only words of which every token is the model's first choice: what a model gets wrong it did not make
+    from the true source.
     """
-    rows: dict[str, list[np.ndarray]] = {}
-    for b in map(brief, tqdm(list(seeds), unit="brief", disable=not progress)):
+
+    def rows(seed: int) -> Rows:
+        b = brief(seed)
         s = summarize(model, b.document, summary=b.summary)
         words, truth = source_words(b, s)
         if known:
             kept = np.array([_known(s, int(w)) for w in words])
             words, truth = words[kept], truth[kept]
-        if not len(words):
-            continue
         # The measures leave out a position of each row: a column is put in front for it.
-        own, true = np.zeros(len(words), np.int64), np.pad(truth, ((0, 0), (1, 0)))
-        for name, read in methods.items():
-            found = np.pad(read(s, words=words).matrix, ((0, 0), (1, 0)))
-            rows.setdefault(name, []).append(np.stack([f(found, own, true) for f in MEASURES.values()], 1))
-        rows.setdefault("chance", []).append(np.repeat(truth.mean(1)[:, None], len(MEASURES), 1))
-    if not rows:
-        raise ValueError("seeds must give at least one word to score, got none")
-    return _means(rows)
+        before = ((0, 0), (1, 0))
+        own = np.zeros(len(words), np.int64)
+        truth = np.pad(truth, before)
+        return _measured(own, truth, methods, lambda read: np.pad(read(s, words=words).matrix, before))
+
+    return _means(rows, seeds, "brief", MEASURES, progress, "one word to score")
 
 
-def _captures(model: Any, seeds: Iterable[int], progress: bool) -> Iterable[tuple[Scene, Capture]]:
-    for s in map(scene, tqdm(list(seeds), unit="scene", disable=not progress)):
-        yield s, capture(model, s.image)
+def _measured(
+    own: np.ndarray, truth: np.ndarray, methods: Mapping[str, Any], values: Callable[[Any], np.ndarray]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Every measure of each row of every method's values against the truth, the position `own` left out, and chance."""
+    if len(own):
+        for name, method in methods.items():
+            found = values(method)
+            yield name, np.stack([measure(found, own, truth) for measure in MEASURES.values()], 1)
+        yield "chance", np.repeat(metrics.prevalence(own, truth)[:, None], len(MEASURES), 1)
+
+
+def _means(
+    rows: Callable[[int], Rows],
+    seeds: Iterable[int],
+    unit: str,
+    columns: Iterable[str],
+    progress: bool,
+    needed: str,
+) -> dict[str, dict[str, float]]:
+    """Means of the rows of all seeds: method -> column -> value."""
+    parts: dict[str, list[Any]] = {}
+    for seed in tqdm(list(seeds), unit=unit, disable=not progress):
+        for name, values in rows(seed):
+            parts.setdefault(name, []).append(values)
+    if not parts:
+        raise ValueError(f"seeds must give at least {needed}, got none")
+    means = {name: np.nanmean(np.concatenate(part), axis=0).tolist() for name, part in parts.items()}
+    return {name: dict(zip(columns, mean, strict=True)) for name, mean in means.items()}
 
 
 def _known(s: Summary, word: int) -> bool:
@@ -285,14 +182,3 @@ def _known(s: Summary, word: int) -> bool:
     with torch.no_grad():
         chosen = s.capture.model.head(s.capture.latents[-1][torch.as_tensor(at)].detach()).argmax(-1)  # type: ignore[union-attr]
     return chosen.tolist() == [s.token_ids[p + 1 - s.span[0]] for p in at.tolist()]
-
-
-def _means(rows: Mapping[str, list[np.ndarray]]) -> dict[str, dict[str, float]]:
-    means = {name: np.nanmean(np.concatenate(parts), axis=0) for name, parts in rows.items()}
-    return {name: dict(zip(MEASURES, mean.tolist(), strict=True)) for name, mean in means.items()}
-
-
-def _grid(cap: Capture) -> tuple[int, int]:
-    if cap.layout.grid is None:
-        raise ValueError(f"the model must take images, got {cap.model.name!r} for {cap.layout.modality}")
-    return cap.layout.grid
