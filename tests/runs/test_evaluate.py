@@ -283,7 +283,7 @@ def test_regions_and_human_agreement(tmp_path):
 
 def test_options_that_can_not_be_are_refused(data, tmp_path):
     for change, words in (
-        ({"method": "guess"}, "method must be 'ultra' or one of"),
+        ({"method": "guess"}, "method must be one of ultra, raw"),
         ({"threshold": [0.1, 0.2]}, "takes one threshold, got 2"),
         ({"n_segments": "few"}, "numbers or 'true'"),
         ({"n_segments": []}, "takes one n_segments, got 0"),

@@ -19,6 +19,7 @@ from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, poo
 from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
 from ..types import Backbone
+from ..types.checks import one_of
 from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
 from .image_records import BASELINES, CEILING, COLOURS, FIELDS, GRIDS, HUMAN_AGREEMENT, Job, Record, work
@@ -164,8 +165,7 @@ def evaluate(
     """
     backbone = load(model)
     cuts = _cuts(threshold, n_segments, bool(dataset.classes))
-    if method not in ("ultra", *BASELINES):
-        raise ValueError(f"method must be 'ultra' or one of {', '.join(BASELINES)}, got {method!r}")
+    one_of("method", method, ("ultra", *BASELINES))
     if backbone.modality != "image":
         raise ValueError(f"evaluate needs an image model, {backbone.name} is for {backbone.modality}")
     out = Path(out)

@@ -15,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..maps.forward_pass import capture
-from ..types import Backbone, Capture, ExplanationMaps, UltraError
+from ..types import Backbone, Capture, ExplanationMaps
 from .printed_tables import PrintedTable
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -165,8 +165,6 @@ def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batc
         raise ValueError(f"fractions must ascend from 0 to 1, got {tuple(fractions)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if not hasattr(cap.model, "run_from"):
-        raise UltraError(f"{type(cap.model).__name__} has no run_from(), to run from other embeddings")
     return shares
 
 
@@ -184,7 +182,7 @@ def _similarities(
     at = torch.from_numpy(watched).to(full.device)
     out = []
     for rows, tokens in zip(mask.split(batch_size), at.split(batch_size), strict=True):
-        z = cap.model.run_from(dict(cap.inputs), torch.where(rows, empty, full), layer)
+        z = cap.rerun(torch.where(rows, empty, full), layer)
         own = z[torch.arange(len(rows), device=z.device), tokens]
         out.append(torch.cosine_similarity(own.float(), target[tokens].float(), dim=-1).cpu())
     return torch.cat(out).numpy()
