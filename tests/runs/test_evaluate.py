@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,9 +161,30 @@ def test_another_job_is_not_mixed_in(data, tmp_path, straight):
     ):
         with pytest.raises(ValueError, match=words):
             uk.evaluate("scenes", data, out=whole, **(QUICK | change))
+    text = (whole / "job.json").read_text()
+    held = json.loads(text)
+    held["model"]["weights_sha256"] = "of another model"
+    (whole / "job.json").write_text(json.dumps(held))
+    with pytest.raises(ValueError, match=r"model was .*of another model"):
+        uk.evaluate("scenes", data, out=whole, **QUICK)
+    (whole / "job.json").write_text(text)
     with pytest.raises(ValueError, match="dataset was"):
         uk.evaluate("scenes", data[:2], out=whole, **QUICK)
     assert files(whole) == before
+
+
+def test_a_run_of_an_earlier_version_goes_on(data, straight, tmp_path):
+    """Its card of the model states less than today's; its records are taken as they are."""
+    _, whole = straight
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    held = json.loads((tmp_path / "job.json").read_text())
+    del held["model"]["config"], held["model"]["versions"]["timm"]
+    (tmp_path / "job.json").write_text(json.dumps(held))
+    (tmp_path / "images/000001.npz").unlink()
+    kept = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("images/*.npz")}
+    uk.evaluate("scenes", data, out=tmp_path, **QUICK)
+    assert files(tmp_path) == files(whole) and len(kept) == 3
+    assert all((tmp_path / "images" / n).stat().st_mtime_ns == t for n, t in kept.items())
 
 
 @pytest.mark.slow

@@ -225,12 +225,19 @@ def _claim(out: Path, card: Mapping[str, Any]) -> None:
     path = out / "job.json"
     if path.is_file():
         held = json.loads(path.read_text("utf-8"))
-        differ = [f"{k} was {held.get(k)!r}, is {v!r}" for k, v in card.items() if held.get(k) != v]
+        differ = [f"{k} was {held.get(k)!r}, is {v!r}" for k, v in card.items() if _differ(held.get(k), v)]
         if differ:
             raise ValueError(f"{out} holds another job: {'; '.join(differ)}; give another folder")
     for unfinished in (out / "images").glob("*.part*"):
         unfinished.unlink()
     write_text(path, json.dumps(card, indent=1) + "\n")
+
+
+def _differ(held: Any, now: Any) -> bool:
+    """Whether two facts differ; a card made before a fact was stated says nothing against it."""
+    if isinstance(held, dict) and isinstance(now, dict):
+        return any(_differ(held[k], now[k]) for k in held.keys() & now.keys())
+    return held != now
 
 
 def _run(job: Job, progress: bool) -> None:

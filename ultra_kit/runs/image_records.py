@@ -103,7 +103,7 @@ def _cut_all(maps: ExplanationMaps, sample: Sample, cuts: Sequence[Mapping[str, 
     for cut in cuts:
         if cut.get("n_segments") == "true":
             cut = {"n_segments": max(1, len(np.unique(sample.truth[sample.truth >= 0])))}
-        found.append(found[0].recut(**cut) if found else segment(maps, **cut))
+        found.append(found[0].recut(**cut) if found else segment(maps, metric="cosine", **cut))
     return found
 
 
