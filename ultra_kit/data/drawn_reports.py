@@ -9,100 +9,22 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import accumulate, chain, cycle, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-WORDS: dict[str, tuple[str, ...]] = {
-    slot: tuple(words.split())
-    for slot, words in {
-        "what": "flood fire storm landslide blast tornado hailstorm avalanche collapse crash leak riot quake "
-        "gale mudslide wildfire",
-        "noun": "houses boats farms cars shops barns trees wells roofs tents fences ships carts sheds",
-        "object": "bridge school market harbour station mill library theatre church dam road hospital museum "
-        "tower factory warehouse",
-        "result": "closed reopened rebuilt guarded sold searched cleared moved repaired emptied locked fenced",
-        "n": " ".join(map(str, range(2, 100))),
-        "where": "Alder Ashby Barrow Beck Birch Bray Calder Corby Dalby Derwent Elm Falby Fenton Garsdale Glen "
-        "Harby Hatton Irby Kelby Kirton Lund Marsden Melby Norby Oakham Penrith Quern Raby Ripley Selby Skirby "
-        "Thornby Tilby Ulby Velby Wansford Welby Whitby Yarm Zeal",
-        "forename": "Ada Ali Anna Boris Carla Chen Dora Emil Erik Fatima Frida Hana Hugo Ines Ivan Jonas Juan "
-        "Karin Leo Lin Lucia Malik Marta Mei Nadia Nils Olga Omar Oscar Pablo Petra Ravi Rosa Samir Sofia Tariq "
-        "Tom Vera Yuki Zoe",
-        "surname": "Abbas Adler Bauer Berg Bruno Costa Cruz Dahl Diaz Farah Fischer Garcia Gupta Haddad Hansen "
-        "Ito Jansen Kaya Keller Khan Kim Kovac Larsen Lopez Mehta Moreau Nagy Novak Okafor Olsen Park Patel Reyes "
-        "Rossi Sato Silva Singh Tanaka Weber Wong",
-        "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
-        "time": "morning noon afternoon evening night",
-    }.items()
-}
-"""Every word of a report is from these lists and the templates: a model needs no spelling to copy one."""
-
-SUMMARY = "The {what} struck {where} on {when}. {who} counted {n} damaged {noun}. The {object} was {result}."
-SUBJECT = (
-    "This report is about the {what} in {where}.",
-    "The {what} in {where} is the subject of this report.",
-    "What follows describes the {what} in {where}.",
-    "The following account is of the {what} in {where}.",
-)
-SUBJECT_ALONE = (
-    "This report is about the recent {what}.",
-    "The recent {what} is the subject of this report.",
-    "What follows describes the recent {what}.",
-)
-WHEN = (
-    "The {what} came on {when}.",
-    "It was {when} when the {what} began.",
-    "On {when} the {what} began.",
-    "The {what} came not on {wrong_when} but on {when}.",
-    "The {what} came on {when}, not on {wrong_when}.",
-)
-WHEN_WHERE = (
-    "On {when} the {what} reached {where}.",
-    "{where} was hit by the {what} on {when}.",
-    "The {what} reached {where} on {when}.",
-    "The {what} on {when} reached not {wrong_where} but {where}.",
-)
-WHO = (
-    "{who} counted the losses after the {what}.",
-    "After the {what}, the losses were counted by {who}.",
-    "The losses of the {what} were counted by {who}.",
-    "To count the losses of the {what} fell to {who}.",
-)
-HOW_MANY = (
-    "The {what} damaged {n} {noun}.",
-    "In the {what}, {n} {noun} were damaged.",
-    "{n} {noun} were damaged by the {what}.",
-    "The {what} damaged not {wrong_n} but {n} {noun}.",
-    "The {what} damaged {n} {noun}, not {wrong_n}.",
-    "First accounts of the {what} gave {wrong_n} damaged {noun}, but the right number is {n}.",
-    "Corrected from {wrong_n} to {n} is the number of {noun} damaged by the {what}.",
-)
-WHO_HOW_MANY = (
-    "{who} counted {n} damaged {noun} after the {what}.",
-    "After the {what}, {n} damaged {noun} were counted by {who}, not {wrong_n}.",
-)
-OUTCOME = (
-    "Because of the {what}, the {object} was {result}.",
-    "The {object} was {result} because of the {what}.",
-    "After the {what} the {object} was {result}.",
-    "As a result of the {what}, the {object} was {result}.",
-)
-ASIDE = (
-    "{who} lives near {where} and heard of it on {when}.",
-    "A market with {n} {noun} was held in {where}.",
-    "{who} wrote these lines on {when}.",
-    "In {where} the {object} was {result} by {who} for other reasons.",
-)
-OTHER = (
-    "The earlier {what} in {where} is another matter.",
-    "Not meant here is the earlier {what} in {where}.",
-)
+_TEXT = tomllib.loads(files(__package__).joinpath("drawn_reports.toml").read_text("utf-8"))
+WORDS: dict[str, tuple[str, ...]] = {slot: tuple(words.split()) for slot, words in _TEXT["words"].items()}
+TEMPLATES: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in _TEXT["templates"].items() if k != "summary"}
+SUMMARY: str = _TEXT["templates"]["summary"]
 _SLOT = re.compile(r"\{(\w+)\}")
 _PART = re.compile(r"\{\w+\}|\w+|[^\w\s]")
+_EVENT = ("when", "when_where", "who", "how_many", "outcome")
 _TOLD = ("{who}", "{what}", "{where}", "{when}", "{n} {noun}", "{object} {result}")  # the fields of Facts
 
 # Words of a sentence, each with the slot of the summary that it fills, "" for a word that fills none.
@@ -215,8 +137,7 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word that a report or summary may hold, as written there, sorted."""
-    groups = (SUBJECT, SUBJECT_ALONE, WHEN, WHEN_WHERE, WHO, HOW_MANY, WHO_HOW_MANY, OUTCOME, ASIDE, OTHER)
-    written = {w for t in (SUMMARY, *(t for g in groups for t in g)) for w in _PART.findall(t)}
+    written = {w for t in (SUMMARY, *(t for g in TEMPLATES.values() for t in g)) for w in _PART.findall(t)}
     written |= {w[0].upper() + w[1:] for w in written} | {"earlier"}
     written.update(*WORDS.values())
     return tuple(sorted(w for w in written if not _SLOT.fullmatch(w)))
@@ -240,17 +161,16 @@ def _values(rng: np.random.Generator) -> Iterator[dict[str, str]]:
         yield slots | wrong
 
 
-def _one(rng: np.random.Generator, *groups: tuple[str, ...]) -> str:
-    every = [t for g in groups for t in g]
-    return every[int(rng.integers(len(every)))]
+def _one(rng: np.random.Generator, kind: str) -> str:
+    return TEMPLATES[kind][int(rng.integers(len(TEMPLATES[kind])))]
 
 
 def _about_the_subject(rng: np.random.Generator, slots: Mapping[str, str]) -> list[str]:
     """Templates that together hold every fact; the one that names the subject stands first."""
     named = rng.random() < 0.5
-    out = [_one(rng, SUBJECT if named else SUBJECT_ALONE), _one(rng, WHEN if named else WHEN_WHERE)]
-    out += [_one(rng, WHO_HOW_MANY)] if rng.random() < 0.25 else [_one(rng, WHO), _one(rng, HOW_MANY)]
-    return [*out, _one(rng, OUTCOME)]
+    out = [_one(rng, "subject" if named else "subject_alone"), _one(rng, "when" if named else "when_where")]
+    out += [_one(rng, "who_how_many")] if rng.random() < 0.25 else [_one(rng, "who"), _one(rng, "how_many")]
+    return [*out, _one(rng, "outcome")]
 
 
 def _about_others(
@@ -260,14 +180,14 @@ def _about_others(
     while True:
         slots = next(fresh)
         if rng.random() < 0.25:
-            yield _render(_one(rng, ASIDE), slots)
+            yield _render(_one(rng, "aside"), slots)
             continue
         if rng.random() < 0.5 or slots["what"] == main["what"]:
             slots["what"] = f"earlier {main['what']}"
         else:
-            yield _render(_one(rng, OTHER), slots)
+            yield _render(_one(rng, "other"), slots)
         for i in rng.permutation(4)[: int(rng.integers(1, 4))]:
-            yield _render(_one(rng, (WHEN, WHEN_WHERE, WHO, HOW_MANY, OUTCOME)[(i + 1) % 5]), slots)
+            yield _render(_one(rng, _EVENT[(i + 1) % 5]), slots)
 
 
 def _render(template: str, slots: Mapping[str, str], *, tagged: bool = False) -> Tagged:
