@@ -65,7 +65,7 @@ def test_rows_agree_with_the_metrics(data, straight):
     present, exact, grid = [], [], 0
     for sample in data:
         cap = uk.capture(model, sample.image)
-        seg = uk.segment(uk.baselines.cosine(cap, layer=2), threshold=0.02)
+        seg = uk.segment(uk.baselines.cosine(cap, layer=2), threshold=0.02, metric="cosine")
         counts = uk.metrics.confusion(seg.labels, sample.truth, n_classes=3, n_clusters=seg.n_segments)
         present.append(uk.metrics.image_counts(counts))
         exact.append(uk.metrics.image_counts(counts, match="diffseg"))
@@ -251,7 +251,7 @@ def test_ultra_and_a_loaded_model(data, tmp_path):
         uk.load("scenes"), data[:1], out=tmp_path, layer=1, rule="absolute", n_segments=2, progress=False
     )
     cap = uk.capture(uk.load("scenes"), data[0].image)
-    seg = uk.segment(uk.explain(cap, layer=1, rule="absolute", progress=False), n_segments=2)
+    seg = uk.segment(uk.explain(cap, layer=1, rule="absolute", progress=False), n_segments=2, metric="cosine")
     counts = uk.metrics.confusion(seg.labels, data[0].truth, n_classes=3)
     want = uk.metrics.pooled_metrics(uk.metrics.image_counts(counts))
     assert found.row("ultra", "B: image, p")["miou"] == pytest.approx(want.miou)
@@ -273,7 +273,9 @@ def test_regions_and_human_agreement(tmp_path):
     for sample in data:
         maps = uk.baselines.cosine(uk.capture(model, sample.image), layer=2)
         scores.append(
-            uk.metrics.region_metrics([uk.segment(maps, threshold=t).labels for t in cuts], sample.truths)
+            uk.metrics.region_metrics(
+                [uk.segment(maps, threshold=t, metric="cosine").labels for t in cuts], sample.truths
+            )
         )
     want, row = uk.metrics.region_summary(scores), found.row("cosine", "regions")
     assert {k: row[k] for k in want} == pytest.approx(want)
