@@ -188,7 +188,7 @@ def choose(model: Any, data: Dataset, ways: dict[str, dict[str, Segmenter]]) -> 
 
 
 def row(train: dict, val: list[RegionMetrics]) -> dict[str, list[float]]:
-    """ODS (scale chosen on train) and OIS of val, for each of the three scores."""
+    """ODS (scale chosen on train) and OIS of val, for each of the three metrics."""
     own, area = region_summary(val), sum(v.area.sum() for v in val)
     fixed = {
         "covering": sum(v.covered[train["covering_scale"]].sum() for v in val) / area,

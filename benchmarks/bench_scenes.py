@@ -1,7 +1,7 @@
 """The bundled backbone `scenes` against a known truth: `python benchmarks/bench_scenes.py`.
 
 For tokens of objects of four patches and more, how well do the maps find the rest of the object?
-The token's own position is left out of every score. Every method's layer (and for ULTra and the
+The token's own position is left out of every metric. Every method's layer (and for ULTra and the
 gradient methods the score and the rule) is chosen by average precision on scenes that are not
 tested. Then segments with the true number of segments (layer and distance of each method chosen by
 mean IoU on scenes that are not tested), phrases and captions.

@@ -175,7 +175,7 @@ def score_texts(model: Any, make: Maps, seeds: range) -> dict[str, dict[str, flo
 def choose(
     model: Any, seeds: range, offered: dict[str, dict[str, Maps]]
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """The best choice of each family, and all scores."""
+    """The best choice of each family, and all figures."""
     flat = {f"{f}: {c}": (make, {}) for f, choices in offered.items() for c, make in choices.items()}
     scores = {name: figures(runs, 3) for name, runs in click_through(model, flat, seeds, 3).items()}
     best: dict[str, str] = {}

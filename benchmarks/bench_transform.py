@@ -3,7 +3,7 @@
 Every reading of the self-consistency loss is trained on scenes of its own. The layer (by W = 1), the
 reading and every method's threshold are chosen on tuning scenes; the kept reading is trained again
 from other seeds on other scenes, and scored on test scenes beside W = 1 by each rule, W = 1 times a
-number, a whitening matrix and a random orthogonal one. Scores are the mean IoU of an image's segments under the
+number, a whitening matrix and a random orthogonal one. Figures are the mean IoU of an image's segments under the
 best one-to-one match with those present in it, at the true number of segments and at the threshold.
 """
 
@@ -137,7 +137,7 @@ def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int
 
 
 def table(found: Mapping[str, np.ndarray], cuts: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Mean scores of each method at the true number of segments and at its threshold."""
+    """Mean IoU of each method at the true number of segments and at its threshold."""
     rows = {}
     for name, values in found.items():
         mean = values.mean(0)
@@ -151,7 +151,7 @@ def table(found: Mapping[str, np.ndarray], cuts: Mapping[str, int]) -> dict[str,
 
 
 def best_cut(found: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Index of the threshold with the best mean score, for each method."""
+    """Index of the threshold with the best mean IoU, for each method."""
     return {name: int(values.mean(0)[1:].argmax()) for name, values in found.items()}
 
 

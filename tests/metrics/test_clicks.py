@@ -46,7 +46,7 @@ def test_the_larger_error_decides_the_sign():
     assert next_click(spilt, truth) == ((1, 1), False)
 
 
-def test_a_tie_gives_an_unwanted_click():
+def test_a_tie_gives_a_background_point():
     assert next_click(mask("#...", "...."), mask("...#", "....")) == ((0, 0), False)
 
 

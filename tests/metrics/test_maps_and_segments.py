@@ -17,7 +17,7 @@ from ultra_kit.metrics.map_agreement import (
 )
 from ultra_kit.metrics.segment_matching import grid_ceiling, hungarian_miou, patch_labels
 
-MAP_SCORES = (average_precision, pointing_game, energy_inside, iou_at_otsu)
+MAP_METRICS = (average_precision, pointing_game, energy_inside, iou_at_otsu)
 
 
 def row(values, own, truth):
@@ -66,34 +66,34 @@ def test_otsu_parts_low_from_high_without_the_own_spike():
     assert iou_at_otsu(*row([5, 1, 1, 1], 0, [1, 1, 0, 0])).tolist() == [0]
 
 
-@pytest.mark.parametrize("score", MAP_SCORES)
+@pytest.mark.parametrize("metric", MAP_METRICS)
 @pytest.mark.parametrize("spike", [0.0, 0.45, 1e6])
-def test_own_position_does_not_enter(score, spike):
+def test_own_position_does_not_enter(metric, spike):
     rng = np.random.default_rng(0)
     values, own, truth = rng.random((6, 10)), np.arange(6), rng.random((6, 10)) < 0.5
     changed, flipped = values.copy(), truth.copy()
     changed[np.arange(6), own] = spike
     flipped[np.arange(6), own] ^= True
-    np.testing.assert_array_equal(score(values, own, truth), score(changed, own, flipped))
+    np.testing.assert_array_equal(metric(values, own, truth), metric(changed, own, flipped))
 
 
-@pytest.mark.parametrize("score", MAP_SCORES)
-def test_no_other_true_position_has_no_score(score):
-    got = score(
+@pytest.mark.parametrize("metric", MAP_METRICS)
+def test_no_other_true_position_is_nan(metric):
+    got = metric(
         np.ones((2, 4)) * [1, 2, 3, 4], np.array([1, 1]), np.array([[0, 1, 0, 0], [1, 1, 0, 0]], bool)
     )
     assert np.isnan(got).tolist() == [True, False]
 
 
-def test_constant_maps_score_the_prevalence():
+def test_constant_maps_have_the_prevalence():
     own, truth = np.array([0, 3]), np.array([[1, 1, 0, 0, 0], [1, 1, 1, 1, 0]], bool)
     assert prevalence(own, truth).tolist() == [0.25, 0.75]
-    for score in (average_precision, pointing_game, energy_inside):
-        np.testing.assert_allclose(score(np.ones((2, 5)), own, truth), [0.25, 0.75])
+    for metric in (average_precision, pointing_game, energy_inside):
+        np.testing.assert_allclose(metric(np.ones((2, 5)), own, truth), [0.25, 0.75])
 
 
-@pytest.mark.parametrize("score", MAP_SCORES)
-def test_map_scores_refuse_what_they_cannot_read(score):
+@pytest.mark.parametrize("metric", MAP_METRICS)
+def test_map_metrics_refuse_what_they_cannot_read(metric):
     values, own, truth = np.ones((2, 4)), np.array([0, 1]), np.ones((2, 4), bool)
     for bad, words in [
         ((values[:, :3], own, truth), r"\(2, 3\), \(2, 4\)"),
@@ -105,7 +105,7 @@ def test_map_scores_refuse_what_they_cannot_read(score):
         ((values[:, :1], own * 0, truth[:, :1]), "two positions"),
     ]:
         with pytest.raises(ValueError, match=words):
-            score(*bad)
+            metric(*bad)
 
 
 def test_overlaps_by_hand():
@@ -139,7 +139,7 @@ def test_names_of_segments_do_not_matter():
     assert hungarian_miou(truth, truth) == 1
 
 
-def test_label_scores_refuse_what_they_cannot_read():
+def test_label_metrics_refuse_what_they_cannot_read():
     with pytest.raises(ValueError, match="one shape"):
         hungarian_miou(np.zeros((2, 2), int), np.zeros((2, 3), int))
     with pytest.raises(ValueError, match="all 4 are to be ignored"):

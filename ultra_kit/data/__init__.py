@@ -1,7 +1,6 @@
 """Data sets in their official layouts, worlds whose truth is known, and bundled photographs.
 
-Nothing is downloaded. Every reader gives a `Dataset`, whose samples have an image and one truth, or those of several annotators. `scene`
-draws scenes for vision models and `brief` draws up reports for language models, both with their truth.
+Nothing is downloaded. A reader gives a `Dataset` of images and truths; `scene` draws images and `brief` draws up reports with theirs.
 """
 
 from .crops import CROPS

@@ -1,8 +1,7 @@
 """Written reports with a known summary, and the words of the report from which each word of it comes.
 
-A report is about one event, which one sentence names as its subject. Other events stand beside it, of
-another kind or called "earlier"; numbers, days and places may be corrected ("not 12 but 15"). So every
-fact of the summary has one right source.
+One sentence names the event that it is about. Others stand beside it, of another kind or called "earlier";
+numbers, days and places may be corrected ("not 12 but 15"). So every fact has one right source.
 """
 
 from __future__ import annotations

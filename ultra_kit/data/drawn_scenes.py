@@ -117,7 +117,7 @@ def _object_pattern(texture: str, u: np.ndarray, v: np.ndarray, rng: np.random.G
 
 
 def _smooth_noise(size: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
-    """Values in [0, 1] that vary smoothly over about `cells` bumps a side."""
+    """Values in [0, 1] that vary smoothly over about `cells` bumps per side."""
     grid = rng.random((cells + 1, cells + 1), np.float32)
     y, x = (np.linspace(0, cells, s, endpoint=False, dtype=np.float32) for s in size)
     i, j = y.astype(int), x.astype(int)

@@ -91,8 +91,7 @@ def PascalVOC2012(root: str | Path, split: str = "val", *, crop: str = "full") -
         Holds ``VOCdevkit/VOC2012``. A missing file is a ValueError that says what the layout is.
     split : {"train", "val", "trainval"}
     crop : str, default "full"
-        One of `ultra_kit.data.CROPS`: "full" as Deep Spectral Methods, "cause-voc320" as CAUSE,
-        "diffseg512" as DiffSeg.
+        Of `ultra_kit.data.CROPS`; "full" as Deep Spectral Methods, "cause-voc320", "diffseg512".
 
     Returns
     -------

@@ -1,7 +1,4 @@
-"""Clicks without a hand: the number of points that a method needs until its mask is right.
-
-Look where the mask is most wrong, click there, ask again: without randomness, the same for every method.
-"""
+"""Clicks without a hand: look where the mask is most wrong, click there, ask again; the same for every method."""
 
 from __future__ import annotations
 

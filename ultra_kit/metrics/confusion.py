@@ -131,8 +131,7 @@ def pooled_metrics(counts: np.ndarray | Iterable[np.ndarray]) -> ClassMetrics:
     Parameters
     ----------
     counts : ndarray of int, shape (3, C), or an iterable of such
-        From `image_counts`; several are summed, so that every pixel of the data set counts alike. Nothing
-        counted is a ValueError.
+        From `image_counts`; several are summed, so that pixels count alike. None is a ValueError.
 
     Returns
     -------
