@@ -68,23 +68,27 @@ def attend(attn, x, rope):
     return attn.proj(attn.norm(mixed)), attention
 
 
-def explanation_map(latents, attentions, layer, token, score="norm", rule="positive"):
-    """Row `token` of C_k ... C_1: R <- C_b R for b = 1..k, then the row; (N,).
+def explanation_map(latents, attentions, layer, token, score="norm", rule="positive", since=0):
+    """Row `token` of C_k ... C_(since + 1): R <- C_b R from the first to the last, then the row; (N,).
 
-    `score` is "norm", "sum", "energy" or a function of one latent (D,).
+    `score` is "norm", "sum", "energy" or a function of one latent (D,). For a list of tokens, a group, the scores
+    are summed, and so are their rows of the product.
     """
     n = len(latents[0])
+    members = [token] if not hasattr(token, "__len__") else token
     product = torch.eye(n, dtype=latents[0].dtype)
-    for block in range(1, layer + 1):
-        z = latents[layer][token]
-        if score == "norm":
-            f = (z * z).sum().sqrt()
-        elif score == "sum":
-            f = (z / (z * z).sum().sqrt().detach()).sum()
-        elif score == "energy":
-            f = (z * z).sum() / 2
-        else:
-            f = score(z)
+    for block in range(since + 1, layer + 1):
+        f = 0
+        for member in members:
+            z = latents[layer][member]
+            if score == "norm":
+                f = f + (z * z).sum().sqrt()
+            elif score == "sum":
+                f = f + (z / (z * z).sum().sqrt().detach()).sum()
+            elif score == "energy":
+                f = f + (z * z).sum() / 2
+            else:
+                f = f + score(z)
         a = attentions[block - 1]
         (g,) = torch.autograd.grad(f, a, retain_graph=True)
         signed = a.detach() * g
@@ -96,12 +100,12 @@ def explanation_map(latents, attentions, layer, token, score="norm", rule="posit
             signed = torch.where(signed < 0, -signed, signed)
         c = torch.eye(n, dtype=a.dtype) + sum(signed[h] for h in range(len(signed))) / len(signed)
         product = c @ product
-    return product[token].detach()
+    return sum(product[member] for member in members).detach()
 
 
-def explanation_maps(latents, attentions, layer, tokens, score="norm", rule="positive"):
-    """Stack `explanation_map` over tokens: (T, N)."""
-    return torch.stack([explanation_map(latents, attentions, layer, t, score, rule) for t in tokens])
+def explanation_maps(latents, attentions, layer, tokens, score="norm", rule="positive", since=0):
+    """Stack `explanation_map` over tokens (or groups): (T, N)."""
+    return torch.stack([explanation_map(latents, attentions, layer, t, score, rule, since) for t in tokens])
 
 
 def rollout(attentions, token):

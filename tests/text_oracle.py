@@ -136,14 +136,14 @@ def t5(model, ids, mask, decoder_ids):
     return latents, steps
 
 
-def explanation_map(latents, steps, layer, token, direction=None):
+def explanation_map(latents, steps, layer, token, direction=None, since=0):
     """Row `token` of the product of I + mean_h relu(A * df/dA), last step leftmost; f is ||z|| or <z, direction>."""
     n = len(latents[0])
     product = torch.eye(n, dtype=latents[0].dtype)
     z = latents[layer][token]
     f = (z * z).sum().sqrt() if direction is None else (z * direction).sum()
     for block, a, query, key in steps:
-        if block > layer:
+        if not since < block <= layer:
             continue
         (g,) = torch.autograd.grad(f, a, retain_graph=True, allow_unused=True)
         kept = (a.detach() * (torch.zeros_like(a) if g is None else g)).clamp(min=0).mean(0)

@@ -10,72 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.models.eva import Eva
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from toys_captures import FAMILIES, attention_stack, build, make_capture
 
 import ultra_kit as uk
 from ultra_kit.maps import engine
 from ultra_kit.maps.engine import row_chunks
 from ultra_kit.maps.explanation import ConstantNormWarning, Interrupted
 from ultra_kit.maps.planning import make_request
-from ultra_kit.types import AttentionStep, Capture, Layout, UltraError
-
-FAMILIES = {
-    "no prefix, not square": dict(img_size=(16, 32), class_token=False, global_pool="avg"),
-    "class token": dict(img_size=24),
-    "class token and 4 registers, LayerScale": dict(img_size=24, reg_tokens=4, init_values=1e-5),
-    "qk-norm": dict(img_size=24, qk_norm=True),
-    "rope (eva)": dict(img_size=(24, 16), use_rot_pos_emb=True, init_values=1e-5, qkv_fused=False),
-    "rope, 4 registers (dinov3)": dict(
-        img_size=24,
-        use_rot_pos_emb=True,
-        rope_type="dinov3",
-        use_abs_pos_emb=False,
-        num_reg_tokens=4,
-        no_embed_class=True,
-        rope_rotate_half=True,
-        swiglu_mlp=True,
-    ),
-}
-
-
-def build(family, depth=3):
-    """A tiny model in float64 with weights that leave no gradient vanishing."""
-    torch.manual_seed(0)
-    options = FAMILIES[family]
-    kind = Eva if "rope" in family else VisionTransformer
-    model = kind(patch_size=8, embed_dim=24, depth=depth, num_heads=2, num_classes=5, **options)
-    for name, p in model.named_parameters():
-        if "gamma" in name:
-            nn.init.uniform_(p, 0.3, 1.0)
-        elif p.ndim > 1:
-            nn.init.normal_(p, std=0.25)
-    height, width = model.patch_embed.img_size
-    return model.double().eval().requires_grad_(False), torch.randn(1, 3, height, width).double()
-
-
-class Stub:
-    """As much of a Backbone as the engine asks for."""
-
-    name, modality = "stub", "image"
-
-    def __init__(self, head=None):
-        self.read = head
-
-    def head(self, latents):
-        return None if self.read is None else self.read(latents)
-
-
-def make_capture(latents, attentions, prefix=0, grid=None, head=None, steps=None):
-    n = len(latents[0])
-    if steps is None:
-        steps = [AttentionStep(a, b, name=f"block {b}") for b, a in enumerate(attentions, 1)]
-    grid = grid or (1, n - prefix)
-    layout = Layout("image", prefix, grid=grid, size=(grid[0] * 8, grid[1] * 8))
-    return Capture(
-        Stub(head), layout, np.zeros((*layout.size, 3), np.uint8), tuple(latents), tuple(steps), {}
-    )
+from ultra_kit.types import AttentionStep, UltraError
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -139,20 +82,21 @@ class Mixer(nn.Module):
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("chunk_size", [1, 4])
-def test_what_is_behind_the_last_attention_is_passed_once_only_where_tokens_stay_apart(mixer, chunk_size):
+@pytest.mark.parametrize(("chunk_size", "since"), [(1, 0), (4, 0), (4, 2)])
+def test_what_is_behind_the_last_attention_is_passed_once_only_where_tokens_stay_apart(
+    mixer, chunk_size, since
+):
     model, image = build("class token")
     model.blocks[-1].mlp = Mixed(model.blocks[-1].mlp, Mixer(MIXERS[mixer]))
     wrapped = uk.load(model, transform=lambda _: image[0])
     cap = uk.capture(wrapped, np.zeros((24, 24, 3), np.uint8))
     latents, attentions = oracle.forward(model, image)
     every = torch.arange(len(latents[0]))
-    expected = oracle.explanation_maps(latents, attentions, 3, every.tolist())
-    torch.testing.assert_close(
-        rows(cap, tokens=every.numpy(), chunk_size=chunk_size), expected, rtol=0, atol=1e-9
-    )
+    expected = oracle.explanation_maps(latents, attentions, 3, every.tolist(), since=since)
+    found = rows(cap, tokens=every.numpy(), chunk_size=chunk_size, since=since)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
     upstream = make_request(cap, tokens=every).upstream
-    arrived = engine._behind_attention(cap, cap.steps[-1], every, upstream)
+    arrived = engine._behind_attention(cap, cap.steps[since:][::-1], every, upstream)
     assert (arrived is not None) == (mixer == "none")
 
 
@@ -208,24 +152,6 @@ def test_layer_0_is_the_own_position(case):
 def small():
     """A capture of six positions whose whole result is cheap."""
     return attention_stack(n=6, seed=3)
-
-
-def attention_stack(n, seed, depth=3, width=5, causal=False, **options):
-    """A transformer of attention and tanh alone, in float64, two heads."""
-    g = torch.Generator().manual_seed(seed)
-    draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
-    x = draw(n, width).requires_grad_()
-    latents, attentions = [x], []
-    for _ in range(depth):
-        q, k, v = (torch.stack([x @ draw(width, width) for _ in range(2)]) for _ in range(3))
-        logits = q @ k.transpose(1, 2) / width**0.5
-        if causal:
-            logits = logits.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf)
-        a = logits.softmax(-1)
-        x = x + torch.tanh((a @ v).mean(0))
-        latents.append(x)
-        attentions.append(a)
-    return make_capture(latents, attentions, **options)
 
 
 @settings(max_examples=25, deadline=None)

@@ -246,16 +246,19 @@ def check_against(model, reference):
     tokens = np.array([0, layout.n_prefix + 1, last - 2, last, last - 1])
     assert len(tokens) >= FEW  # so that what is behind the last attention is passed once for all
     direction = torch.randn(latents[0].shape[1], dtype=torch.float64)
-    for layer, chunk in ((1, 1), (len(attentions), 3)):
+    depth = len(attentions)
+    for layer, since, chunk in ((1, 0, 1), (depth, 0, 3), (depth, depth - 1, 1)):
         # A direction, since behind a closing norm ||z|| is constant, and its maps would show nothing.
-        expected = oracle.explanation_maps(latents, attentions, layer, tokens, score=lambda z: z @ direction)
+        expected = oracle.explanation_maps(
+            latents, attentions, layer, tokens, score=lambda z: z @ direction, since=since
+        )
         off = expected.clone()
         off[torch.arange(len(tokens)), tokens] -= 1
         assert off.abs().max() > 1e-3  # a comparison of identities would show nothing
-        request = make_request(cap, layer, tokens, towards=direction, chunk_size=chunk)
+        request = make_request(cap, layer, tokens, towards=direction, since=since, chunk_size=chunk)
         found = torch.cat(list(row_chunks(request)))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-        maps = uk.explain(cap, layer=layer, tokens=tokens, towards=direction)
+        maps = uk.explain(cap, layer=layer, tokens=tokens, towards=direction, since=since)
         np.testing.assert_allclose(maps.values, expected.numpy(), rtol=1e-5, atol=1e-5)
     del cap
     assert snapshot(model.module) == before

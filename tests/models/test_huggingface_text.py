@@ -1,6 +1,7 @@
 """Text models of transformers: maps equal the oracle, outputs the stock model; what bypasses is refused."""
 
 import numpy as np
+import oracle
 import pytest
 import text_oracle
 import torch
@@ -84,10 +85,10 @@ def inputs_of(name, mask):
     return given | ({"decoder_input_ids": [TARGET]} if name in BOTH else {})
 
 
-def rows(cap, layer, tokens):
+def rows(cap, layer, tokens, since=0):
     """Rows of the engine in the capture's own dtype, for a direction, since after a norm ||z|| says nothing."""
     direction = torch.linspace(-1, 1, cap.latents[0].shape[1], dtype=cap.latents[0].dtype)
-    request = make_request(cap, layer, tokens, towards=direction)
+    request = make_request(cap, layer, tokens, towards=direction, since=since)
     return torch.cat(list(row_chunks(request))), direction
 
 
@@ -103,15 +104,35 @@ def test_maps_equal_the_oracle(name, padding):
     )
     real = [i for i, m in enumerate(PADDINGS[padding]) if m] + ([9, 11, 13] if targets else [])
     assert len(cap.latents) == len(latents) and len(cap.steps) == len(steps)
-    for layer in (1, cap.n_layers // 2, cap.n_layers):
-        mine, direction = rows(cap, layer, real)
+    top = cap.n_layers
+    for layer, since in ((1, 0), (top // 2, 0), (top, 0), (top, 1), (top, top - 1)):
+        mine, direction = rows(cap, layer, real, since)
         torch.testing.assert_close(cap.latents[layer][real], latents[layer][real], rtol=0, atol=1e-9)
         expected = torch.stack(
-            [text_oracle.explanation_map(latents, steps, layer, i, direction) for i in real]
+            [text_oracle.explanation_map(latents, steps, layer, i, direction, since) for i in real]
         )
         moved = expected[:, real] - torch.eye(len(latents[0]), dtype=torch.float64)[real][:, real]
         assert moved.abs().max() > 1e-3  # a comparison of identities would show nothing
         torch.testing.assert_close(mine, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("name", [n for n in (*CAUSAL, *ENCODERS) if n != "gemma2"])  # a softmax of its own
+def test_one_block_in_closed_form(name, padding, monkeypatch):
+    model = build(name).double()
+    cap = uk.capture(model, inputs_of(name, PADDINGS[padding]))
+    attentions = [s.weights for s in cap.steps]
+    real = [i for i, m in enumerate(PADDINGS[padding]) if m]
+    direction = rows(cap, 1, real)[1]
+    for layer in (2, cap.n_layers):
+        expected = oracle.explanation_maps(
+            cap.latents, attentions, layer, real, lambda z: z @ direction, since=layer - 1
+        )
+        with monkeypatch.context() as patch:
+            patch.delattr("ultra_kit.maps.engine.token_gradients")  # no backward pass per token
+            found, _ = rows(cap, layer, real, since=-1)
+        assert (found - torch.eye(9, dtype=found.dtype)[real]).abs().max() > 1e-3
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", [*CAUSAL, *ENCODERS, *BOTH])

@@ -14,7 +14,7 @@ from ..images.clustering import segment
 from ..images.segmentation import Segmentation
 from ..images.selecting import select
 from ..images.selection import Selection
-from ..maps.explanation import explain
+from ..maps.explanation import explain, explain_groups
 from ..maps.forward_pass import capture
 from ..models.loading import load
 from ..types import Backbone, ExplanationMaps, UltraError
@@ -115,7 +115,9 @@ def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[
     return notes + [f"{k} was {made_with[k]}, is {v}" for k, v in here.items() if made_with.get(k, v) != v]
 
 
-def _explain_again(card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: Backbone) -> ExplanationMaps:
+def _explain_again(
+    card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: Backbone, groups: Any = None
+) -> ExplanationMaps:
     made = card.get("explanation", {})
     missing = [key for key in ("towards", "transform") if made.get(key) is not None]
     if missing or not made:
@@ -126,12 +128,14 @@ def _explain_again(card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: B
         raise UltraError(
             f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
         )
-    options = {"layer": made["layer"], "tokens": tokens, "score": made["score"], "rule": made["rule"]}
-    return explain(capture(model, x), **options, progress=False)
+    how = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
+    if groups is not None:
+        return explain_groups(capture(model, x), groups, **how, progress=False)
+    return explain(capture(model, x), tokens=tokens, **how, progress=False)
 
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
-    again = _explain_again(stored.card, stored.tokens, stored.input, model)
+    again = _explain_again(stored.card, stored.tokens, stored.input, model, stored.groups)
     if again.values.shape != stored.values.shape:
         return math.inf
     largest = float(np.abs(stored.values).max(initial=0)) or 1.0

@@ -3,6 +3,8 @@
 All gradients of a token come from one backward pass, and its row is carried through the blocks as
 ``r <- r C_b`` for b = k..1, which costs N^2 per block where the product costs N^3. Behind the last
 attention a token's gradient lies in its own row alone; what is there is passed once for all tokens.
+With one block the row is read off: row i of ``A * df/dA`` is ``A[i] * <g_i, v>``, g_i the gradient at
+the product of attention and values v (this project's reading of the same equation, exact).
 """
 
 from __future__ import annotations
@@ -20,25 +22,34 @@ from .scores import Score, keep_sign_
 FEW = 4
 """With fewer tokens, passing what is behind the last attention once for all costs more than it saves."""
 
+_ENTRIES = 2**22
+"""Entries of attention maps on which the closed form of one block works at a time: some MB, whatever the input."""
+
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """The arguments of `explain`, checked: T tokens of a layer in 0..L, and df/dz of each, (T, D)."""
+    """The arguments of `explain`, checked: layers 0 <= since <= layer, M tokens, and df/dz of each, (M, D).
+
+    The row that a token belongs to, `rows` (M,), is its own, or in ascending order that of its group.
+    """
 
     cap: Capture
     layer: int
+    since: int
     tokens: np.ndarray
+    rows: np.ndarray
     score: Score
     rule: str
     upstream: torch.Tensor
     chunk_size: int
     made: dict[str, Any]
     """What the card of the maps says."""
+    groups: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Upstream:
-    """The gradients of T tokens at a tensor (..., N, d) of the graph: (..., T, d), all else being zero."""
+    """The gradients of M tokens at a tensor (..., N, d) of the graph: (..., M, d), all else being zero."""
 
     tensor: torch.Tensor
     rows: torch.Tensor
@@ -47,55 +58,63 @@ class Upstream:
 def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Tensor]:
     """Yield the maps of a request in chunks (C, N), in float32 at least; `by_head` (C, 1 + H, N), see `head_shares`."""
     cap, z = request.cap, request.cap.latents[request.layer]
-    steps = [s for s in reversed(cap.steps) if s.layer <= request.layer]
+    steps = [s for s in reversed(cap.steps) if request.since < s.layer <= request.layer]
     if steps and not (z.requires_grad and all(s.weights.requires_grad for s in steps)):
         raise UltraError(
             "the capture holds no autograd graph, so nothing can be explained: make it with "
             "ultra_kit.capture outside torch.inference_mode()"
         )
-    every = torch.as_tensor(request.tokens, device=z.device)
-    arrived = [Upstream(z, request.upstream)]
-    if steps:
-        arrived = _behind_attention(cap, steps[0], every, request.upstream) or arrived
-    dtype = torch.promote_types(z.dtype, torch.float32)
-    for first in range(0, len(every), request.chunk_size):
-        part = slice(first, first + request.chunk_size)
-        index = every[part]
-        r = torch.zeros(len(index), 1, len(z), device=z.device, dtype=dtype)
-        r[torch.arange(len(index)), 0, index] = 1
-        if steps:
-            here = [Upstream(u.tensor, u.rows[..., part, :]) for u in arrived]
-            gradients = token_gradients(here, [s.weights for s in steps], index)
+    tokens, owner = (torch.as_tensor(x, device=z.device) for x in (request.tokens, request.rows))
+    behind = _behind_attention(cap, steps, tokens, request.upstream) if steps else None
+    dtype, total = torch.promote_types(z.dtype, torch.float32), int(owner[-1]) + 1
+    closed = len(steps) == 1 and behind is not None and steps[0].values is not None
+    size = total if closed else request.chunk_size
+    for first in range(0, total, size):
+        part = ((owner >= first) & (owner < first + size)).nonzero()[:, 0]
+        here = [Upstream(u.tensor, u.rows[..., part, :]) for u in behind or [Upstream(z, request.upstream)]]
+        rows, index = owner[part] - first, tokens[part]
+        r = torch.zeros(int(rows[-1]) + 1, 1, len(z), device=z.device, dtype=dtype)
+        r[rows, 0, index] = 1
+        if closed:
+            r = _one_block(r, steps[0], here[0].rows, rows, index, request.rule, by_head)
+        elif steps:
+            gradients = token_gradients(here, [s.weights for s in steps], index, rows)
             r = _carry(r, steps, gradients, request.rule, by_head)
         yield r if by_head else r[:, 0]
 
 
 def token_gradients(
-    arrived: Sequence[Upstream], inputs: Sequence[torch.Tensor], index: torch.Tensor
+    arrived: Sequence[Upstream],
+    inputs: Sequence[torch.Tensor],
+    index: torch.Tensor,
+    rows: torch.Tensor | None = None,
 ) -> list[torch.Tensor | None]:
-    """Send the upstream gradients of C tokens back in one backward pass; the graph is kept.
+    """Send the upstream gradients of the tokens `index` back in one backward pass; the graph is kept.
 
-    Returns for every input of shape S the gradients (C, *S), or None where nothing depends on it.
+    Tokens of one row, by default each of its own, go together. Returns for every input of shape S the gradients of
+    the C rows, (C, *S), or None where nothing depends on it.
     """
-    tensors, every = [u.tensor for u in arrived], torch.arange(len(index))
-    upstream = [t.new_zeros(len(index), *t.shape) for t in tensors]
+    rows = torch.arange(len(index), device=index.device) if rows is None else rows
+    tensors, n = [u.tensor for u in arrived], int(rows[-1]) + 1
+    upstream = [t.new_zeros(n, *t.shape) for t in tensors]
     for gradient, u in zip(upstream, arrived, strict=True):
-        gradient[every, ..., index, :] = u.rows.movedim(-2, 0).to(gradient)
+        gradient[rows, ..., index, :] = u.rows.movedim(-2, 0).to(gradient)
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
-    if len(index) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
+    if n == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
         found = torch.autograd.grad(tensors, inputs, [g[0] for g in upstream], **options)
         return [None if g is None else g[None] for g in found]
     return list(torch.autograd.grad(tensors, inputs, upstream, is_grads_batched=True, **options))
 
 
 def _behind_attention(
-    cap: Capture, last: AttentionStep, tokens: torch.Tensor, upstream: torch.Tensor
+    cap: Capture, steps: list[AttentionStep], tokens: torch.Tensor, upstream: torch.Tensor
 ) -> list[Upstream] | None:
     """Pass projection and MLP of the last block once for all tokens: the upstream gradients that remain.
 
-    They are at the product of attention and values, and at the block's input, which the block adds to its output.
-    None where that product was not seen, or where a token's gradient leaves its own row on the way.
+    They are at the product of attention and values and, with more blocks to come, at the block's input, which the
+    block adds to its output. None where that product was not seen, or a token's gradient leaves its row on the way.
     """
+    last = steps[0]
     context, before, z = last.context, cap.latents[last.layer - 1], cap.latents[last.layer]
     if context is None or len(tokens) < FEW or len(tokens.unique()) < len(tokens):
         return None
@@ -104,6 +123,9 @@ def _behind_attention(
         """Gradients at the context, and at the block's input past it, of the sum over all tokens."""
         gradient, seen = torch.zeros_like(z), list[torch.Tensor]()
         gradient[tokens] = rows.to(z)
+        if len(steps) == 1:
+            (at,) = torch.autograd.grad(z, [context], gradient, retain_graph=True, allow_unused=True)
+            return None if at is None else [at]
 
         def cut(g: torch.Tensor) -> torch.Tensor:
             seen.append(g)
@@ -124,8 +146,7 @@ def _behind_attention(
         return None
     if not all(torch.equal(g * factors.to(g), s) for g, s in zip(found, scaled, strict=True)):
         return None
-    tensors = [context, before][: min(last.layer, 2)]  # nothing is to be found before the first block
-    return [Upstream(t, g[..., tokens, :]) for t, g in zip(tensors, found, strict=False)]
+    return [Upstream(t, g[..., tokens, :]) for t, g in zip([context, before], found, strict=False)]
 
 
 def _carry(
@@ -160,13 +181,44 @@ def _carry(
         else:
             more = torch.bmm(queries.repeat(1, 1, heads), kept.view(len(r), heads * nq, nk))
         r[..., step.key_start : step.key_start + nk] += more
+    _check_finite(sums, steps)
+    return r
+
+
+def _one_block(
+    r: torch.Tensor,
+    step: AttentionStep,
+    g: torch.Tensor,
+    rows: torch.Tensor,
+    index: torch.Tensor,
+    rule: str,
+    by_head: bool,
+) -> torch.Tensor:
+    """R C_b as `_carry` has it, from the gradients (..., M, d) at the tokens' own context, in blocks of queries."""
+    heads, _, nk = step.weights.shape
+    weights, values = step.weights.detach(), step.values.detach().flatten(0, -3).mT  # type: ignore[union-attr]
+    if by_head:
+        r = torch.cat([r, r.new_zeros(len(r), heads, nk)], 1)
+    sums = []
+    for part in torch.arange(len(index), device=index.device).split(max(1, _ENTRIES // (heads * nk))):
+        gradients = g[..., part, :].flatten(0, -3) @ values
+        product = weights[:, index[part]].to(r.dtype).mul_(gradients)
+        sums.append(product.sum())
+        kept = keep_sign_(product, rule).movedim(0, 1)
+        kept = kept / heads if by_head else kept.mean(1, keepdim=True)
+        r[:, 1 if by_head else 0 :].index_add_(0, rows[part], kept)
+    _check_finite(sums, [step] * len(sums))
+    return r
+
+
+def _check_finite(sums: list[torch.Tensor], steps: list[AttentionStep]) -> None:
+    """Refuse steps whose contributions have a sum that is not finite."""
     finite = torch.isfinite(torch.stack(sums)).tolist()
     if not all(finite):
         raise UltraError(
             f"the gradient at {_in_words(steps[finite.index(False)])} is not finite; run the model in float32, and "
             "look for NaN in the input and for rows that are masked altogether"
         )
-    return r
 
 
 def _in_words(step: AttentionStep) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 
 from ..types import Capture, ExplanationMaps, Progress, Tokens
 from ..types.progress import reporting
-from .engine import row_chunks
+from .engine import Request, row_chunks
 from .planning import make_request
 
 
@@ -42,6 +44,7 @@ def explain(
     rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
+    since: int | None = None,
     chunk_size: int | None = None,
     max_memory: int | str | None = None,
     progress: bool | Progress | None = None,
@@ -51,7 +54,9 @@ def explain(
     For token i at layer k and a scalar f of its latent, every attention step b <= k gives
     ``C_b = I + mean_h relu(A_b * df/dA_b)``, and the map is row i of ``C_k ... C_1`` (ULTra, arXiv 2411.12589; last
     block leftmost as in Chefer, Gur and Wolf, ICCV 2021). It is exact for every token: neither the other tokens
-    asked for nor the chunk size change it.
+    asked for nor the chunk size change it. With `since` = j the product stops at ``C_(j+1)``: what the token was made
+    from among the tokens of layer j (this project's choice; j = 0 is the paper's map). It takes only the blocks
+    above j, and one block's maps of all tokens come at once, without a pass per token.
 
     Parameters
     ----------
@@ -71,6 +76,9 @@ def explain(
         A direction, or one for each token; sets the score to "towards".
     transform : array of shape (D, D), or an object with ``.matrix``, optional
         W: the scores norm, sum and energy read W z in place of z.
+    since : int
+        j, in 0..layer - 1 (0 for layer 0), or negative from `layer`: -1 takes the last block alone. None is the model's
+        own setting for its own layer, and 0 where `layer` is given.
     chunk_size : int, optional
         Tokens in one backward pass; by default one on a CPU, where more gain nothing, and at most 32 on a GPU.
     max_memory : int or str, optional
@@ -105,27 +113,88 @@ def explain(
     >>> maps.values.shape == (2, cap.layout.n_tokens), bool((maps.values >= 0).all())
     (True, True)
     """
-    request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory)
-    if request.score.name == "norm" and transform is None:
-        _warn_if_constant(cap.latents[request.layer], request.layer)
+    request = make_request(cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory)
+    return _run(request, progress)
+
+
+def explain_groups(
+    cap: Capture,
+    groups: Sequence[Tokens],
+    *,
+    layer: int | None = None,
+    score: str | None = None,
+    rule: str | None = None,
+    towards: Any = None,
+    transform: Any = None,
+    since: int | None = None,
+    chunk_size: int | None = None,
+    max_memory: int | str | None = None,
+    progress: bool | Progress | None = None,
+) -> ExplanationMaps:
+    """Explain sets of tokens (a segment, a word, a sentence), each by one backward pass.
+
+    What is explained is the sum of the members' scores, and the row starts as the group's indicator in place of
+    ``e_i``: ``1_G C_k ... C_(j+1)`` (this project's choice). This is not the sum of the members' maps: where two
+    members have opposite gradients at an attention map they cancel before the relu. Only over one block, where each
+    member has a row to itself, the two are equal.
+
+    Parameters
+    ----------
+    cap : Capture
+    groups : sequence of sequences of int
+        The members of each group, prefix tokens counted; groups may overlap, a member named twice counts once.
+    layer, score, rule, towards, transform, since, chunk_size, max_memory, progress
+        As for `explain`, a group for a token; a `towards` of shape (T, D) has a direction for each group.
+
+    Returns
+    -------
+    ExplanationMaps
+        One row per group, the members in ``.groups``.
+
+    Raises
+    ------
+    ValueError, TypeError, UltraError, Interrupted
+        As for `explain`.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> uk.maps.explain_groups(cap, [[30, 31, 42], [100]], layer=2)
+    ExplanationMaps(2 groups x 148 positions, layer 2, ultra, norm, positive)
+    """
+    if isinstance(groups, (str, int)) or not len(groups):
+        raise ValueError(f"groups must be a list of lists of tokens, at least one, got {groups!r}")
+    request = make_request(
+        cap, layer, None, score, rule, towards, transform, since, chunk_size, max_memory, groups
+    )
+    return _run(request, progress)
+
+
+def _run(request: Request, progress: bool | Progress | None) -> ExplanationMaps:
+    """The maps of a request; an interrupt keeps the finished ones."""
+    cap, layer = request.cap, request.layer
+    if request.score.name == "norm" and request.made["transform"] is None:
+        _warn_if_constant(cap.latents[layer], layer)
     done = [np.zeros((0, cap.layout.n_tokens), np.float32)]
+    (first,) = np.nonzero(np.diff(request.rows, prepend=-1))
 
     def result() -> ExplanationMaps:
         values = np.concatenate(done)
-        return make_maps(
-            cap, values, request.tokens[: len(values)], request.layer, method="ultra", **request.made
+        maps = make_maps(
+            cap, values, request.tokens[first[: len(values)]], layer, method="ultra", **request.made
         )
+        return replace(maps, groups=request.groups and request.groups[: len(values)])
 
-    total = len(request.tokens)
     try:
-        with reporting(progress, total) as report:
+        with reporting(progress, len(first)) as report:
             for rows in row_chunks(request):
                 done.append(rows.float().cpu().numpy())
                 report(len(rows))
     except KeyboardInterrupt as stop:
         partial = result()
         raise Interrupted(
-            f"stopped after {len(partial)} of {total} tokens; their maps are in .partial", partial
+            f"stopped after {len(partial)} of {len(first)} tokens; their maps are in .partial", partial
         ) from stop
     return result()
 
@@ -139,13 +208,14 @@ def make_maps(
     method: str,
     score: str = "none",
     rule: str = "none",
+    since: int = 0,
     **options: Any,
 ) -> ExplanationMaps:
     """Put rows over the positions of a capture into `ExplanationMaps`, provenance included.
 
     Parameters
     ----------
-    cap, values, tokens, layer, method, score, rule
+    cap, values, tokens, layer, method, score, rule, since
         As in `ExplanationMaps`; the score or the rule is "none" for a method that has none.
     **options
         Whatever else the maps depend on, JSON-able; goes into the card.
@@ -154,7 +224,7 @@ def make_maps(
     -------
     ExplanationMaps
     """
-    made = {"method": method, "layer": layer, "score": score, "rule": rule, **options}
+    made = {"method": method, "layer": layer, "score": score, "rule": rule, "since": since, **options}
     return ExplanationMaps(
         values=np.ascontiguousarray(values, dtype=np.float32),
         tokens=tokens,
@@ -165,6 +235,7 @@ def make_maps(
         rule=rule,
         input=cap.input,
         card={**cap.card, "explanation": made},
+        since=since,
     )
 
 
@@ -180,5 +251,5 @@ def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
             f"the latents of layer {layer} come out of a normalisation: their norm is nearly the same for "
             "every token, and a map of score 'norm' says little; use score='sum' or towards=",
             ConstantNormWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -17,6 +17,7 @@ def head_shares(
     tokens: Tokens = None,
     score: str | None = None,
     rule: str | None = None,
+    since: int | None = None,
 ) -> np.ndarray:
     """Split the maps of tokens by the heads of the block right below them.
 
@@ -29,7 +30,7 @@ def head_shares(
     cap : Capture
     layer : int
         k, in 0..L or negative from the end; layer 0 has no heads.
-    tokens, score, rule
+    tokens, score, rule, since
         As for `explain`, without a direction.
 
     Returns
@@ -50,7 +51,7 @@ def head_shares(
     >>> head_shares(cap, layer=2, tokens=[30]).shape
     (1, 5, 148)
     """
-    request = make_request(cap, layer=layer, tokens=tokens, score=score, rule=rule)
+    request = make_request(cap, layer=layer, tokens=tokens, score=score, rule=rule, since=since)
     if sum(s.layer == request.layer for s in cap.steps) > 1:
         raise UltraError(
             f"block {request.layer} has more than one attention step; its heads cannot be told apart"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ class Plan:
     Attributes
     ----------
     tokens : ndarray of shape (T,), int64
-    layer : int
+    layer, since : int
     chunk_size : int
         Tokens that go through one backward pass together.
     peak_bytes : int
@@ -44,12 +45,14 @@ class Plan:
     peak_bytes: int
     seconds: float
     device: str
+    since: int = 0
 
     def __repr__(self) -> str:
         duration = f"{self.seconds:.2g} s" if self.seconds < 60 else tqdm.format_interval(self.seconds)
+        since = f" since {self.since}" if self.since else ""
         how = "one at a time" if self.chunk_size == 1 else f"{self.chunk_size} at a time"
         return (
-            f"Plan: {len(self.tokens)} tokens at layer {self.layer} on {self.device}, {how}; "
+            f"Plan: {len(self.tokens)} tokens at layer {self.layer}{since} on {self.device}, {how}; "
             f"about {tqdm.format_sizeof(self.peak_bytes, 'B')} on top of the capture, "
             f"about {duration}"
         )
@@ -64,6 +67,7 @@ def plan(
     rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
+    since: int | None = None,
     chunk_size: int | None = None,
     max_memory: int | str | None = None,
 ) -> Plan:
@@ -71,7 +75,7 @@ def plan(
 
     Parameters
     ----------
-    cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory
+    cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory
         As for `explain`, and the errors too.
 
     Returns
@@ -85,18 +89,21 @@ def plan(
     >>> uk.plan(cap, layer=2).chunk_size
     1
     """
-    request = make_request(cap, layer, tokens, score, rule, towards, transform, chunk_size, max_memory)
-    first = slice(request.chunk_size)
+    request = make_request(cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory)
+    trial, first = request, slice(request.chunk_size)
+    if request.layer - request.since > 1:  # else the first chunk of a closed form may be all there is
+        part = {name: getattr(request, name)[first] for name in ("tokens", "rows", "upstream")}
+        trial = replace(request, **part)
     start = time.perf_counter()
-    (rows,) = row_chunks(replace(request, tokens=request.tokens[first], upstream=request.upstream[first]))
-    rows.cpu()
+    rows = next(row_chunks(trial)).cpu()
     return Plan(
         tokens=request.tokens,
         layer=request.layer,
         chunk_size=request.chunk_size,
-        peak_bytes=request.chunk_size * _bytes_per_token(cap, request.layer),
+        peak_bytes=request.chunk_size * _bytes_per_token(cap, request.layer, request.since),
         seconds=(time.perf_counter() - start) * len(request.tokens) / len(rows),
-        device=str(rows.device),
+        device=str(cap.latents[request.layer].device),
+        since=request.since,
     )
 
 
@@ -108,26 +115,37 @@ def make_request(
     rule: str | None = None,
     towards: Any = None,
     transform: Any = None,
+    since: int | None = None,
     chunk_size: int | None = None,
     max_memory: int | str | None = None,
+    groups: Sequence[Tokens] | None = None,
 ) -> Request:
-    """Check the arguments of `explain` and work out what they come to; None stands for the model's own setting."""
+    """Check the arguments of `explain` or `explain_groups`; None stands for the model's own setting."""
     number, index = place(cap, layer, tokens)
     own = Settings.of(cap.model)
     score = ("norm" if towards is not None else own.score) if score is None else score
     rule = own.rule if rule is None else rule
+    since = (own.since if layer is None else 0) if since is None else since
+    rows, members = np.arange(len(index)), None
+    if groups is not None:
+        members = tuple(tuple(np.unique(cap.token_indices(g)).tolist()) for g in groups)
+        index, rows = np.concatenate(members), np.repeat(np.arange(len(members)), [len(m) for m in members])
     one_of("rule", rule, RULES)
-    f = make_score(cap, len(index), score, towards, transform)
-    chunk = _chunk(cap, number, len(index), chunk_size, max_memory)
+    n_rows = int(rows[-1]) + 1
+    f = make_score(cap, n_rows, score, towards, transform)
+    start = _since(number, since)
+    chunk = _chunk(cap, number, start, n_rows, chunk_size, max_memory)
     z = cap.latents[number].detach()
     made = {
         "score": f.name,
         "rule": rule,
         "towards": fingerprint(towards),
         "transform": fingerprint(getattr(transform, "matrix", transform)),
+        "since": start,
     }
-    upstream = f.upstream(z[torch.as_tensor(index, device=z.device)])
-    return Request(cap, number, index, f, rule, upstream, chunk, made)
+    at, owner = (torch.as_tensor(x, device=z.device) for x in (index, rows))
+    upstream = f.upstream(z[at], owner)
+    return Request(cap, number, start, index, rows, f, rule, upstream, chunk, made, members)
 
 
 def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndarray]:
@@ -140,8 +158,21 @@ def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndar
     return cap.layer_index(layer), cap.token_indices(tokens)
 
 
+def _since(layer: int, since: int) -> int:
+    """The layer whose tokens are the columns, 0..layer - 1 (for layer 0 itself), counted as layers are; checked."""
+    top = max(layer - 1, 0)
+    if isinstance(since, bool) or not isinstance(since, (int, np.integer)):
+        raise TypeError(f"since must be an int in {-layer}..{top}, got {since!r}")
+    if not -layer <= since <= top:
+        raise ValueError(
+            f"since must be in {-layer}..{top} for layer {layer} (0 is the embedding, {top} or -1 takes the last "
+            f"block alone), got {since}"
+        )
+    return int(since) + layer if since < 0 else int(since)
+
+
 def _chunk(
-    cap: Capture, layer: int, n_tokens: int, chunk_size: int | None, max_memory: int | str | None
+    cap: Capture, layer: int, since: int, n_rows: int, chunk_size: int | None, max_memory: int | str | None
 ) -> int:
     """Tokens in one backward pass, from what was asked for, the memory and the device."""
     if chunk_size is not None:
@@ -154,15 +185,15 @@ def _chunk(
     if limit is None and device.type == "cuda" and chunk_size is None:
         limit = torch.cuda.mem_get_info(device)[0] // 2
     most = int(chunk_size or (_GPU_CHUNK if device.type == "cuda" else 1))
-    one = _bytes_per_token(cap, layer)
+    one = _bytes_per_token(cap, layer, since)
     if limit is not None:
         if limit < one:
             raise UltraError(
                 f"one token at layer {layer} takes about {tqdm.format_sizeof(one, 'B')} on top of the capture, more than "
-                f"the {tqdm.format_sizeof(limit, 'B')} allowed; raise max_memory, or explain an earlier layer"
+                f"the {tqdm.format_sizeof(limit, 'B')} allowed; raise max_memory, or take fewer blocks (layer, since)"
             )
         most = min(most, limit // one)
-    return max(1, min(most, n_tokens))
+    return max(1, min(most, n_rows))
 
 
 def _parse_memory(text: int | str | None) -> int | None:
@@ -179,11 +210,11 @@ def _parse_memory(text: int | str | None) -> int | None:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def _bytes_per_token(cap: Capture, layer: int) -> int:
+def _bytes_per_token(cap: Capture, layer: int, since: int) -> int:
     """Memory of one token's backward pass: a gradient for every attention map, and the work of one block.
 
     The work is taken as three maps and the hidden layer of a usual MLP, four times the width, three times over.
     """
-    sizes = [s.weights.numel() for s in cap.steps if s.layer <= layer]
+    sizes = [s.weights.numel() for s in cap.steps if since < s.layer <= layer]
     z = cap.latents[layer]
     return (sum(sizes) + 3 * max(sizes, default=0) + 12 * z.numel()) * z.element_size()

@@ -29,12 +29,11 @@ class Score:
     name: str
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-    def upstream(self, latents: torch.Tensor) -> torch.Tensor:
-        """df/dz of the explained tokens' latents: (T, D) to (T, D)."""
+    def upstream(self, latents: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """df/dz of latents (M, D) that stand for the explained tokens `rows`, (M,): (M, D)."""
         with torch.enable_grad():
             z = latents.detach().clone().requires_grad_()
-            f = self.function(z, torch.arange(len(z), device=z.device))
-            return torch.autograd.grad(f.sum(), z)[0]
+            return torch.autograd.grad(self.function(z, rows).sum(), z)[0]
 
 
 def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform: Any) -> Score:

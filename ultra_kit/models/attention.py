@@ -34,8 +34,9 @@ def record(module: nn.Module, forward: Callable[[], Any]) -> tuple[list[Tensor],
     blocks = find_blocks(recorder)
     latents = [blocks[0].input, *(b.output for b in blocks)]
     steps = [
-        AttentionStep(b.maps[0].weights, k, name=b.name, context=b.maps[0].context)
+        AttentionStep(seen.weights, k, name=b.name, context=seen.context, values=seen.values)
         for k, b in enumerate(blocks, 1)
+        for seen in b.maps
     ]
     return latents, steps  # type: ignore[return-value]
 

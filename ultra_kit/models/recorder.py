@@ -24,13 +24,14 @@ _SOFTMAX = (torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax)
 class Map:
     """Attention probabilities as they lie in the graph: (H, Nq, Nk) for a batch of one, else of the shape seen.
 
-    `version` tells whether they were changed in place afterwards; `context` is their product with the values, if seen.
+    `version` tells whether they were changed in place afterwards; `context` is their product with `values`, if seen.
     """
 
     weights: Tensor
     shape: tuple[int, ...]
     version: int
     context: Tensor | None = None
+    values: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -111,6 +112,8 @@ class Recorder(TorchFunctionMode):
         weights = self._keep(weights)
         if dropout_p:
             weights = F.dropout(weights, dropout_p)
+        else:  # what is dropped stands between the map and the values
+            self.maps[-1].values = value
         self.maps[-1].context = context = weights @ value
         return context
 

@@ -90,7 +90,7 @@ class Settings:
 
     Attributes
     ----------
-    layer, score, rule
+    layer, score, rule, since
         For `ultra_kit.explain`.
     metric, threshold
         For `ultra_kit.segment`.
@@ -101,6 +101,7 @@ class Settings:
     layer: int = -1
     score: str = "norm"
     rule: str = "positive"
+    since: int = 0
     metric: str = "cosine"
     threshold: float = 0.25
     chosen_on: str = ""
@@ -175,6 +176,8 @@ class AttentionStep:
         The module that made it.
     context : torch.Tensor of shape (..., Nq, width of a head), optional
         Probabilities times values, in the graph, where seen: behind it tokens may be treated one by one.
+    values : torch.Tensor of shape (..., Nk, width of a head), optional
+        The values themselves, for each head its own, or one for all.
     """
 
     weights: torch.Tensor
@@ -183,6 +186,7 @@ class AttentionStep:
     key_start: int = 0
     name: str = ""
     context: torch.Tensor | None = None
+    values: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -300,6 +304,10 @@ class ExplanationMaps:
         "ultra" or a baseline's name; the scalar explained; the sign kept.
     card : dict
         Provenance, JSON-able.
+    since : int
+        The columns are tokens of this layer, 0 being the embedding.
+    groups : tuple of tuple of int, optional
+        Row t explains these tokens together, and ``tokens[t]`` is the first of them.
     """
 
     values: np.ndarray
@@ -311,6 +319,8 @@ class ExplanationMaps:
     rule: str = "positive"
     input: Any = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    since: int = 0
+    groups: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def content(self) -> np.ndarray:
@@ -319,17 +329,16 @@ class ExplanationMaps:
 
     @property
     def without_own(self) -> np.ndarray:
-        """`content` with each token's own position replaced by the largest of its other entries.
+        """`content` with each token's own position (a group's own positions) replaced by the largest other entry.
 
         The identity in the product puts a spike there that says nothing about the model. Shape (T, n_content).
         """
-        out = self.content.copy()
-        own = self.tokens - self.layout.n_prefix
-        rows = np.flatnonzero(own >= 0)
-        if out.shape[1] > 1:
-            out[rows, own[rows]] = -np.inf
-            out[rows, own[rows]] = out[rows].max(axis=1)
-        return out
+        own = np.zeros(self.values.shape, bool)
+        for row, members in zip(own, self.groups or self.tokens, strict=True):
+            row[np.asarray(members)] = True
+        out, own = self.content, own[:, self.layout.n_prefix :]
+        other = np.where(own, np.float32(-np.inf), out).max(axis=1, keepdims=True)
+        return np.where(own & (other > -np.inf), other, out)
 
     def images(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """The maps on the image: float32 of shape (T, h, w), or bicubic and clipped at zero of `size` (T, H, W).
@@ -346,7 +355,11 @@ class ExplanationMaps:
 
     def __repr__(self) -> str:
         t, n = self.values.shape
-        return f"ExplanationMaps({t} tokens x {n} positions, layer {self.layer}, {self.method}, {self.score}, {self.rule})"
+        layer = f"layer {self.layer}" + (f" since {self.since}" if self.since else "")
+        what = "tokens" if self.groups is None else "groups"
+        return (
+            f"ExplanationMaps({t} {what} x {n} positions, {layer}, {self.method}, {self.score}, {self.rule})"
+        )
 
 
 Progress = Callable[[int, int], None]
