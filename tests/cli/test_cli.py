@@ -54,6 +54,21 @@ def test_explain_writes_three_files(picture, tmp_path):
     assert Image.open(out / "scene-maps.png").size[0] > 200
 
 
+def test_explain_takes_the_last_blocks_alone(picture, tmp_path):
+    options = ["--layer", "3", "--since", "-1", "--token", "50", "--out", str(tmp_path)]
+    result = run(app, ["explain", str(picture), *options])
+    assert result.exit_code == 0, result.output
+    maps, summary = (
+        uk.open(tmp_path / "scene-maps.npz"),
+        json.loads((tmp_path / "scene-maps.json").read_text()),
+    )
+    assert maps.since == summary["since"] == 2
+    expected = uk.explain(uk.capture(uk.load("scenes"), picture), layer=3, tokens=[50], since=2)
+    np.testing.assert_allclose(maps.values, expected.values, rtol=1e-4, atol=1e-7)
+    wrong = run(app, ["explain", str(picture), "--layer", "3", "--since", "3", "--out", str(tmp_path)])
+    assert wrong.exit_code == 1 and "since must be in -3..2 for layer 3" in wrong.output
+
+
 def test_segment_writes_masks(picture, tmp_path):
     result = run(app, ["segment", str(picture), "--n-segments", "3", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output

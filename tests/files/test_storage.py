@@ -43,8 +43,14 @@ def text_maps() -> uk.types.ExplanationMaps:
 
 @pytest.mark.parametrize(
     "obj",
-    [image_maps(), text_maps(), uk.segment(image_maps()), LAYOUT],
-    ids=["image", "text", "seg", "layout"],
+    [
+        image_maps(),
+        image_maps(since=1, groups=((1,), (2, 3), (4,), (5, 1), (6,), (1, 2))),
+        text_maps(),
+        uk.segment(image_maps()),
+        LAYOUT,
+    ],
+    ids=["image", "groups", "text", "seg", "layout"],
 )
 def test_round_trip_to_the_last_bit(obj, tmp_path):
     path = uk.save(obj, tmp_path / "deeper" / "x.npz")

@@ -22,6 +22,9 @@ def explain(
     point: Points = None,
     score: Score = "norm",
     rule: Rule = "positive",
+    since: Annotated[
+        int | None, typer.Option(help="Made from the tokens of this layer; -1 takes one block.")
+    ] = None,
     transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
@@ -32,7 +35,7 @@ def explain(
     def work(image: Path) -> Any:
         cap = uk.capture(backbone, image)
         tokens = [*(token or []), *(cap.layout.token_at(x, y) for x, y in points)]
-        maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, **how)
+        maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, since=since, **how)
         figure = uk.plots.show_map(maps) if len(maps) == 1 else uk.plots.token_grid(maps)
         return maps, {"image": image.name} | _facts(maps), figure, f"{len(maps)} maps"
 
@@ -127,6 +130,7 @@ def _facts(maps: uk.types.ExplanationMaps) -> dict[str, Any]:
         "method": maps.method,
         "score": maps.score,
         "rule": maps.rule,
+        "since": maps.since,
         "layer": maps.layer,
         "grid": layout.grid,
         "size": layout.size,

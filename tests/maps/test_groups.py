@@ -1,0 +1,120 @@
+"""Maps of groups of tokens, against the oracle: the sum of the scores, and a row that starts at the group."""
+
+import dataclasses
+import json
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from toys_captures import FAMILIES, attention_stack, build
+
+import ultra_kit as uk
+from ultra_kit.maps import explain_groups
+from ultra_kit.maps.engine import row_chunks
+from ultra_kit.maps.planning import make_request
+
+GROUPS = [[5, 0, 2], [4], [3, 2, 1, 6], [5, 6]]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request):
+    """A capture of three blocks, and latents and attention of the oracle's own forward pass."""
+    model, image = build(request.param)
+    size = tuple(image.shape[-2:])
+    cap = uk.capture(uk.load(model, transform=lambda _: image[0]), np.zeros((*size, 3), np.uint8))
+    return cap, oracle.forward(model, image)
+
+
+def rows(cap, groups, **options):
+    """The engine's rows in the capture's dtype."""
+    return torch.cat(list(row_chunks(make_request(cap, groups=groups, **options))))
+
+
+@pytest.mark.parametrize("groups", [GROUPS, [[0, 1], [2, 3], [4, 5, 6]]])  # overlapping, and not
+@pytest.mark.parametrize(("layer", "since"), [(3, 0), (3, 1), (3, 2), (1, 0)])
+@pytest.mark.parametrize("rule", ["positive", "absolute"])
+def test_equals_the_oracle(case, groups, layer, since, rule):
+    cap, own = case
+    expected = oracle.explanation_maps(*own, layer, groups, rule=rule, since=since)
+    for chunk in (1, 3):
+        found = rows(cap, groups, layer=layer, since=since, rule=rule, chunk_size=chunk)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_not_the_sum_of_the_members_but_over_one_block(case):
+    cap, _ = case
+    group = [0, 2, 3, 5]
+    for since, same in ((2, True), (0, False)):
+        together = rows(cap, [group], since=since)[0]
+        apart = torch.cat(list(row_chunks(make_request(cap, tokens=group, since=since)))).sum(0)
+        assert torch.allclose(together, apart, rtol=0, atol=1e-9) == same
+
+
+def test_a_group_of_one_is_its_token(case):
+    cap, _ = case
+    alone = torch.cat(list(row_chunks(make_request(cap, tokens=[4, 1]))))
+    torch.testing.assert_close(rows(cap, [[4], [1, 1]]), alone, rtol=0, atol=1e-9)
+
+
+def test_a_direction_for_each_group():
+    cap = attention_stack(n=6, seed=3, seen=True)
+    towards = torch.randn(2, 5, dtype=torch.float64)
+    own = cap.latents, [s.weights for s in cap.steps]
+    for since in (0, 2):
+        found = rows(cap, [[0, 1, 2], [3, 5]], towards=towards, since=since)
+        for row, group, v in zip(found, ([0, 1, 2], [3, 5]), towards, strict=True):
+            expected = oracle.explanation_map(*own, 3, group, score=lambda z, v=v: z @ v, since=since)
+            torch.testing.assert_close(row, expected, rtol=0, atol=1e-9)
+
+
+def test_the_result_knows_its_groups(case, tmp_path):
+    cap, _ = case
+    maps = explain_groups(cap, GROUPS, layer=2, since=1)
+    assert maps.groups == ((0, 2, 5), (4,), (1, 2, 3, 6), (5, 6))
+    assert maps.tokens.tolist() == [0, 4, 1, 5] and len(maps) == 4 and (maps.layer, maps.since) == (2, 1)
+    assert repr(maps).startswith("ExplanationMaps(4 groups x") and "layer 2 since 1" in repr(maps)
+    json.dumps(maps.card)
+    again = uk.open(uk.save(maps, tmp_path / "groups.npz"))
+    assert again.groups == maps.groups and again.since == 1
+    np.testing.assert_array_equal(again.values, maps.values)
+
+
+def test_own_positions_are_those_of_all_members():
+    maps = explain_groups(attention_stack(n=6, seed=3), [[0, 1], [3], range(6)])
+    out = maps.without_own
+    np.testing.assert_array_equal(out[0, :2], np.full(2, maps.values[0, 2:].max()))
+    np.testing.assert_array_equal(out[0, 2:], maps.values[0, 2:])
+    assert out[1, 3] == np.delete(maps.values[1], 3).max()
+    np.testing.assert_array_equal(out[2], maps.values[2])  # nothing else is there
+
+
+def test_an_interrupt_keeps_the_finished_groups():
+    def stop(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(uk.maps.Interrupted, match="after 2 of 3") as caught:
+        explain_groups(attention_stack(n=6, seed=3), [[0, 1], [3], [4, 5]], progress=stop)
+    assert caught.value.partial.groups == ((0, 1), (3,))
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [([], "at least one"), ([[]], "empty"), ([[0, 6]], "tokens must be in"), ("ab", "list of")],
+)
+def test_refuses(groups, words):
+    with pytest.raises(ValueError, match=words):
+        explain_groups(attention_stack(n=6, seed=3), groups)
+
+
+def test_a_stored_group_is_verified(tmp_path):
+    model = uk.load("scenes")
+    cap = uk.capture(model, uk.data.scene(0).image)
+    path = uk.save(explain_groups(cap, [[30, 31], [100]], layer=2), tmp_path / "groups.npz")
+    assert uk.verify(path)
+    maps = uk.open(path)
+    other = dataclasses.replace(maps, groups=((30, 32), (100,)))
+    assert not uk.verify(uk.save(other, path))
+    since = uk.explain(cap, tokens=[30, 40, 50, 60], layer=3, since=-1)
+    assert uk.verify(uk.save(since, path))
