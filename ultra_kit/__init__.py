@@ -18,7 +18,7 @@ _VERBS = {
     "capture": "maps",
     "explain": "maps",
     "plan": "maps",
-    "train_transform": "maps",
+    "train_transform": "runs",
     "segment": "images",
     "select": "images",
     "summarize": "text",

@@ -1,6 +1,6 @@
 """The picture on the front page: what four tokens of a photograph were made from, by a real model.
 
-    python data/pictures/draw.py
+Run as ``python data/pictures/draw.py``.
 """
 
 from pathlib import Path

@@ -5,7 +5,6 @@ from .forward_pass import capture
 from .heads import head_shares
 from .planning import Plan, plan
 from .transform import Transform
-from .transform_training import train_transform
 
 __all__ = [
     "ConstantNormWarning",
@@ -18,5 +17,4 @@ __all__ = [
     "head_shares",
     "make_maps",
     "plan",
-    "train_transform",
 ]

@@ -1,9 +1,10 @@
-"""Whole runs: a model over a data set (`evaluate`) or over scenes and reports whose truth is known, and tests of what a map claims by taking inputs away."""
+"""Whole runs: a model over a data set (`evaluate`) or over scenes and reports whose truth is known, tests of what a map claims by taking inputs away, and the matrix W trained on a set of images."""
 
 from .evaluating import Evaluation, evaluate
 from .faithfulness import comprehensiveness, sufficiency
 from .perturbing import Perturbation, perturb
 from .semantic_classes import cluster_segments, describe_segments
+from .transform_training import train_transform
 
 __all__ = [
     "Evaluation",
@@ -14,4 +15,5 @@ __all__ = [
     "evaluate",
     "perturb",
     "sufficiency",
+    "train_transform",
 ]

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..maps.forward_pass import capture
+from ..maps.scores import RULES
+from ..maps.transform import Transform
 from ..types import Backbone, UltraError
 from ..types.checks import one_of
-from .consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
-from .forward_pass import capture
-from .scores import RULES
-from .transform import Transform
+from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
 
 _HELD_OUT = 8
 """Every so-many-th image does not train: its loss decides when to stop."""

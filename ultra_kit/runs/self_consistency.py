@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..maps.baselines import raw_attention, rollout
+from ..maps.scores import keep_sign_
 from ..types import Capture
-from .baselines import raw_attention, rollout
-from .scores import keep_sign_
 
 AFFINITIES = ("latent", "rollout", "attention")
 LOSSES = ("weighted", "contrast")
