@@ -4,14 +4,10 @@
 >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
 >>> view = uk.widgets.TokenExplorer(uk.explain(cap, layer=2))
 
-In a notebook the last line of a cell shows a view. What the notebook stores is HTML, a picture and a line
-of text, never a live widget: whoever opens it later can still point at things, without a kernel; where
-scripts are not trusted the picture stays. ``view.live()`` shows the same view connected to Python: what
-is clicked changes the view's attributes (``view.pinned``), and setting them redraws the page.
-``view.save_png(path)`` and ``view.save_svg(path)`` draw the current state, and
-``uk.export_html(view, path)`` writes one file for a colleague.
-
-``README.md`` in this folder says how to add a view.
+The last line of a cell shows a view. A notebook stores HTML that needs no kernel, and a picture for where scripts are not
+trusted. ``view.live()`` is connected to Python: a click changes ``view.pinned``, and setting it redraws the page.
+``view.save_png(path)`` and ``view.save_svg(path)`` draw the current state, ``uk.export_html(view, path)`` writes one file
+for a colleague. ``README.md`` in this folder says how to add a view.
 """
 
 from .object_selector import ObjectSelector

@@ -145,11 +145,10 @@ def pack(
     *,
     split: bool,
 ) -> dict[str, Any]:
-    """Books for a page: their entries as ``books``, their parts as bytes one after the other, ``left_out``.
+    """Books for a page, those in `shown` first: entries, parts one after the other, and how many were ``left_out``.
 
-    `form` gives what is told of a book, and its parts, of which the first counts against `most` bytes. Those in
-    `shown` go first. What does not fit is left out and counted: single maps if `split`, else whole books, but not
-    the first of them.
+    `form` gives what is told of a book, and its parts, of which the first counts against `most` bytes. What does not
+    fit is left out: single maps if `split`, else whole books, but not the first of them.
     """
     room, left_out = most, 0
     entries: list[dict[str, Any]] = []
@@ -172,8 +171,6 @@ def pack(
 
 def quantise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Round non-negative rows (..., n) to 256 levels, uint8: 0 is 0, 255 the largest of the row (...,), float32.
-
-    ``levels / 255 * largest`` is within ``largest / 510`` of the row.
 
     >>> levels, largest = quantise(np.array([[0, 1, 4.0], [0, 0, 0]]))
     >>> levels.tolist(), largest.tolist()

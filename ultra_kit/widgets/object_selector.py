@@ -26,18 +26,15 @@ _MOST = 1200  # patches whose maps, a byte an entry, are still a page of two meg
 class ObjectSelector(View):
     """Select an object by foreground and background points, a box or a text; the mask follows at once.
 
-    The maps of all patches travel with the page, so it works without a kernel; it repeats the steps of
-    `ultra_kit.select` on values that are rounded to 1/255 of the square root of each map's largest, at a working size.
-    Every selection is written out as a line of Python.
+    The maps of all patches travel with the page, which repeats the steps of `ultra_kit.select` on values rounded to 1/255
+    of the square root of each map's largest. Every selection is written out as a line of Python.
 
     Parameters
     ----------
     cap : Capture
-        Of an image.
+        Of an image of at most 1200 patches.
     maps : ExplanationMaps, optional
-        Maps of all patches, in place of `layer`, `score` and `rule`.
-    layer, score, rule
-        As for `ultra_kit.explain`.
+        Maps of all patches, in place of `layer`, `score` and `rule`, which are as for `ultra_kit.explain`.
     prompts : sequence of str
         Texts on offer where no kernel runs; the live view takes any.
 
@@ -45,21 +42,15 @@ class ObjectSelector(View):
     ----------
     wanted, unwanted : list of [x, y]
         Foreground and background points, in pixels of the original image.
-    box : list of 4 float
-        [x0, y0, x1, y1]; empty for none.
-    prompt : str
-        Empty for none.
-    threshold : float
-        Relevance of the cut, 0 to 1.
-    history : list
-        Earlier picks, for undo.
+    box, prompt : list of 4 float, str
+        [x0, y0, x1, y1] and a text; empty for none.
+    threshold, history : float, list
+        Relevance of the cut, 0 to 1; earlier picks, for undo.
 
     Raises
     ------
-    ValueError
-        If the capture is of a text, or of more than 1200 patches.
-    UltraError
-        If there are prompts and the model shares no space with texts.
+    ValueError, UltraError
+        If the capture is of a text or too large, or there are prompts and the model shares no space with texts.
 
     Examples
     --------
@@ -67,8 +58,7 @@ class ObjectSelector(View):
     >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
     >>> view = uk.widgets.ObjectSelector(cap, maps=uk.baselines.rollout(cap))
     >>> view.wanted = [[40, 40]]
-    >>> view.selection.mask.shape
-    (96, 96)
+    >>> mask = view.selection.mask
     """
 
     _name = "object"
@@ -155,7 +145,7 @@ class ObjectSelector(View):
             "grid": list(layout.grid or ()),
             "size": list(layout.size or ()),
             "working": list(size),
-            "image": image_bytes(np.asarray(self._capture.input)),
+            "image": image_bytes(self._capture.input),
             "looks": masks.looks(self._capture.input, size).tobytes(),
             "levels": quantise(np.sqrt(values))[0].tobytes(),
             "lut": colours(),

@@ -1,7 +1,6 @@
-"""The page that hosts views: one HTML document that asks for nothing from the network.
+"""The page that hosts views: one HTML document that asks for nothing from the network, which its policy forbids too.
 
-Text from data reaches a page only through `html.escape`, `script_json` or, in the views,
-``textContent``; a content security policy in every page forbids the network besides.
+Text from data reaches it only through `html.escape`, `script_json` or, in the views, ``textContent``.
 """
 
 from __future__ import annotations
@@ -48,11 +47,7 @@ def page(fragment: str, *, title: str, heading: bool = True) -> str:
 
 
 def framed(fragment: str, *, title: str, still: bytes, height: int) -> str:
-    """Make the HTML that a notebook stores of a view: a PNG, which a trusted notebook brings to life in a frame.
-
-    Where scripts do not run (an untrusted notebook), the picture stays. `height` is in pixels, until the view says
-    how high it is.
-    """
+    """What a notebook stores of a view: a PNG, brought to life in a frame of `height` pixels where scripts may run."""
     script = f"<script>{_text('page_height.js')}</script>"
     document = page(fragment + script, title=title, heading=False)
     name = "uk" + uuid.uuid5(uuid.NAMESPACE_OID, document).hex[:12]  # the same view gives the same text
@@ -64,20 +59,14 @@ def framed(fragment: str, *, title: str, still: bytes, height: int) -> str:
 
 
 def view(name: str, state: Mapping[str, Any], *, still: str = "") -> str:
-    """Make the fragment of a view: its script, its state, and HTML for readers without scripts.
-
-    The state is JSON-able values, and ``bytes``, which travel deflated and arrive as a DataView.
-    """
+    """The fragment of a view: script, HTML for readers without scripts, and state: JSON-able, or bytes (a DataView)."""
     plain = {k: v for k, v in state.items() if not isinstance(v, bytes)}
     binary = {k: _pack(v) for k, v in state.items() if isinstance(v, bytes)}
+    define = f"function () {{\n{_inline(view_script(name))}}}"
+    arguments = f"{script_json(plain)}, {script_json(binary)}, {define}"
     return (
-        f"<style>{_own_style(name)}</style><div>{still}</div>\n<script>(async function () {{\n"
-        f'"use strict";\nconst el = document.currentScript.previousElementSibling;\n{_text("page_model.js")}'
-        f"const state = {script_json(plain)};\n"
-        f"for (const [key, packed] of Object.entries({script_json(binary)})) state[key] = await unpack(...packed);\n"
-        f"el.replaceChildren();\n"
-        f"const {{ render }} = (function () {{\n{_inline(view_script(name))}}})();\n"
-        "render({ model: makeModel(state), el });\n})();</script>"
+        f"<style>{_own_style(name)}</style><div>{still}</div>\n"
+        f'<script>"use strict";\n{_text("page_model.js").rstrip()}({arguments});</script>'
     )
 
 

@@ -23,10 +23,7 @@ _KEPT = 50  # steps that can be undone
 
 
 class SegmentExplorer(View):
-    """Segments that follow the threshold as it moves; hover, merge, name, undo, and take the masks away.
-
-    The page cuts the tree anew by itself, and its clusters are those of `Segmentation.recut`. Merges and names belong
-    to tokens, so they outlive a move of the threshold.
+    """Segments that follow the threshold as it moves, as `Segmentation.recut`; merge, name, undo, take the masks away.
 
     Parameters
     ----------
@@ -36,16 +33,12 @@ class SegmentExplorer(View):
     Attributes
     ----------
     threshold : float
-        Cosine distance at which the tree is cut, at least 0. (A segmentation that was cut by number
-        starts between the two merges at which it has that number.)
-    merges : list of [int, int]
-        Pairs of tokens whose segments are one, beyond the cut.
-    names : list of [int, str]
-        A token and the name of the segment that it lies in; the last one counts.
-    chosen : list of int
-        Tokens whose segments are marked in the page.
-    history : list
-        Earlier thresholds, merges and names, for `undo`.
+        Cosine distance at which the tree is cut; at first where `seg` was.
+    merges, names : list of [int, int], list of [int, str]
+        Pairs of tokens whose segments are one, and tokens with the names of their segments, of which the last counts.
+        Both outlive a move of the threshold.
+    chosen, history : list
+        Tokens whose segments are marked in the page; earlier thresholds, merges and names, for `undo`.
 
     Raises
     ------
@@ -54,17 +47,13 @@ class SegmentExplorer(View):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import ultra_kit as uk
-    >>> third = np.arange(6) // 2
-    >>> layout = uk.types.Layout("image", n_prefix=0, grid=(1, 6), size=(1, 6))
-    >>> values = (third[:, None] == third).astype("float32")
-    >>> view = uk.widgets.SegmentExplorer(uk.segment(uk.types.ExplanationMaps(values, np.arange(6), 4, layout)))
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> view = uk.widgets.SegmentExplorer(uk.segment(uk.explain(cap), n_segments=3))
     >>> view.merge(0, 2)
-    >>> view.rename(0, "the ends")
-    >>> view.labels, view.segment_names
-    (array([[0, 0, 1, 1, 0, 0]], dtype=int32), ['the ends', 'segment 1'])
-    >>> view.undo()
+    >>> view.rename(0, "the scene")
+    >>> view.segment_names, view.labels.shape
+    (['the scene', 'segment 1'], (96, 96))
     """
 
     _name = "segment"
@@ -127,8 +116,7 @@ class SegmentExplorer(View):
     def undo(self) -> None:
         """Take the last move, merge or name back; nothing if there is none."""
         if self.history:
-            last = self.history[-1]
-            self.history = self.history[:-1]
+            *self.history, last = self.history
             self.threshold, self.merges, self.names = last["threshold"], last["merges"], last["names"]
 
     def to_rle(self) -> list[dict[str, Any]]:
@@ -185,7 +173,7 @@ class SegmentExplorer(View):
             "maps": np.ascontiguousarray(seg.maps, "<f4").tobytes(),
             "palette": list(SEGMENT_COLOURS),
             "lut": colours(),
-            **({"image": image_bytes(np.asarray(seg.input))} if seg.input is not None else {}),
+            **({"image": image_bytes(seg.input)} if seg.input is not None else {}),
         }
 
     def figure(self) -> Figure:

@@ -18,8 +18,7 @@ _MAX_BYTES = 1_500_000
 """Bytes of evidence that a page carries, four a value."""
 
 _MAX_ENTRIES = 300_000_000
-"""Attention gradients that are worked out beforehand: some ten seconds of one core. Counted, not timed,
-so that the same call gives the same view on every machine."""
+"""Attention gradients that are worked out beforehand, some ten seconds of one core; see `token_books`."""
 
 _SHARES = ("document", "summary", "sinks", "prompt")
 _FORWARD = ("raw_attention", "rollout", "cosine")  # methods that take no backward pass
@@ -64,10 +63,6 @@ class SummaryShelf(Shelf):
         how = {"score": "logprob", "contrast": key.contrast} if key.contrast else self.offered[key.kind]
         return book_of(evidence(self.summary, layer=key.layer, words=rows, progress=False, **how))
 
-    def evidence(self, key: Key) -> Evidence:
-        """All evidence of a key that is there."""
-        return evidence_of(self.books[key])
-
     def _work_out_little(self, s: Summary) -> None:
         """Work out beforehand what is little work, from the last layer on, and one word there in any case."""
         room, last = _MAX_ENTRIES, s.capture.n_layers
@@ -99,10 +94,7 @@ def _offered(scores: Sequence[str], baselines: Sequence[str]) -> dict[str, dict[
 
 
 def page_form(shelf: SummaryShelf, key: Key, book: Book) -> tuple[dict[str, Any], Parts]:
-    """What a page is told of evidence, with its coverage if all words have it, and its parts.
-
-    Those are matrix (S, D) and places (S, 4), where the mass of each word's map lies; both float32.
-    """
+    """What a page is told of evidence, its coverage if it is complete; its matrix (S, D) and `_SHARES` (S, 4), float32."""
     whole = set(shelf.words) <= set(book.rows.tolist())
     cover = evidence_of(book).coverage() if whole and not key.contrast else None
     coverage = {} if cover is None else {"unused": list(cover.unused), "weak": list(cover.weak)}
@@ -119,10 +111,9 @@ def pack_evidence(shelf: SummaryShelf, shown: Sequence[Key]) -> dict[str, Any]:
 
 
 def pieces(text: str, sentences: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Cut a text into sentences and words that a page can put together again to the same characters.
+    """Cut a text into sentences, bounds in its words, that a page can put together again to the same characters.
 
-    `sentences` are bounds in its words. Of each: ``first``, the index of the first word; ``pairs``, of what stands
-    before each word and the word; ``tail``, what stands after the last.
+    ``pairs`` are what stands before each word and the word; ``tail`` stands after the last.
 
     >>> pieces("A b. C", [(0, 3), (3, 4)])[0]
     {'first': 0, 'pairs': [['', 'A'], [' ', 'b'], ['', '.']], 'tail': ' '}

@@ -10,7 +10,7 @@ import traitlets
 
 from ..text.evidence_words import Evidence
 from .map_books import Key, answer_of
-from .summary_books import Source, SummaryShelf, pack_evidence, page_form, pieces
+from .summary_books import Source, SummaryShelf, evidence_of, pack_evidence, page_form, pieces
 from .view import View, must_be_one_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 class SummaryExplorer(View):
     """Choose a word or a sentence of a summary: its evidence lights up in the document.
 
-    Hover shows, a click or the arrow keys choose; a baseline stands beside, and coverage marks document sentences
-    that no summary word used and words of weak support. The numbers are those of `ultra_kit.evidence`, float32 and
-    not rounded; of several words, their sum.
+    Hover shows, a click or the arrow keys choose. The numbers are those of `ultra_kit.evidence`, float32 and not rounded.
 
     Parameters
     ----------
@@ -36,16 +34,12 @@ class SummaryExplorer(View):
     ----------
     chosen : list of int
         Summary words, by their index; the evidence of several is summed.
-    layer : int
-    kind : str
-        Method, score and rule: one of ``kinds``.
-    beside : str
-        The kind that stands beside it, or "" for none.
+    layer, kind, beside : int, str, str
+        Which evidence, of ``layers`` and ``kinds``, and the kind that stands beside it, "" for none.
     contrast : str
-        "Why this word rather than that": the evidence for the log-probability of the one chosen word less
-        that of `contrast`, in place of `kind`; "" for none.
+        In place of `kind` why the one chosen word rather than this: their difference in log-probability; "" for none.
     coverage : bool
-        Whether unused sentences and weak words are marked.
+        Whether sentences that no summary word used and words of weak support are marked.
 
     Raises
     ------
@@ -55,12 +49,11 @@ class SummaryExplorer(View):
     Examples
     --------
     >>> import ultra_kit as uk
-    >>> model = uk.load("briefs", pretrained=False)
-    >>> s = uk.summarize(model, "A flood struck Tiza. It rained.", summary="The flood struck.")
+    >>> s = uk.summarize(uk.load("briefs", pretrained=False), "A flood struck Tiza.", summary="The flood.")
     >>> view = uk.widgets.SummaryExplorer(s)
     >>> view.chosen = [1]
     >>> view
-    SummaryExplorer(8 document words, 4 summary words, layer 5, ULTra: norm, positive, chosen='flood')
+    SummaryExplorer(5 document words, 3 summary words, layer 5, ULTra: norm, positive, chosen='flood')
     """
 
     _name = "summary"
@@ -110,7 +103,7 @@ class SummaryExplorer(View):
             )
         key = self._keys()[0]
         self._shelf.work_out(key, self.chosen)
-        return self._shelf.evidence(key)
+        return evidence_of(self._shelf.books[key])
 
     def row(self) -> np.ndarray:
         """Relevance (D,) of the document words for the chosen summary words together: what the page shades."""
@@ -126,12 +119,9 @@ class SummaryExplorer(View):
             if not value or not set(value) <= set(self._shelf.words):
                 raise traitlets.TraitError(f"chosen must be words that can be explained, got {value!r}")
             return sorted(set(value))
-        known: dict[str, list[Any]] = {
-            "layer": self.layers,
-            "kind": self.kinds or [""],
-            "beside": ["", *self.kinds],
-        }
-        return must_be_one_of(name, value, known[name])
+        if name == "layer":
+            return must_be_one_of(proposal, self.layers)
+        return must_be_one_of(proposal, ["", *self.kinds] if name == "beside" else self.kinds or [""])
 
     def _keys(self) -> list[Key]:
         """What the panels show: the choice, and what stands beside it."""
@@ -182,7 +172,7 @@ class SummaryExplorer(View):
         for key in self._keys():
             there = not self._shelf.lacking(key, self.chosen)
             whole = not key.contrast and not self._shelf.lacking(key, self._shelf.words)
-            ev = self._shelf.evidence(key) if there else None
+            ev = evidence_of(self._shelf.books[key]) if there else None
             name = f"rather than “{self.contrast}”" if key.contrast else key.kind
             unused = ev.coverage().unused if ev and whole and self.coverage else ()
             panels.append(Panel(f"{name}, layer {key.layer}", self._summed(ev) if ev else None, unused))

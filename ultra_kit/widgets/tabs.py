@@ -17,7 +17,7 @@ from .page_host import view
 from .segment_explorer import SegmentExplorer
 from .summary_explorer import SummaryExplorer
 from .token_explorer import TokenExplorer
-from .view import View
+from .view import View, must_be_one_of
 
 if TYPE_CHECKING:
     from ipywidgets import Tab
@@ -30,28 +30,17 @@ class Workbench(View):
     Parameters
     ----------
     views : mapping of str to View
-        Titles and views, in the order of the tabs.
+        Titles and views, in the order of the tabs. Their state is theirs: ``bench["Tokens"].pinned``.
 
     Attributes
     ----------
     tab : int
         Number of the tab shown.
-    views : dict of str to View
-        Their state is theirs: ``bench["Tokens"].pinned``.
 
     Raises
     ------
     TypeError, ValueError
         If something is no view, or there is none.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import ultra_kit as uk
-    >>> layout = uk.types.Layout("image", n_prefix=0, grid=(2, 3), size=(16, 24))
-    >>> maps = uk.types.ExplanationMaps(np.eye(6, dtype="float32"), np.arange(6), 4, layout)
-    >>> Workbench({"Tokens": uk.widgets.TokenExplorer(maps)})
-    Workbench(Tokens)
     """
 
     _name = "workbench"
@@ -82,9 +71,7 @@ class Workbench(View):
 
     @traitlets.validate("tab")
     def _there(self, proposal: Any) -> Any:
-        if not 0 <= proposal["value"] < len(self._views):
-            raise traitlets.TraitError(f"tab must be in 0..{len(self._views) - 1}, got {proposal['value']!r}")
-        return proposal["value"]
+        return must_be_one_of(proposal, range(len(self._views)))
 
     def data(self) -> dict[str, Any]:
         """The titles; the views bring their own."""
@@ -128,23 +115,17 @@ def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
     input : image or str
         As for `ultra_kit.capture`; a document is summarised first.
     layer : int
-        Layer that the views begin with: 1..L, or negative from the end.
+        What the views begin with: 1..L, or negative from the end; a ValueError otherwise.
 
     Returns
     -------
     Workbench
 
-    Raises
-    ------
-    ValueError, TypeError
-        As the functions that it calls: `ultra_kit.capture`, `ultra_kit.summarize`, `ultra_kit.explain`.
-
     Examples
     --------
     >>> import ultra_kit as uk
-    >>> bench = uk.widgets.workbench("scenes", uk.data.scene(0).image, layer=4)
-    >>> bench["Tokens"].layer
-    4
+    >>> uk.widgets.workbench("scenes", uk.data.scene(0).image, layer=4)
+    Workbench(Tokens, Segments, Objects)
     """
     backbone = load(model)
     if backbone.modality == "text":

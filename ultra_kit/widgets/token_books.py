@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,10 +76,7 @@ class Side(Shelf):
         values = book.parts["values"]
         if head and "heads" in book.parts:
             values = book.parts["heads"][:, max(head, 0)]
-        m = book.about
-        return ExplanationMaps(
-            values, book.rows, m.layer, m.layout, m.method, m.score, m.rule, m.input, m.card
-        )
+        return replace(book.about, values=values, tokens=book.rows)
 
     def _work_out_all(self, cap: Capture) -> None:
         """Explain every content token at every layer, if that is little work and fits on a page."""
@@ -95,11 +94,10 @@ def _image_layout(layout: Layout) -> Layout:
     return layout
 
 
-def page_form(key: Key, book: Book, *, side: int, with_heads: bool = True) -> tuple[dict[str, Any], Parts]:
-    """What a page is told of a book, and its parts: levels (T, V, n), largest (T, V), prefix_values (T, P).
+def page_form(key: tuple[int, Key], book: Book, *, with_heads: bool = True) -> tuple[dict[str, Any], Parts]:
+    """What a page is told of a side's book, and its parts: levels (T, V, n), largest (T, V), prefix_values (T, P).
 
-    Own positions are replaced. Of the V = 1, or 2 + H with the heads, variants of a map the first is the whole, the
-    next what came through heads 1..H, the last what passed them by.
+    Of V = 1, or 2 + H with the heads, variants the first is the whole map, the next heads 1..H, the last past them.
     """
     values, heads, m = book.parts["values"], book.parts.get("heads"), book.about
     variants = [values]
@@ -108,33 +106,24 @@ def page_form(key: Key, book: Book, *, side: int, with_heads: bool = True) -> tu
     rows = [ExplanationMaps(v, book.rows, m.layer, m.layout).without_own for v in variants]
     levels, largest = quantise(np.stack(rows, axis=1))
     prefix = values[:, : m.layout.n_prefix].astype("<f4")
-    return {**key._asdict(), "side": side}, {
-        "levels": levels,
-        "largest": largest,
-        "prefix_values": prefix,
-    }
+    parts = {"levels": levels, "largest": largest, "prefix_values": prefix}
+    return {"side": key[0], **key[1]._asdict()}, parts
 
 
 def pack_sides(sides: Sequence[Side], shown: Key) -> dict[str, Any]:
-    """Everything a page needs of the maps; above three million values without the shares of the heads."""
+    """Everything a page needs of the maps; without the shares of the heads where they do not all fit with them."""
     books = {(s, key): book for s, side in enumerate(sides) for key, book in side.books.items()}
-    variants = [1 + b.parts["heads"].shape[1] if "heads" in b.parts else 1 for b in books.values()]
-    sizes = [
-        len(b.rows) * v * b.about.layout.n_content for b, v in zip(books.values(), variants, strict=True)
-    ]
-    with_heads = sum(sizes) <= MAX_BYTES
-
-    def form(key: tuple[int, Key], book: Book) -> tuple[dict[str, Any], Parts]:
-        return page_form(key[1], book, side=key[0], with_heads=with_heads)
-
+    first = [(s, shown) for s in range(len(sides))]
+    packed = pack(books, first, page_form, MAX_BYTES, split=True)
+    if packed["left_out"]:
+        packed = pack(books, first, partial(page_form, with_heads=False), MAX_BYTES, split=True)
     about = [
         {
             "name": side.name,
-            "grid": list(side.layout.grid or ()),
-            "size": list(side.layout.size or ()),
             "n_prefix": side.layout.n_prefix,
+            "grid": side.layout.grid,
+            "size": side.layout.size,
         }
         for side in sides
     ]
-    first = [(s, shown) for s in range(len(sides))]
-    return {"sides": about, **pack(books, first, form, MAX_BYTES, split=True)}
+    return {"sides": about, **packed}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import traitlets
 
-from ..types import ExplanationMaps
+from ..types import ExplanationMaps, Layout
 from .inline_pictures import image_bytes
 from .map_books import Key, answer_of
 from .token_books import Side, Source, pack_sides, page_form
@@ -21,39 +20,27 @@ if TYPE_CHECKING:
 class TokenExplorer(View):
     """Point at a patch of an image: its token's map appears at once.
 
-    Hover shows, a click or Enter keeps. With two sources, two images or two models stand side by side, and the
-    patch at the same place is shown in both. The token's own position is left out of every map: its cell shows the
-    patch itself.
+    Hover shows, a click or Enter keeps. Two images or two models stand side by side, with the patch at the same place
+    in both. The token's own position is left out: its cell shows the patch itself.
 
     Parameters
     ----------
-    left : Capture, ExplanationMaps, or sequence of ExplanationMaps
+    left, right : Capture, ExplanationMaps, or sequence of ExplanationMaps
         A capture is explained at all layers beforehand if that is little work (a small model) and the maps fit on a
         page; else a click in the live view explains one token. Several maps of one input offer what they are.
-    right : the same, optional
-        A second input or a second model.
     maps : ExplanationMaps, optional
         Maps of the left capture that are there already: they travel with the page whatever the model's size.
-    names : sequence of str, optional
-        What stands above the sides.
-    scores, rules : sequence of str
-        What is offered of a capture; see `ultra_kit.explain`.
+    names, scores, rules : sequence of str
+        What stands above the sides, and what is offered of a capture; see `ultra_kit.explain`.
 
     Attributes
     ----------
-    pinned : int
-        The token that is kept, prefix tokens counted.
-    side : int
-        0 or 1: whose token it is.
-    layer : int
-    kind : str
-        Method, score and rule: one of ``kinds``.
-    head : int
-        0 the whole map; h what came through head h of block `layer`; -1 what passed the heads by.
-    scale : {"own", "shared"}
-        Colours from 0 to the map's own largest value, or to the largest of the layer, both sides.
-    prefix : bool
-        Whether the prefix tokens are shown.
+    side, pinned : int
+        0 or 1, and the token of that side that is kept, prefix tokens counted.
+    layer, kind, head : int, str, int
+        Which map: of ``layers`` and ``kinds``; whole (0), through head h of that block, or past the heads (-1).
+    scale, prefix : {"own", "shared"}, bool
+        Colours up to the map's own largest value or the layer's, and whether the prefix tokens are shown.
 
     Raises
     ------
@@ -62,14 +49,12 @@ class TokenExplorer(View):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import ultra_kit as uk
-    >>> layout = uk.types.Layout("image", n_prefix=1, grid=(2, 3), size=(16, 24))
-    >>> maps = uk.types.ExplanationMaps(np.eye(7, dtype="float32")[1:], np.arange(1, 7), 4, layout)
-    >>> view = uk.widgets.TokenExplorer(maps)
-    >>> view.pinned = 2
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> view = uk.widgets.TokenExplorer(uk.explain(cap, layer=4, tokens=[30, 31]))
+    >>> view.pinned = 31
     >>> view
-    TokenExplorer(2x3 patches, layer 4, ULTra: norm, positive, pinned=2)
+    TokenExplorer(12x12 patches, layer 4, ULTra: norm, positive, pinned=31)
     """
 
     _name = "token"
@@ -132,15 +117,14 @@ class TokenExplorer(View):
 
     @traitlets.validate("side", "layer", "kind", "head", "pinned")
     def _known(self, proposal: Any) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
-        if name == "pinned":
-            top = self._sides[self.side].layout.n_tokens - 1
-            if not 0 <= value <= top:
-                raise traitlets.TraitError(f"pinned must be a token in 0..{top}, got {value!r}")
-            return value
-        heads = range(-1, self._n_heads + 1)
-        known = {"side": range(len(self._sides)), "layer": self.layers, "kind": self.kinds, "head": heads}
-        return must_be_one_of(name, value, known[name])
+        known = {
+            "side": range(len(self._sides)),
+            "layer": self.layers,
+            "kind": self.kinds,
+            "head": range(-1, self._n_heads + 1),
+            "pinned": range(self._sides[self.side].layout.n_tokens),
+        }
+        return must_be_one_of(proposal, known[proposal["trait"].name])
 
     @property
     def _n_heads(self) -> int:
@@ -150,11 +134,7 @@ class TokenExplorer(View):
 
     def data(self) -> dict[str, Any]:
         """The maps, quantised, with the images."""
-        images = {
-            f"image{i}": image_bytes(np.asarray(side.input))
-            for i, side in enumerate(self._sides)
-            if side.input is not None
-        }
+        images = {f"image{i}": image_bytes(s.input) for i, s in enumerate(self._sides) if s.input is not None}
         lists = {"layers": self.layers, "kinds": self.kinds, "n_heads": self._n_heads}
         return {**pack_sides(self._sides, self._key), **images, **lists, "lut": colours()}
 
@@ -163,7 +143,7 @@ class TokenExplorer(View):
         number, token = int(message["side"]), int(message["token"])
         key = Key(str(message["kind"]), int(message["layer"]))
         book = self._sides[number].work_out(key, [token]).only([token])
-        about, parts = page_form(key, book, side=number)
+        about, parts = page_form((number, key), book)
         return answer_of(about, book.rows, parts)
 
     def figure(self) -> Figure:
@@ -171,14 +151,17 @@ class TokenExplorer(View):
         from ..plots import style
         from ..plots.map_figures import show_map
 
-        top = self._shared_top() if self.scale == "shared" else None
+        there = [maps for side in self._sides if (maps := side.maps(self._key)) is not None]
+        top = max((float(m.without_own.max()) for m in there), default=0) if self.scale == "shared" else None
+        own = self._sides[self.side].layout
         head = {0: "", -1: ", past the heads"}.get(self.head, f", head {self.head}")
 
         @style.styled
         def draw() -> Figure:
             panel = style.panel_size(self._sides[0].layout, 5.0)
             figure, axes = style.panels(len(self._sides), 2, panel=panel)
-            for (left, right), side, token in zip(axes, self._sides, self._tokens(), strict=True):
+            for (left, right), side in zip(axes, self._sides, strict=True):
+                token = _counterpart(own, side.layout, self.pinned)
                 style.draw_input(left, side.input, side.layout)
                 style.mark_patch(left, side.layout, token)
                 left.set_title(f"{side.name}, {style.place(side.layout, token)}"[:60])
@@ -194,23 +177,15 @@ class TokenExplorer(View):
 
         return draw()
 
-    def _shared_top(self) -> float:
-        found = [side.maps(self._key) for side in self._sides]
-        return max((float(maps.without_own.max()) for maps in found if maps is not None), default=0.0)
-
-    def _tokens(self) -> list[int]:
-        """The pinned token on every side: on the other side the patch at the same place."""
-        own = self._sides[self.side].layout
-        out = []
-        for layout in (side.layout for side in self._sides):
-            if layout is own or self.pinned < own.n_prefix:
-                out.append(min(self.pinned, layout.n_tokens - 1))
-                continue
-            (x, y), (height, width) = own.center_of(self.pinned), own.size or (1, 1)
-            h, w = layout.size or (1, 1)
-            out.append(layout.token_at(x / width * w, y / height * h))
-        return out
-
     def __repr__(self) -> str:
         grids = " and ".join("{}x{}".format(*(s.layout.grid or (0, 0))) for s in self._sides)
         return f"TokenExplorer({grids} patches, layer {self.layer}, {self.kind}, pinned={self.pinned})"
+
+
+def _counterpart(own: Layout, other: Layout, token: int) -> int:
+    """The token of another side at the same place."""
+    if own is other or token < own.n_prefix:
+        return min(token, other.n_tokens - 1)
+    (x, y), (height, width) = own.center_of(token), own.size or (1, 1)
+    h, w = other.size or (1, 1)
+    return other.token_at(x / width * w, y / height * h)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABCMeta, abstractmethod
 from base64 import b64encode
-from collections.abc import Collection
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,10 +30,7 @@ class _ViewType(traitlets.MetaHasTraits, ABCMeta):
 
 
 class View(traitlets.HasTraits, metaclass=_ViewType):
-    """Base of all views; ``README.md`` in this folder says how to add one.
-
-    Subclasses set `_name`, tag their traits with ``state=True``, and define `data` and `figure`.
-    """
+    """Base of all views: a subclass defines `data` and `figure`; ``README.md`` in this folder says how to add one."""
 
     _name: ClassVar[str]
     _height: ClassVar[int] = 560
@@ -56,10 +53,7 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
         return {name: getattr(self, name) for name in sorted(self.traits(state=True))}
 
     def live(self) -> AnyWidget:
-        """Connect the view to the running kernel: clicks set its attributes, and setting those redraws it.
-
-        A notebook that is saved keeps nothing of it: show the view itself for that.
-        """
+        """Connect the view to the running kernel: clicks set its attributes, which redraw it. Not stored in notebooks."""
         if not hasattr(self, "_live"):
             self._live = _make_live(self)
         return self._live
@@ -167,8 +161,12 @@ def colours() -> bytes:
     return matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
-def must_be_one_of(name: str, value: Any, known: Collection[Any]) -> Any:
-    """The value of a trait; a TraitError unless it is one of the known."""
+def must_be_one_of(proposal: Any, known: Sequence[Any]) -> Any:
+    """The value proposed for a trait; a TraitError unless it is one of the known."""
+    name, value = proposal["trait"].name, proposal["value"]
     if value not in known:
-        raise traitlets.TraitError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        text = f"one of {', '.join(map(repr, known))}"
+        if isinstance(known, range):
+            text = f"in {known[0]}..{known[-1]}"
+        raise traitlets.TraitError(f"{name} must be {text}, got {value!r}")
     return value
