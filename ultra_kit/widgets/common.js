@@ -86,7 +86,7 @@ function makeShelf(model, parts, keyOf) {
   return {
     about, // what is told of a book, with `rows`, a Map
     has: (test) => [...shelf.values()].some(test),
-    find: (key, row) => about(key).rows.get(row), // one array a part, or undefined
+    find: (key, row) => about(key).rows.get(row), // one array per part, or undefined
     take: (book, buffers) => add(book, buffers.map((buffer, k) => new parts[k][1](owned(buffer)))),
     note: model.get("left_out") && !model.get("has_kernel") ? ` ${model.get("left_out")} further maps are not in this file.` : "",
   };
@@ -267,7 +267,7 @@ function paint(canvas, colour) {
   context.putImageData(cells, 0, 0);
 }
 
-// Paint levels (0..255, one a pixel) with `lut` (256 x RGB).
+// Paint levels (0..255, one per pixel) with `lut` (256 x RGB).
 function paintLevels(canvas, levels, lut) {
   paint(canvas, (i) => [lut[3 * levels[i]], lut[3 * levels[i] + 1], lut[3 * levels[i] + 2], 255]);
 }

@@ -14,7 +14,7 @@ _MAX_PIXELS = 640
 
 
 def image_bytes(image: np.ndarray) -> bytes:
-    """An image (H, W, 3), uint8, as a page carries it: PNG, or WebP of at most 640 pixels a side for a large one.
+    """An image (H, W, 3), uint8, as a page carries it: PNG, or WebP of at most 640 pixels per side for a large one.
 
     >>> image_bytes(np.zeros((2, 2, 3), np.uint8))[1:4], image_bytes(np.zeros((900, 30, 3), np.uint8))[8:12]
     (b'PNG', b'WEBP')

@@ -1,7 +1,4 @@
-"""Maps by key: given, made beforehand or on demand, and packed for a page within a limit.
-
-A `Book` holds the maps of one `Key`, a row a token or word; a `Shelf` the books of one input, and how to make more.
-"""
+"""Maps by key: given, made beforehand or on demand, and packed for a page within a limit; the one store of the views."""
 
 from __future__ import annotations
 
@@ -16,7 +13,9 @@ from ..text.evidence_words import Evidence
 from ..types import Capture, ExplanationMaps
 
 Parts = dict[str, np.ndarray]
-"""Arrays by name, each with one entry a row."""
+"""Arrays by name, each with one entry per row."""
+Form = tuple[dict[str, Any], Parts]
+"""What a page is told of a book, JSON-able, and its parts."""
 K = TypeVar("K")
 
 
@@ -39,7 +38,7 @@ def key_of(maps: ExplanationMaps | Evidence) -> Key:
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """Maps of one key: `about` tells what they are, `rows` (T,) whose, and `parts` holds their numbers."""
+    """Maps of one key: `about` tells what they are, `rows` (T,) whose (tokens or words), `parts` holds their numbers."""
 
     about: Any
     rows: np.ndarray
@@ -100,10 +99,10 @@ class Shelf(ABC):
 
     def work_out(self, key: Key, rows: Iterable[int]) -> Book:
         """Make what is lacking and keep it; returns what was made, or the whole book if nothing was."""
-        wanted = self.lacking(key, rows)
-        if not wanted:
+        missing = self.lacking(key, rows)
+        if not missing:
             return self.books[key]
-        made = self.make(key, wanted)
+        made = self.make(key, missing)
         self.keep(key, made)
         return made
 
@@ -132,23 +131,24 @@ def entry(about: Mapping[str, Any], rows: np.ndarray, parts: Parts) -> dict[str,
     return {**about, "rows": rows.tolist(), "widths": widths}
 
 
-def answer_of(about: Mapping[str, Any], rows: np.ndarray, parts: Parts) -> tuple[dict[str, Any], list[bytes]]:
+def answer_of(form: Form, rows: np.ndarray) -> tuple[dict[str, Any], list[bytes]]:
     """A book as a live page receives it: the entry, and the bytes of its parts."""
+    about, parts = form
     return {"book": entry(about, rows, parts)}, [part.tobytes() for part in parts.values()]
 
 
 def pack(
     books: Mapping[K, Book],
     shown: Container[K],
-    form: Callable[[K, Book], tuple[dict[str, Any], Parts]],
+    form: Callable[[K, Book], Form],
     most: int,
     *,
     split: bool,
 ) -> dict[str, Any]:
     """Books for a page, those in `shown` first: entries, parts one after the other, and how many were ``left_out``.
 
-    `form` gives what is told of a book, and its parts, of which the first counts against `most` bytes. What does not
-    fit is left out: single maps if `split`, else whole books, but not the first of them.
+    Of a book's parts the first counts against `most` bytes. What does not fit is left out: single maps if `split`, else
+    whole books, but not the first of them.
     """
     room, left_out = most, 0
     entries: list[dict[str, Any]] = []

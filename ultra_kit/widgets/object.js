@@ -1,7 +1,7 @@
 // ObjectSelector: foreground and background points, a box or a text; the mask follows.
 //
 // Keys that never change: grid [h, w], size [H, W] of the image, working [H, W] at which the mask is worked
-// out, image, looks (four bytes a pixel at that size), levels (uint8, M x M: value = (level / 255)^2, a row's largest is 1),
+// out, image, looks (four bytes per pixel at that size), levels (uint8, M x M: value = (level / 255)^2, a row's largest is 1),
 // prompts ([text, patch]), takes_text, code_end, numbers, lut.
 // Keys of the state: wanted, unwanted (foreground and background: [[x, y]] in pixels of the image), box ([x0, y0, x1, y1] or []), prompt,
 // threshold, history.

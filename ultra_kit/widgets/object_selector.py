@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST = 1200  # patches whose maps, a byte an entry, are still a page of two megabytes
 
+_NUMBERS = ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")  # what the page's steps share with Python's
+
 
 class ObjectSelector(View):
     """Select an object by foreground and background points, a box or a text; the mask follows at once.
@@ -152,10 +154,7 @@ class ObjectSelector(View):
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
-            "numbers": {
-                name.lower(): getattr(masks, name)
-                for name in ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")
-            },
+            "numbers": {name.lower(): getattr(masks, name) for name in _NUMBERS},
         }
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:

@@ -5,7 +5,7 @@
 // Keys of the state: threshold, merges (pairs of tokens), names (pairs of token and text), chosen (tokens),
 // history (earlier { threshold, merges, names }).
 // The clusters are those of Python's Segmentation.recut and .merge; the pixels are worked out the same way,
-// shown at no more than 320 pixels a side, and written to files at the image's own size. What is worked
+// shown at no more than 320 pixels per side, and written to files at the image's own size. What is worked
 // out stands in segment_cut.js, what is drawn in segment_draw.js.
 
 const SHOWN = 320;

@@ -12,10 +12,10 @@ from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary
 from ..text.tracing import EVIDENCE_METHODS, evidence
 from ..text.words import split_words
-from .map_books import Book, Key, Parts, Shelf, given, gradients, pack
+from .map_books import Book, Form, Key, Shelf, given, gradients, pack
 
 _MAX_BYTES = 1_500_000
-"""Bytes of evidence that a page carries, four a value."""
+"""Bytes of evidence that a page carries, four per value."""
 
 _MAX_ENTRIES = 300_000_000
 """Attention gradients that are worked out beforehand, some ten seconds of one core; see `token_books`."""
@@ -93,7 +93,7 @@ def _offered(scores: Sequence[str], baselines: Sequence[str]) -> dict[str, dict[
     return kinds | {name.replace("_", " "): {"method": name} for name in baselines}
 
 
-def page_form(shelf: SummaryShelf, key: Key, book: Book) -> tuple[dict[str, Any], Parts]:
+def page_form(shelf: SummaryShelf, key: Key, book: Book) -> Form:
     """What a page is told of evidence, its coverage if it is complete; its matrix (S, D) and `_SHARES` (S, 4), float32."""
     whole = set(shelf.words) <= set(book.rows.tolist())
     cover = evidence_of(book).coverage() if whole and not key.contrast else None

@@ -160,11 +160,10 @@ class SummaryExplorer(View):
         # The whole book once it is complete: with it comes the coverage.
         book = self._shelf.books[key]
         part = book.only(words) if self._shelf.lacking(key, self._shelf.words) else book
-        about, parts = page_form(self._shelf, key, part)
-        return answer_of(about, part.rows, parts)
+        return answer_of(page_form(self._shelf, key, part), part.rows)
 
     def figure(self) -> Figure:
-        """Draw the summary, and the document shaded for the chosen words, a panel a kind."""
+        """Draw the summary, and the document shaded for the chosen words, a panel per kind."""
         from .summary_figure import Panel, draw_summary
 
         self._work_out_shown()

@@ -1,4 +1,4 @@
-"""The picture of a `SummaryExplorer`: the summary, and the document shaded, a panel a kind of evidence."""
+"""The picture of a `SummaryExplorer`: the summary, and the document shaded, a panel per kind of evidence."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 // The parts of a SummaryExplorer: the summary, a document under one kind of evidence, and where the mass lies.
 
-// A sentence as spans, one a word; the text content is the text's own characters.
+// A sentence as spans, one per word; the text content is the text's own characters.
 function writeSentence(parent, sentence, spans) {
   const line = element("span", "uk-sum-text", parent);
   line.dir = "auto";

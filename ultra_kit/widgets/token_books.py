@@ -11,10 +11,10 @@ import numpy as np
 
 from ..maps.heads import head_shares
 from ..types import Capture, ExplanationMaps, Layout
-from .map_books import Book, Key, Parts, Shelf, given, gradients, key_of, pack, quantise
+from .map_books import Book, Form, Key, Shelf, given, gradients, key_of, pack, quantise
 
 MAX_BYTES = 3_000_000
-"""Bytes of maps that a page carries, one a value, before they are deflated to about half."""
+"""Bytes of maps that a page carries, one per value, before they are deflated to about half."""
 
 _MAX_ENTRIES = 1_000_000_000
 """Attention gradients up to which the maps of a capture are all worked out beforehand: some ten seconds of
@@ -94,7 +94,7 @@ def _image_layout(layout: Layout) -> Layout:
     return layout
 
 
-def page_form(key: tuple[int, Key], book: Book, *, with_heads: bool = True) -> tuple[dict[str, Any], Parts]:
+def page_form(key: tuple[int, Key], book: Book, *, with_heads: bool = True) -> Form:
     """What a page is told of a side's book, and its parts: levels (T, V, n), largest (T, V), prefix_values (T, P).
 
     Of V = 1, or 2 + H with the heads, variants the first is the whole map, the next heads 1..H, the last past them.

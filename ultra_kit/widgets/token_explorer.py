@@ -143,11 +143,10 @@ class TokenExplorer(View):
         number, token = int(message["side"]), int(message["token"])
         key = Key(str(message["kind"]), int(message["layer"]))
         book = self._sides[number].work_out(key, [token]).only([token])
-        about, parts = page_form((number, key), book)
-        return answer_of(about, book.rows, parts)
+        return answer_of(page_form((number, key), book), book.rows)
 
     def figure(self) -> Figure:
-        """Draw image and map of the pinned token, a row a side."""
+        """Draw image and map of the pinned token, a row per side."""
         from ..plots import style
         from ..plots.map_figures import show_map
 

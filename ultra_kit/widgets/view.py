@@ -94,11 +94,9 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
         return Path(path)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        still, text = self._still(), repr(self)
+        still, text, body = self._still(), repr(self), self.fragment(with_still=False)
         return {
-            "text/html": framed(
-                self.fragment(with_still=False), title=text, still=still, height=self._height
-            ),
+            "text/html": framed(body, title=text, still=still, height=self._height),
             "image/png": b64encode(still).decode(),
             "text/plain": text,
         }

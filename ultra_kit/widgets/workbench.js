@@ -1,7 +1,7 @@
 // Workbench: views as tabs. The views stand in the elements .uk-tab beside this one, each with a script of its
 // own; here is only the row of tabs that shows one of them, and goes before them.
 //
-// Keys that never change: titles, one a tab. Key of the state: tab, the number of the one shown.
+// Keys that never change: titles, one per tab. Key of the state: tab, the number of the one shown.
 
 function render({ model, el }) {
   const titles = model.get("titles");
