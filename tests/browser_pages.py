@@ -1,9 +1,13 @@
 """What several browser tests read from a page or do to it."""
 
+import base64
+import json
 import time
 
 import numpy as np
 from matplotlib import colormaps
+
+from ultra_kit.widgets import page_host
 
 HOSTILE = [
     "</script><script>window.pwned = 1</script>",
@@ -54,3 +58,33 @@ def wait_for_summary(page, **values):
             "([n, v]) => [...document.querySelectorAll('[data-chosen]')].some((e) => e.dataset[n] === v)",
             arg=[name, value],
         )
+
+
+def alive(view, path):
+    """A page of a view that believes in a kernel: what it sends waits in window.sent."""
+    fragment = page_host.view(view._name, {**view.data(), **view.state, "has_kernel": True})
+    for old, new in (
+        ("send: () => {},", "send: (message) => { (window.sent ||= []).push(message); },"),
+        (
+            "render({ model: makeModel(state), el });",
+            "window.model = makeModel(state); render({ model, el });",
+        ),
+        ("const listeners = {};", "const listeners = (window.listeners = {});"),
+    ):
+        assert fragment.count(old) == 1
+        fragment = fragment.replace(old, new)
+    path.write_text(page_host.page(fragment, title="alive"), "utf-8")
+    return path
+
+
+def answer(page, view):
+    """Let Python answer the oldest question of the page; gives the question."""
+    page.wait_for_function("window.sent && window.sent.length")
+    message = page.evaluate("window.sent.shift()")
+    content, buffers = view.answer(message)
+    page.evaluate(
+        """([content, packed]) => listeners["msg:custom"].forEach((f) => f(content, packed.map((text) =>
+          new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer))))""",
+        [json.loads(json.dumps(content)), [base64.b64encode(b).decode() for b in buffers]],
+    )
+    return message

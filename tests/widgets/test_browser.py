@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import playwright.sync_api
 import pytest
-from browser_pages import HOSTILE
+from browser_pages import HOSTILE, alive, answer
 from matplotlib import colormaps
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
@@ -17,6 +17,7 @@ from PIL import Image
 import ultra_kit as uk
 from ultra_kit.maps.heads import head_shares
 from ultra_kit.plots.style import SEGMENT_COLOURS
+from ultra_kit.widgets import token_books
 from ultra_kit.widgets.map_books import Key
 from ultra_kit.widgets.page_host import page as make_page
 from ultra_kit.widgets.token_books import book_of
@@ -189,6 +190,24 @@ def test_heads_and_prefix_tokens(visit, tmp_path):
     page.keyboard.press("p")
     assert chips.count() == cap.layout.n_prefix and chips.first.is_visible()
     assert chips.nth(1).get_attribute("title") == f"relevance {view.maps.values[1, 1]:#.3g}"
+
+
+def test_a_page_with_a_kernel_asks_for_a_map_it_lacks(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(token_books, "_MAX_ENTRIES", 0)
+    cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    view = uk.widgets.TokenExplorer(cap)
+    page = visit(alive(view, tmp_path / "t.html"))
+    hover(page, 50, grid=(12, 12), click=True)
+    page.mouse.move(0, 0)
+    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 5, "token": 54}
+    row = view._sides[0].maps(Key(view.kind, 5), [54])
+    np.testing.assert_array_equal(pixels(page), coloured(row.without_own[0], (12, 12)))
+    assert f"{row.without_own.max():#.3g}" in page.locator(".uk-caption").inner_text()
+    page.evaluate("model.set('layer', 2)")  # as Python would
+    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 2, "token": 54}
+    page.locator(".uk-pointed").click(position={"x": 2, "y": 2})
+    page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'no such map' }, []))")
+    assert page.locator(".uk-caption").inner_text() == "no such map"
 
 
 # --- SegmentExplorer ---

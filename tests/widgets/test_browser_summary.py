@@ -1,16 +1,21 @@
 """`SummaryExplorer` in a real browser: what is shaded, chosen, marked, asked for, and what does not run."""
 
-import base64
-import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser_pages import HOSTILE, expected_shades, summary_shades, summary_word, wait_for_summary
+from browser_pages import (
+    HOSTILE,
+    alive,
+    answer,
+    expected_shades,
+    summary_shades,
+    summary_word,
+    wait_for_summary,
+)
 from toys_text import DOCUMENT, SUMMARY, evidence_of
 
 import ultra_kit as uk
-from ultra_kit.widgets import page_host as pages
 from ultra_kit.widgets import summary_books
 from ultra_kit.widgets.summary_explorer import SummaryExplorer
 
@@ -143,36 +148,6 @@ def test_the_pictures_hold_what_is_shown(visit, tmp_path):
         page.get_by_role("button", name="PNG").click()
     with open(got.value.path(), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
-
-
-def alive(view, path):
-    """A page of a view that believes in a kernel: what it sends waits in window.sent."""
-    fragment = pages.view("summary", {**view.data(), **view.state, "has_kernel": True})
-    for old, new in (
-        ("send: () => {},", "send: (message) => { (window.sent ||= []).push(message); },"),
-        (
-            "render({ model: makeModel(state), el });",
-            "window.model = makeModel(state); render({ model, el });",
-        ),
-        ("const listeners = {};", "const listeners = (window.listeners = {});"),
-    ):
-        assert fragment.count(old) == 1
-        fragment = fragment.replace(old, new)
-    path.write_text(pages.page(fragment, title="alive"), "utf-8")
-    return path
-
-
-def answer(page, view):
-    """Let Python answer the oldest question of the page; gives the question."""
-    page.wait_for_function("window.sent && window.sent.length")
-    message = page.evaluate("window.sent.shift()")
-    content, buffers = view.answer(message)
-    page.evaluate(
-        """([content, packed]) => listeners["msg:custom"].forEach((f) => f(content, packed.map((text) =>
-          new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer))))""",
-        [json.loads(json.dumps(content)), [base64.b64encode(b).decode() for b in buffers]],
-    )
-    return message
 
 
 def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatch):

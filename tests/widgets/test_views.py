@@ -142,6 +142,13 @@ def test_sources_that_make_no_view_are_refused():
         TokenExplorer(maps_of(), names=["a", "b"])
 
 
+def test_maps_of_different_tokens_are_joined():
+    late, early = maps_of([9, 4]), maps_of([1], seed=3)
+    joined = TokenExplorer([late, early]).maps
+    np.testing.assert_array_equal(joined.tokens, [1, 4, 9])
+    np.testing.assert_array_equal(joined.values, np.stack([early.values[0], late.values[1], late.values[0]]))
+
+
 def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch):
     monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     maps = uk.explain(cap, layer=3)

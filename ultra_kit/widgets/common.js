@@ -38,14 +38,25 @@ function watch(model, keys, listener) {
   return () => keys.forEach((key) => model.off("change:" + key, listener));
 }
 
-// Call `take(content, buffers)` with what the kernel sends; an error stands in `caption`. The returned function stops it.
-function hear(model, caption, take) {
+// Talk with the kernel, if there is one: `ask(message, said)` sends a question once until an answer comes, and says so in
+// `caption`; answers go to `take(content, buffers)`, errors into `caption`.
+function talk(model, caption, take) {
+  const asked = new Set();
   const heard = (content, buffers) => {
+    asked.clear();
     if (content.error) caption.textContent = content.error;
     take(content, buffers);
   };
   model.on("msg:custom", heard);
-  return () => model.off("msg:custom", heard);
+  return {
+    ask: (message, said) => {
+      if (!model.get("has_kernel")) return;
+      if (said) caption.textContent = said;
+      if (!asked.has(JSON.stringify(message))) model.send(message);
+      asked.add(JSON.stringify(message));
+    },
+    stop: () => model.off("msg:custom", heard),
+  };
 }
 
 // Set a key to the option after the one it has, or `by` further; `round` begins again at the end.

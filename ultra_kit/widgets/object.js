@@ -70,11 +70,17 @@ function render({ model, el }) {
   button(actions, "Start again", reset);
   button(actions, "Copy the line", () => navigator.clipboard && navigator.clipboard.writeText(code.textContent).catch(() => {}));
 
+  const kernel = talk(model, caption, (content) => {
+    if (!content.place) return;
+    places.set(...content.place);
+    work();
+  });
+
   function work() {
     const [wanted, unwanted, box, text] = PICKS.map((key) => model.get(key));
     found = null;
     if (text && !places.has(text)) {
-      if (model.get("has_kernel")) model.send({ text });
+      kernel.ask({ text });
     } else if (wanted.length || box.length || text) {
       found = engine.relevance({ wanted, unwanted, box, place: text ? places.get(text) : -1 });
     }
@@ -140,14 +146,10 @@ function render({ model, el }) {
     if (!due) queueMicrotask(() => { due = false; work(); });
     due = true;
   };
-  const stops = [watch(model, [...PICKS, "history"], soon), watch(model, ["threshold"], draw), hear(model, caption, (content) => {
-    if (!content.place) return;
-    places.set(...content.place);
-    work();
-  })];
+  const stops = [watch(model, [...PICKS, "history"], soon), watch(model, ["threshold"], draw)];
   work();
   return () => {
-    stops.forEach((stop) => stop());
+    [...stops, kernel.stop].forEach((stop) => stop());
     URL.revokeObjectURL(picture.address);
   };
 }

@@ -82,7 +82,6 @@ function render({ model, el }) {
   const actions = element("div", "uk-controls", root);
   const documentWords = model.get("document").flatMap((sentence) => sentence.pairs.map(([, word]) => word));
   const summaryWords = model.get("summary").flatMap((sentence) => sentence.pairs.map(([, word]) => word));
-  const asked = new Set();
 
   const keysShown = () => {
     const [layer, kind, beside, contrast] = ["layer", "kind", "beside", "contrast"].map((key) => model.get(key));
@@ -140,19 +139,21 @@ function render({ model, el }) {
       + "support is weak below a quarter of the median.";
   }
 
+  const kernel = talk(model, caption, (content, buffers) => {
+    if (!content.book) return;
+    shelf.take(content.book, buffers);
+    show();
+  });
+
   // Ask the kernel for what is not here.
   function ask() {
-    if (!model.get("has_kernel")) return;
     const chosen = model.get("chosen");
     for (const key of keysShown()) {
       if (key[2] && chosen.length > 1) continue;
       const all = model.get("coverage") && !key[2] && !shelf.about(key).unused;
       const words = all ? explained : chosen;
-      const name = JSON.stringify([key, words]);
-      if ((!all && shelf.sum(key, words)) || asked.has(name)) continue;
-      asked.add(name);
-      caption.textContent = "Working out this evidence ...";
-      model.send({ kind: key[0], layer: key[1], contrast: key[2], words });
+      if (!all && shelf.sum(key, words)) continue;
+      kernel.ask({ kind: key[0], layer: key[1], contrast: key[2], words }, "Working out this evidence ...");
     }
   }
 
@@ -199,14 +200,12 @@ function render({ model, el }) {
     + shelf.note);
 
   const changed = () => { controls.follow(); show(); ask(); };
-  const stops = [watch(model, STATE, changed), hear(model, caption, (content, buffers) => {
-    asked.clear();
-    if (!content.book) return;
-    shelf.take(content.book, buffers);
-    show();
-  })];
+  const stop = watch(model, STATE, changed);
   changed();
-  return () => stops.forEach((stop) => stop());
+  return () => {
+    stop();
+    kernel.stop();
+  };
 }
 
 export default { render };

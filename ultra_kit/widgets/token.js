@@ -67,15 +67,18 @@ function render({ model, el }) {
     Object.assign(el.dataset, { token, side: s, layer, kind, head, scale });
   }
 
+  const kernel = talk(model, caption, (content, buffers) => {
+    if (!content.book) return;
+    library.take(content.book, buffers);
+    show();
+  });
+
   // Ask the kernel for the maps that are not here.
   function ask() {
-    if (!model.get("has_kernel")) return;
     const [s, token, kind, layer] = ["side", "pinned", "kind", "layer"].map((key) => model.get(key));
     sides.forEach((side, i) => {
       const own = counterpart(sides[s], side, token);
-      if (library.find([i, kind, layer], own)) return;
-      caption.textContent = "Working out this map ...";
-      model.send({ side: i, kind, layer, token: own });
+      if (!library.find([i, kind, layer], own)) kernel.ask({ side: i, kind, layer, token: own }, "Working out this map ...");
     });
   }
 
@@ -125,15 +128,12 @@ function render({ model, el }) {
     + "Values are rounded to steps of 1/255 of each map's largest. Relevance is the raw number of the method; it has no unit."
     + library.note);
 
-  const stops = [watch(model, STATE, () => { follow(); show(); ask(); }), hear(model, caption, (content, buffers) => {
-    if (!content.book) return;
-    library.take(content.book, buffers);
-    show();
-  })];
+  const stop = watch(model, STATE, () => { follow(); show(); ask(); });
   follow();
   show();
   return () => {
-    stops.forEach((stop) => stop());
+    stop();
+    kernel.stop();
     panels.forEach((panel) => panel.address && URL.revokeObjectURL(panel.address));
   };
 }
