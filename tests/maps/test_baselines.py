@@ -228,8 +228,8 @@ def test_gradient_baselines_refuse(cap, method):
 def test_integrated_gradients_refuse_a_path_that_cannot_be(cap):
     with pytest.raises(ValueError, match="baseline must be"):
         baselines.integrated_gradients(cap, baseline="black")
-    for steps in (0, 2.5, True):
-        with pytest.raises(ValueError, match="n_steps"):
+    for steps, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="n_steps"):
             baselines.integrated_gradients(cap, n_steps=steps)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..types import Backbone, Capture, ExplanationMaps, Progress, Tokens, UltraError
-from ..types.checks import one_of
+from ..types.checks import one_of, whole_number
 from ..types.progress import reporting
 from .engine import Request, Upstream, token_gradients
 from .explanation import make_maps
@@ -159,8 +159,7 @@ def integrated_gradients(
     from captum.attr import IntegratedGradients
 
     one_of("baseline", baseline, ("mean", "zero"))
-    if isinstance(n_steps, bool) or not isinstance(n_steps, (int, np.integer)) or n_steps < 1:
-        raise ValueError(f"n_steps must be an int of at least 1, got {n_steps!r}")
+    n_steps = whole_number("n_steps", n_steps, 1)
     request = make_request(cap, layer, tokens, score, rule, towards, transform, 0, chunk_size)
     x, first = cap.latents[0].detach(), cap.layout.n_prefix
     mean = torch.cat([x[:first], x[first:].mean(0).expand_as(x[first:])])
@@ -179,14 +178,12 @@ def integrated_gradients(
                 x.expand(len(rows), *x.shape),
                 start.expand(len(rows), *x.shape),
                 additional_forward_args=(rows,),
-                n_steps=int(n_steps),
+                n_steps=n_steps,
                 internal_batch_size=None if at_once >= n_steps else at_once,
             )
             done.append(found.detach().sum(-1))
             report(len(rows))
-    return _signed_maps(
-        request, torch.cat(done), "integrated_gradients", baseline=baseline, n_steps=int(n_steps)
-    )
+    return _signed_maps(request, torch.cat(done), "integrated_gradients", baseline=baseline, n_steps=n_steps)
 
 
 def randomised(model: Backbone, seed: int = 0) -> Backbone:

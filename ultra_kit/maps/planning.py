@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from ..types import Capture, Settings, Tokens, UltraError
-from ..types.checks import one_of
+from ..types.checks import one_of, whole_number
 from ..types.provenance import fingerprint
 from .engine import Request, row_chunks
 from .scores import RULES, make_score
@@ -161,14 +161,9 @@ def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndar
 def _since(layer: int, since: int) -> int:
     """The layer whose tokens are the columns, 0..layer - 1 (for layer 0 itself), counted as layers are; checked."""
     top = max(layer - 1, 0)
-    if isinstance(since, bool) or not isinstance(since, (int, np.integer)):
-        raise TypeError(f"since must be an int in {-layer}..{top}, got {since!r}")
-    if not -layer <= since <= top:
-        raise ValueError(
-            f"since must be in {-layer}..{top} for layer {layer} (0 is the embedding, {top} or -1 takes the last "
-            f"block alone), got {since}"
-        )
-    return int(since) + layer if since < 0 else int(since)
+    hint = f" for layer {layer} (0 is the embedding, {top} or -1 takes the last block alone)"
+    number = whole_number("since", since, -layer, top, hint)
+    return number + layer if number < 0 else number
 
 
 def _chunk(
@@ -176,15 +171,12 @@ def _chunk(
 ) -> int:
     """Tokens in one backward pass, from what was asked for, the memory and the device."""
     if chunk_size is not None:
-        if isinstance(chunk_size, bool) or not isinstance(chunk_size, (int, np.integer)):
-            raise TypeError(f"chunk_size must be an int of at least 1, or None, got {chunk_size!r}")
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1 (None chooses), got {chunk_size}")
+        chunk_size = whole_number("chunk_size", chunk_size, 1, hint=" (None chooses)")
     limit = _parse_memory(max_memory)
     device = cap.latents[layer].device
     if limit is None and device.type == "cuda" and chunk_size is None:
         limit = torch.cuda.mem_get_info(device)[0] // 2
-    most = int(chunk_size or (_GPU_CHUNK if device.type == "cuda" else 1))
+    most = chunk_size or (_GPU_CHUNK if device.type == "cuda" else 1)
     one = _bytes_per_token(cap, layer, since)
     if limit is not None:
         if limit < one:

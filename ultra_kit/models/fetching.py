@@ -15,7 +15,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
@@ -155,13 +155,9 @@ def _download(name: str, origin: Mapping[str, Any], folder: Path, progress: bool
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # pip moves its files about
-            continue
-    return total
+    with suppress(OSError):  # pip moves its files about
+        return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    return 0
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from .checks import whole_number
 from .grids import bicubic
 
 
@@ -222,13 +223,8 @@ class Capture:
     def layer_index(self, layer: int) -> int:
         """A layer as a number in 0..L; negative layers count from the end (-1 is L). A ValueError if there is none."""
         top = self.n_layers
-        if isinstance(layer, bool) or not isinstance(layer, (int, np.integer)):
-            raise TypeError(f"layer must be an int in {-top - 1}..{top}, got {layer!r}")
-        if not -top - 1 <= layer <= top:
-            raise ValueError(
-                f"layer must be in {-top - 1}..{top} (0 is the embedding, {top} or -1 the last block), got {layer}"
-            )
-        return int(layer) % (top + 1)
+        hint = f" (0 is the embedding, {top} or -1 the last block)"
+        return whole_number("layer", layer, -top - 1, top, hint) % (top + 1)
 
     def token_indices(self, tokens: Tokens) -> np.ndarray:
         """Token indices as an int64 array; None means every content position. A ValueError unless all are in 0..N-1.
