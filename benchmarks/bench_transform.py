@@ -76,7 +76,7 @@ def maps_of(
 
 def scores(maps: ExplanationMaps, s: Scene) -> np.ndarray:
     """Mean IoU at the true number of segments, then at each threshold."""
-    seg = uk.segment(maps, n_segments=len(np.unique(s.instances)))
+    seg = uk.segment(maps, n_segments=len(np.unique(s.instances)), metric="cosine")
     cuts = [seg, *(seg.recut(threshold=t) for t in THRESHOLDS)]
     return np.array([hungarian_miou(cut.labels, s.instances) for cut in cuts])
 
