@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toys_models import IMAGE, own_model
 from traitlets import TraitError
 
 import ultra_kit as uk
@@ -202,13 +203,13 @@ def test_a_text_has_its_summary(monkeypatch):
 
 
 def test_an_image_has_its_views():
-    bench = uk.widgets.workbench(uk.load("scenes", pretrained=False), uk.data.scene(0).image, layer=2)
+    bench = uk.widgets.workbench(own_model(), IMAGE, layer=2)
     assert list(bench.views) == ["Tokens", "Segments", "Objects"]
     assert bench["Tokens"].layer == 2 and all(isinstance(v, View) for v in bench.views.values())
     with pytest.raises(KeyError, match="no tab 'Text'; there are Tokens"):
         bench["Text"]
     with pytest.raises(ValueError, match="layer must be 1 or more"):
-        uk.widgets.workbench(uk.load("scenes", pretrained=False), uk.data.scene(0).image, layer=0)
+        uk.widgets.workbench(own_model(), IMAGE, layer=0)
 
 
 def test_live_tabs_are_linked(evs):
