@@ -20,8 +20,6 @@ BARS = house.bars(house.survey())
 NOT_YET = {  # being brought down; a bar that is met may not stay here
     "code lines",
     "code lines of the core",
-    "docstring lines per code line",
-    "functions over 60 code lines",
 }
 
 
