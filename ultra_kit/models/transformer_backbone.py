@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..types import AttentionStep, Settings
+from ..types.provenance import versions
 from .attention import record, run_from
-from .model_card import model_card
+from .weights_hash import weights_hash
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,5 +63,12 @@ class TransformerBackbone:
 
     def card(self) -> dict[str, Any]:
         """Name, class, hash of the weights, configuration and versions; JSON-able."""
-        card = model_card(self.name, self.module, self.facts, self.libraries)
-        return card | {"settings": asdict(self.settings)}
+        return {
+            "name": self.name,
+            "class": f"{type(self.module).__module__}.{type(self.module).__qualname__}",
+            "weights_sha256": weights_hash(self.module),
+            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "config": self.facts,
+            "versions": versions(*self.libraries),
+            "settings": asdict(self.settings),
+        }

@@ -1,15 +1,14 @@
-"""Where a model comes from: the hash of its weights, the versions of the libraries."""
+"""The hash that tells whether two models have the same weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
-from ..types.provenance import sha256, versions
+from ..types.provenance import sha256
 
 _HASHES: WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]] = WeakKeyDictionary()
 
@@ -34,17 +33,3 @@ def weights_hash(module: nn.Module) -> str:
 
     _HASHES[module] = (mark, sha256(parts()))
     return _HASHES[module][1]
-
-
-def model_card(
-    name: str, module: nn.Module, facts: dict[str, Any], libraries: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The card of a backbone, JSON-able; `libraries` are further distributions whose versions are noted."""
-    return {
-        "name": name,
-        "class": f"{type(module).__module__}.{type(module).__qualname__}",
-        "weights_sha256": weights_hash(module),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "config": facts,
-        "versions": versions(*libraries),
-    }
