@@ -10,7 +10,6 @@ import torch
 from toys_captures import FAMILIES, attention_stack, build
 
 import ultra_kit as uk
-from ultra_kit.maps import explain_groups
 from ultra_kit.maps.engine import row_chunks
 from ultra_kit.maps.planning import make_request
 
@@ -28,7 +27,7 @@ def case(request):
 
 def rows(cap, groups, **options):
     """The engine's rows in the capture's dtype."""
-    return torch.cat(list(row_chunks(make_request(cap, groups=groups, **options))))
+    return torch.cat(list(row_chunks(make_request(cap, tokens=groups, **options))))
 
 
 @pytest.mark.parametrize("groups", [GROUPS, [[0, 1], [2, 3], [4, 5, 6]]])  # overlapping, and not
@@ -70,7 +69,7 @@ def test_a_direction_for_each_group():
 
 def test_the_result_knows_its_groups(case, tmp_path):
     cap, _ = case
-    maps = explain_groups(cap, GROUPS, layer=2, since=1)
+    maps = uk.explain(cap, tokens=GROUPS, layer=2, since=1)
     assert maps.groups == ((0, 2, 5), (4,), (1, 2, 3, 6), (5, 6))
     assert maps.tokens.tolist() == [0, 4, 1, 5] and len(maps) == 4 and (maps.layer, maps.since) == (2, 1)
     assert repr(maps).startswith("ExplanationMaps(4 groups x") and "layer 2 since 1" in repr(maps)
@@ -81,7 +80,7 @@ def test_the_result_knows_its_groups(case, tmp_path):
 
 
 def test_own_positions_are_those_of_all_members():
-    maps = explain_groups(attention_stack(n=6, seed=3), [[0, 1], [3], range(6)])
+    maps = uk.explain(attention_stack(n=6, seed=3), tokens=[[0, 1], [3], range(6)])
     out = maps.without_own
     np.testing.assert_array_equal(out[0, :2], np.full(2, maps.values[0, 2:].max()))
     np.testing.assert_array_equal(out[0, 2:], maps.values[0, 2:])
@@ -95,23 +94,39 @@ def test_an_interrupt_keeps_the_finished_groups():
             raise KeyboardInterrupt
 
     with pytest.raises(uk.maps.Interrupted, match="after 2 of 3") as caught:
-        explain_groups(attention_stack(n=6, seed=3), [[0, 1], [3], [4, 5]], progress=stop)
+        uk.explain(attention_stack(n=6, seed=3), tokens=[[0, 1], [3], [4, 5]], progress=stop)
     assert caught.value.partial.groups == ((0, 1), (3,))
 
 
 @pytest.mark.parametrize(
     ("groups", "words"),
-    [([], "at least one"), ([[]], "empty"), ([[0, 6]], "tokens must be in"), ("ab", "list of")],
+    [([[]], "empty"), ([[0, 6]], "tokens must be in"), ([[1, 2], [-1]], "tokens must be in")],
 )
 def test_refuses(groups, words):
     with pytest.raises(ValueError, match=words):
-        explain_groups(attention_stack(n=6, seed=3), groups)
+        uk.explain(attention_stack(n=6, seed=3), tokens=groups)
+
+
+def test_a_group_may_stand_beside_a_token_and_in_an_array():
+    cap = attention_stack(n=6, seed=3)
+    mixed = uk.explain(cap, tokens=[[0, 1], 3])
+    assert mixed.groups == ((0, 1), (3,))
+    np.testing.assert_array_equal(mixed.values[1], uk.explain(cap, tokens=3).values[0])
+    both = uk.explain(cap, tokens=np.array([[0, 1], [2, 3]]))
+    assert both.groups == ((0, 1), (2, 3))
+    assert uk.plan(cap, tokens=[[0, 1], 3]).chunk_size == 1
+
+
+@pytest.mark.parametrize("method", [uk.baselines.rollout, uk.baselines.gradient_x_input])
+def test_baselines_know_no_groups(method):
+    with pytest.raises((TypeError, ValueError)):
+        method(attention_stack(n=6, seed=3), tokens=[[0, 1], [2, 3]])
 
 
 def test_a_stored_group_is_verified(tmp_path):
     model = uk.load("scenes")
     cap = uk.capture(model, uk.data.scene(0).image)
-    path = uk.save(explain_groups(cap, [[30, 31], [100]], layer=2), tmp_path / "groups.npz")
+    path = uk.save(uk.explain(cap, tokens=[[30, 31], [100]], layer=2), tmp_path / "groups.npz")
     assert uk.verify(path)
     maps = uk.open(path)
     other = dataclasses.replace(maps, groups=((30, 32), (100,)))

@@ -14,7 +14,7 @@ from ..images.clustering import segment
 from ..images.segmentation import Segmentation
 from ..images.selecting import select
 from ..images.selection import Selection
-from ..maps.explanation import explain, explain_groups
+from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load
 from ..types import Backbone, ExplanationMaps, UltraError
@@ -129,9 +129,7 @@ def _explain_again(
             f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
         )
     how = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
-    if groups is not None:
-        return explain_groups(capture(model, x), groups, **how, progress=False)
-    return explain(capture(model, x), tokens=tokens, **how, progress=False)
+    return explain(capture(model, x), tokens=groups or tokens, **how, progress=False)
 
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:

@@ -1,6 +1,6 @@
 """Everything that makes the maps S_i: one forward pass (`capture`), the scores and the one engine (`explain`, `plan`), the baselines beside it, and the external matrix W."""
 
-from .explanation import ConstantNormWarning, Interrupted, explain, explain_groups, make_maps
+from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
 from .forward_pass import capture
 from .heads import head_shares
 from .planning import Plan, plan
@@ -13,7 +13,6 @@ __all__ = [
     "Transform",
     "capture",
     "explain",
-    "explain_groups",
     "head_shares",
     "make_maps",
     "plan",

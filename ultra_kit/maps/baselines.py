@@ -102,7 +102,7 @@ def gradient_x_input(
     The `rule` is applied after that sum; all other options are those of `ultra_kit.explain`. An UltraError if the
     capture's graph does not reach back to layer 0, or a gradient is not finite.
     """
-    request = make_request(cap, layer, tokens, score, rule, towards, transform, 0, chunk_size)
+    request = make_request(cap, *place(cap, layer, tokens), score, rule, towards, transform, 0, chunk_size)
     x, z, rows = cap.latents[0], cap.latents[request.layer], []
     index = torch.as_tensor(request.tokens, device=z.device)
     with reporting(progress, len(index)) as report:
@@ -160,7 +160,7 @@ def integrated_gradients(
 
     one_of("baseline", baseline, ("mean", "zero"))
     n_steps = whole_number("n_steps", n_steps, 1)
-    request = make_request(cap, layer, tokens, score, rule, towards, transform, 0, chunk_size)
+    request = make_request(cap, *place(cap, layer, tokens), score, rule, towards, transform, 0, chunk_size)
     x, first = cap.latents[0].detach(), cap.layout.n_prefix
     mean = torch.cat([x[:first], x[first:].mean(0).expand_as(x[first:])])
     start = mean if baseline == "mean" else torch.zeros_like(x)

@@ -78,8 +78,9 @@ def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Ten
         if closed:
             r = _one_block(r, steps[0], here[0].rows, rows, index, request.rule, by_head)
         elif steps:
-            gradients = token_gradients(here, [s.weights for s in steps], index, rows)
-            r = _carry(r, steps, gradients, request.rule, by_head)
+            # Handed on unnamed, so that they are gone before those of the next chunk are made.
+            weights = [s.weights for s in steps]
+            r = _carry(r, steps, token_gradients(here, weights, index, rows), request.rule, by_head)
         yield r if by_head else r[:, 0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from ..types import Capture, ExplanationMaps, Progress, Tokens
 from ..types.progress import reporting
-from .engine import Request, row_chunks
+from .engine import row_chunks
 from .planning import make_request
 
 
@@ -58,6 +57,11 @@ def explain(
     from among the tokens of layer j (this project's choice; j = 0 is the paper's map). It takes only the blocks
     above j, and one block's maps of all tokens come at once, without a pass per token.
 
+    A group of tokens (a segment, a word) is explained by one backward pass of the sum of its members' scores, its row
+    starting at the group's indicator in place of ``e_i`` (this project's choice). This is not the sum of the members'
+    maps: where they have opposite gradients at an attention map, these cancel before the relu. Only over one block,
+    where each member has a row to itself, the two are equal.
+
     Parameters
     ----------
     cap : Capture
@@ -65,15 +69,15 @@ def explain(
         0..L or negative from the end; layer 0 gives the token's own position alone. What is left at None here, in
         `score` and in `rule` is the model's own setting (``cap.model.settings``): chosen on data set aside for the
         bundled and fetched models, the paper's (last layer, norm, positive) for any other.
-    tokens : int or sequence of int, optional
-        Positions, prefix tokens counted; every content position by default.
+    tokens : int, sequence of int, or sequence of sequences of int, optional
+        Positions, prefix tokens counted; every content position by default. With sequences in it each entry is a group.
     score : {"norm", "sum", "energy", "head", "towards"}
         f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest
         entry of the model's head at z (which was made for last-layer latents); <z, towards>.
     rule : {"positive", "negative", "absolute"}
         Which sign of ``A * df/dA`` counts: what raises f (the paper's), what lowers it, both.
     towards : array of shape (D,) or (T, D), optional
-        A direction, or one for each token; sets the score to "towards".
+        A direction, or one for each token or group; sets the score to "towards".
     transform : array of shape (D, D), or an object with ``.matrix``, optional
         W: the scores norm, sum and energy read W z in place of z.
     since : int
@@ -112,68 +116,11 @@ def explain(
     >>> maps = uk.explain(cap, layer=2, tokens=[30, 31], rule="negative")
     >>> maps.values.shape == (2, cap.layout.n_tokens), bool((maps.values >= 0).all())
     (True, True)
+    >>> uk.explain(cap, layer=2, tokens=[[30, 31, 42], [100]], score="norm", rule="positive", since=1)
+    ExplanationMaps(2 groups x 148 positions, layer 2 since 1, ultra, norm, positive)
     """
     request = make_request(cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory)
-    return _run(request, progress)
-
-
-def explain_groups(
-    cap: Capture,
-    groups: Sequence[Tokens],
-    *,
-    layer: int | None = None,
-    score: str | None = None,
-    rule: str | None = None,
-    towards: Any = None,
-    transform: Any = None,
-    since: int | None = None,
-    chunk_size: int | None = None,
-    max_memory: int | str | None = None,
-    progress: bool | Progress | None = None,
-) -> ExplanationMaps:
-    """Explain sets of tokens (a segment, a word, a sentence), each by one backward pass.
-
-    What is explained is the sum of the members' scores, and the row starts as the group's indicator in place of
-    ``e_i``: ``1_G C_k ... C_(j+1)`` (this project's choice). This is not the sum of the members' maps: where two
-    members have opposite gradients at an attention map they cancel before the relu. Only over one block, where each
-    member has a row to itself, the two are equal.
-
-    Parameters
-    ----------
-    cap : Capture
-    groups : sequence of sequences of int
-        The members of each group, prefix tokens counted; groups may overlap, a member named twice counts once.
-    layer, score, rule, towards, transform, since, chunk_size, max_memory, progress
-        As for `explain`, a group for a token; a `towards` of shape (T, D) has a direction for each group.
-
-    Returns
-    -------
-    ExplanationMaps
-        One row per group, the members in ``.groups``.
-
-    Raises
-    ------
-    ValueError, TypeError, UltraError, Interrupted
-        As for `explain`.
-
-    Examples
-    --------
-    >>> import ultra_kit as uk
-    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
-    >>> uk.maps.explain_groups(cap, [[30, 31, 42], [100]], layer=2)
-    ExplanationMaps(2 groups x 148 positions, layer 2, ultra, norm, positive)
-    """
-    if isinstance(groups, (str, int)) or not len(groups):
-        raise ValueError(f"groups must be a list of lists of tokens, at least one, got {groups!r}")
-    request = make_request(
-        cap, layer, None, score, rule, towards, transform, since, chunk_size, max_memory, groups
-    )
-    return _run(request, progress)
-
-
-def _run(request: Request, progress: bool | Progress | None) -> ExplanationMaps:
-    """The maps of a request; an interrupt keeps the finished ones."""
-    cap, layer = request.cap, request.layer
+    layer = request.layer
     if request.score.name == "norm" and request.made["transform"] is None:
         _warn_if_constant(cap.latents[layer], layer)
     done = [np.zeros((0, cap.layout.n_tokens), np.float32)]
@@ -251,5 +198,5 @@ def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
             f"the latents of layer {layer} come out of a normalisation: their norm is nearly the same for "
             "every token, and a map of score 'norm' says little; use score='sum' or towards=",
             ConstantNormWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

@@ -118,18 +118,20 @@ def make_request(
     since: int | None = None,
     chunk_size: int | None = None,
     max_memory: int | str | None = None,
-    groups: Sequence[Tokens] | None = None,
 ) -> Request:
-    """Check the arguments of `explain` or `explain_groups`; None stands for the model's own setting."""
-    number, index = place(cap, layer, tokens)
+    """Check the arguments of `explain` and work out what they come to; None stands for the model's own setting."""
+    listed = tokens if isinstance(tokens, Sequence) else np.atleast_1d(np.asarray(tokens))
+    grouped = any(np.ndim(t) for t in listed)
+    number, index = place(cap, layer, None if grouped else tokens)
+    members = None
+    if grouped:
+        members = tuple(tuple(np.unique(cap.token_indices(t)).tolist()) for t in listed)
+        index = np.concatenate(members)
     own = Settings.of(cap.model)
     score = ("norm" if towards is not None else own.score) if score is None else score
     rule = own.rule if rule is None else rule
     since = (own.since if layer is None else 0) if since is None else since
-    rows, members = np.arange(len(index)), None
-    if groups is not None:
-        members = tuple(tuple(np.unique(cap.token_indices(g)).tolist()) for g in groups)
-        index, rows = np.concatenate(members), np.repeat(np.arange(len(members)), [len(m) for m in members])
+    rows = np.repeat(np.arange(len(members or index)), [len(m) for m in members] if members else 1)
     one_of("rule", rule, RULES)
     n_rows = int(rows[-1]) + 1
     f = make_score(cap, n_rows, score, towards, transform)

@@ -361,5 +361,5 @@ class ExplanationMaps:
 Progress = Callable[[int, int], None]
 """Called with (done, total) tokens."""
 
-Tokens = int | Sequence[int] | np.ndarray | None
-"""Positions, prefix tokens counted; None means every content position."""
+Tokens = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
+"""Positions, prefix tokens counted, or groups of them; None means every content position."""
