@@ -247,6 +247,15 @@ def test_masks_and_json_of_segments(tmp_path):
     assert sorted(t for s in found["segments"] for t in s["tokens"]) == list(range(1, 16))
 
 
+@pytest.mark.parametrize(
+    ("metric", "name"), [("cosine", "cosine distance"), ("hellinger", "squared Hellinger distance")]
+)
+def test_the_distance_of_a_threshold_has_its_name(metric, name):
+    view = SegmentExplorer(uk.segment(blocks(), n_segments=3, metric=metric))
+    assert view.data()["distance"] == name
+    assert f"{name} of maps" in [ax.get_ylabel() for ax in view.figure().axes]
+
+
 def test_segments_refuse_what_cannot_be(tmp_path):
     with pytest.raises(TypeError, match="takes a Segmentation, got int"):
         SegmentExplorer(3)

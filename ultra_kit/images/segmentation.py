@@ -86,6 +86,12 @@ class Segmentation:
         below = max(len(heights) - asked, 0)
         return float(np.mean([*heights, 1.1 * heights[-1]][below : below + 2]))
 
+    @property
+    def distance(self) -> str:
+        """What the tree and `threshold` are measured in, for a reader: "cosine distance" or "squared Hellinger distance"."""
+        hellinger = self.card.get("segmentation", {}).get("metric") == "hellinger"
+        return "squared Hellinger distance" if hellinger else "cosine distance"
+
     def mask(self, segment: int) -> np.ndarray:
         """Where a segment lies: bool of shape (H, W); ValueError if there is no such segment."""
         if not 0 <= segment < self.n_segments:

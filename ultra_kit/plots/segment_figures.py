@@ -122,7 +122,7 @@ def _draw_regions(
 
 
 def _draw_tree(ax: Axes, seg: Segmentation) -> None:
-    ax.set_ylabel("cosine distance of maps")
+    ax.set_ylabel(f"{seg.distance} of maps")
     if len(seg.linkage) == 0:
         ax.set_title("no tree: fewer than two maps with contrast")
         ax.set_axis_off()

@@ -1,6 +1,6 @@
 // SegmentExplorer: the cut through the tree moves and the segments follow; merge, name, undo, take away.
 //
-// Keys that never change: grid [h, w], size [H, W], compared [h, w] of the maps, n_prefix, tokens, constant
+// Keys that never change: grid [h, w], size [H, W], compared [h, w] of the maps, n_prefix, distance (its name), tokens, constant
 // (tokens without contrast), linkage (float64, SciPy's), maps (float32), palette, lut, image.
 // Keys of the state: threshold, merges (pairs of tokens), names (pairs of token and text), chosen (tokens),
 // history (earlier { threshold, merges, names }).
@@ -81,7 +81,7 @@ function render({ model, el }) {
   const bar = legend(right, lut, "mean relevance of its tokens (no unit)");
   const list = element("div", "uk-list", stage);
   const caption = element("p", "uk-caption", root);
-  const treeCanvas = makeTreeBox(root, limit, move);
+  const treeCanvas = makeTreeBox(root, model.get("distance"), limit, move);
 
   function merge() {
     const marked = chosenSegments();
@@ -203,7 +203,7 @@ function render({ model, el }) {
     save({ threshold: model.get("threshold"), merges: model.get("merges"), segments }, "segments.json");
   }, "Save threshold, merges, names, tokens and masks");
   keyHelp(root, [["← →", "next segment"], ["Enter", "mark"], ["m", "merge marked"], ["r", "rename"], ["u", "undo"], ["+ -", "one merge more or less"]]);
-  const note = "A threshold is a cosine distance: 0 joins only maps of one direction. Merges and names stay with their tokens when the threshold moves.";
+  const note = `A threshold is a ${model.get("distance")}: 0 joins only maps of one direction. Merges and names stay with their tokens when the threshold moves.`;
   const shrunk = Math.max(fullHeight, fullWidth) > SHOWN ? ` Shown at ${now.width}x${now.height}; files have the image's own ${fullWidth}x${fullHeight}.` : "";
   const without = model.get("constant").length;
   element("p", "uk-note", root, note + shrunk + (without ? ` ${without} tokens have a map without contrast and belong to no segment.` : ""));

@@ -117,8 +117,8 @@ function drawTree(canvas, tree, now, threshold, limit, palette) {
 }
 
 // The tree's canvas; dragging in it moves the cut.
-function makeTreeBox(parent, limit, move) {
-  element("p", "uk-subtitle", parent, "Tree of the maps: drag the dashed cut. Upwards: cosine distance between maps.");
+function makeTreeBox(parent, distance, limit, move) {
+  element("p", "uk-subtitle", parent, `Tree of the maps: drag the dashed cut. Upwards: ${distance} between maps.`);
   const canvas = element("canvas", "uk-tree", parent);
   Object.assign(canvas, { width: 1200, height: 300 });
   let dragging = false;

@@ -33,7 +33,7 @@ class SegmentExplorer(View):
     Attributes
     ----------
     threshold : float
-        Cosine distance at which the tree is cut; at first where `seg` was.
+        Distance (`Segmentation.distance`) at which the tree is cut; at first where `seg` was.
     merges, names : list of [int, int], list of [int, str]
         Pairs of tokens whose segments are one, and tokens with the names of their segments, of which the last counts.
         Both outlive a move of the threshold.
@@ -167,6 +167,7 @@ class SegmentExplorer(View):
             "size": list(seg.layout.size or seg.maps.shape[1:]),
             "compared": list(seg.maps.shape[1:]),
             "n_prefix": seg.layout.n_prefix,
+            "distance": seg.distance,
             "tokens": seg.tokens.tolist(),
             "constant": seg.constant.tolist(),
             "linkage": np.ascontiguousarray(seg.linkage, "<f8").tobytes(),
