@@ -244,7 +244,7 @@ def test_other_linkages_are_used(method):
         ({"size": (0, 4)}, "size must be"),
         (
             {"threshold": 0.25, "n_segments": 2},
-            "either threshold or n_segments, got threshold=0.25, n_segments=2",
+            "either threshold or n_segments, got 0.25 and 2",
         ),
     ],
 )

@@ -54,9 +54,9 @@ def test_a_further_patch_is_a_new_part_where_the_walk_does_not_reach():
     # Patches in a row; 1 was made from 0, 3 and 4 from 2. Patch 2 lies beside 1, which 0 reaches; 3 does not.
     maps = np.zeros((5, 5))
     maps[[0, 1, 2, 3, 4], [1, 0, 3, 2, 2]] = 1
-    assert steps.new_parts(maps, [0, 2], [], (1, 5), "walk") == [0]
-    assert steps.new_parts(maps, [0, 3], [], (1, 5), "walk") == [0, 3]
-    assert steps.new_parts(maps, [], [], (1, 5), "walk") == []
+    assert steps.new_parts(maps, [0, 2], [], (1, 5), steps.walk) == [0]
+    assert steps.new_parts(maps, [0, 3], [], (1, 5), steps.walk) == [0, 3]
+    assert steps.new_parts(maps, [], [], (1, 5), steps.walk) == []
 
 
 def test_difference_by_hand():

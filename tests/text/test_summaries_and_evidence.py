@@ -450,6 +450,26 @@ def test_words_and_sentences():
     assert said == ["First, i.e. at 3.5 km, J. Doe left...", "Really?!", "(Yes.)", "火事だ。", "逃げろ！"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("می\u200cخواهم", ["می\u200cخواهم"]),  # a joiner that does not join holds a Persian word together
+        ("naïve cafe\u0301s", ["naïve", "cafe\u0301s"]),
+        ("नमस्ते", ["नमस्ते"]),
+        ("👩🏽\u200d🚒ok", ["👩🏽\u200d🚒", "ok"]),
+        ("rock-'n'-roll x- -y", ["rock", "-", "'", "n", "'", "-", "roll", "x", "-", "-", "y"]),
+        ("3.5km 1,000.25, v2.0", ["3.5km", "1,000.25", ",", "v2.0"]),
+        ("15座か゛", ["15", "座", "か", "゛"]),
+        ("か\u3099x", ["か\u3099", "x"]),
+        ("a\u00a0b\tc\x07d", ["a", "b", "c", "d"]),
+        ("", []),
+    ],
+)
+def test_words_of_many_scripts(text, words):
+    assert [w.text for w in split_words(text)] == words
+    assert all(text[w.start : w.end] == w.text for w in split_words(text))
+
+
 def test_a_token_over_two_words_goes_to_the_longer_part():
     words = split_words("ab, cde")
     assert [w.tokens for w in with_tokens(words, [(0, 1), (1, 4), (4, 7)])] == [(0, 1), (), (2,)]

@@ -6,13 +6,4 @@ from .segmentation import Segmentation
 from .selecting import select
 from .selection import Selection
 
-__all__ = [
-    "METHODS",
-    "METRICS",
-    "Segmentation",
-    "Selection",
-    "from_rle",
-    "segment",
-    "select",
-    "to_rle",
-]
+__all__ = ["METHODS", "METRICS", "Segmentation", "Selection", "from_rle", "segment", "select", "to_rle"]

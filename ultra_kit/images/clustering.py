@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
 from ..types import ExplanationMaps, Settings
+from ..types.checks import one_of
 from .segmentation import Segmentation, check_cut, has_contrast
 
 METHODS = ("average", "complete", "single", "weighted")
@@ -32,82 +31,65 @@ def segment(
     The procedure of ULTra (arXiv 2411.12589): each token's own column is replaced by the largest other entry of
     its map; distances between the maps; a tree by average linkage, cut into flat clusters; the maps of each
     cluster are summed and min-max scaled to [0, 1]; every pixel takes the cluster whose scaled map, resized
-    bicubically, is largest there. Ties go to the lower cluster number. This project's choices: the resizing of
-    the scaled maps in place of the single ones, the numbering by first token in raster order, and what becomes
-    of maps without contrast (see `Segmentation.clusters`).
+    bicubically, is largest there, the lower one of equals. This project's choices: scaled maps are resized, not
+    single ones; numbers follow the first token in raster order; maps without contrast (`Segmentation.clusters`).
 
     Parameters
     ----------
     maps : ExplanationMaps
         T maps of patch tokens of one image, usually of all of them.
     threshold : float, optional
-        Distance at which the tree is cut, 0 (only equal directions) to 1. If neither this nor `n_segments` is given,
-        the model's own (``maps.card["model"]["settings"]``), chosen so that a person would accept the number of
-        segments; the paper's 0.25 for a model that has none, and for another metric than the model's own.
+        Distance at which the tree is cut, 0 (only equal directions) to 1. Where nothing is said it is the model's
+        own (``maps.card["model"]["settings"]``), chosen so that a person would accept the number of segments; the
+        paper's 0.25 for a model that has none, and for another metric than the model's.
     n_segments : int, optional
-        In place of `threshold`: exactly so many segments, 1..T, also where the tree has ties; fewer only if
-        fewer tokens have a map with contrast.
+        In place of `threshold`: just so many segments, also where distances tie; fewer only if fewer maps vary.
     method : {"average", "complete", "single", "weighted"}
         Linkage, as in `scipy.cluster.hierarchy.linkage`.
     metric : {"cosine", "hellinger"}, optional
-        The model's own by default, "cosine" for a model that has none. Distance of maps a and b. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||), which the few largest
-        values decide. "hellinger", this project's choice for sharp maps: the *squared* Hellinger distance
-        1 - sum sqrt(p q) of the maps as distributions p and q (negative values as 0), in which small shares
-        count too; thresholds are of the squared distance.
+        Distance of maps a and b; the model's own, or cosine. "cosine", the paper's: 1 - <a, b> / (||a|| ||b||),
+        which the few largest values decide. "hellinger", this project's choice for sharp maps: the *squared*
+        Hellinger distance 1 - sum sqrt(p q) of the maps as distributions p and q (negative values as 0), in which
+        small shares count too; thresholds are of the squared distance.
     size : tuple of int, optional
         (height, width) at which the maps are compared, bicubic; the token grid by default.
 
     Returns
     -------
     Segmentation
-        With labels at the original image's size. Deterministic.
+        With labels at the original image's size; always the same ones.
 
     Raises
     ------
     ValueError
-        If the maps are of a text, explain a prefix token or hold NaN or infinity, or an option is out of
-        range, or both `threshold` and `n_segments` are given.
+        For maps of a text, of a prefix token or with NaN in them, an option out of range, or both cuts.
 
     Examples
     --------
-    Left and right half of a 2 x 4 grid explain themselves:
-
-    >>> import numpy as np
-    >>> from ultra_kit.types import ExplanationMaps, Layout
-    >>> side = np.arange(8) % 4 // 2
-    >>> values = (side[:, None] == side).astype("float32")
-    >>> layout = Layout("image", n_prefix=0, grid=(2, 4), size=(2, 4))
-    >>> segment(ExplanationMaps(values, np.arange(8), -1, layout)).labels
-    array([[0, 0, 1, 1],
-           [0, 0, 1, 1]], dtype=int32)
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    >>> uk.segment(uk.baselines.rollout(cap), n_segments=3)
+    Segmentation(3 segments of 96x96, 144 tokens, cut by number)
     """
     _check_maps(maps)
-    own = Settings.of(maps.card.get("model", {}))
-    metric = own.metric if metric is None else metric
-    settings = own if metric == own.metric else Settings(metric=metric)
-    unsaid = threshold is None and n_segments is None
+    own, unsaid = Settings.of(maps.card.get("model", {})), threshold is None and n_segments is None
+    settings = own if metric in (None, own.metric) else Settings(metric=metric)
     threshold = settings.threshold if unsaid else threshold
     check_cut(threshold, n_segments, len(maps))
-    if method not in METHODS:
-        raise ValueError(
-            f"method must be one of {', '.join(METHODS)}, got {method!r}; other linkages need Euclidean distances"
-        )
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    one_of("method", method, METHODS)
+    one_of("metric", settings.metric, METRICS)
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise ValueError(f"size must be (height, width), both at least 1, got {size}")
     images = maps.images(size)
     rows = images.reshape(len(images), -1).astype(np.float64)
-    if metric == "hellinger":
+    if settings.metric == "hellinger":
         # Scaled to unit length, square roots of maps are square roots of distributions.
         rows = np.sqrt(np.maximum(rows, 0))
     flat = ~has_contrast(rows)
-    if (~flat).sum() > 1:
-        # Rounding may leave a tiny negative distance between equal maps.
-        tree = linkage(np.maximum(pdist(rows[~flat], "cosine"), 0), method)
-    else:
-        tree = np.zeros((0, 4))
-    made = {"method": method, "metric": metric, "size": list(images.shape[1:])}
+    # Rounding may leave a tiny negative distance between equal maps.
+    distances = np.maximum(pdist(rows[~flat], "cosine"), 0)
+    tree = linkage(distances, method) if distances.size else np.zeros((0, 4))
+    made = {"method": method, "metric": settings.metric, "size": list(images.shape[1:])}
     uncut = Segmentation(
         labels=np.zeros((0, 0), np.int32),
         clusters=np.zeros(0, np.int64),
@@ -123,8 +105,7 @@ def segment(
     )
     seg = uncut.recut(threshold=threshold, n_segments=n_segments)
     if unsaid and settings.chosen_on:
-        made = {**seg.card["segmentation"], "chosen_on": settings.chosen_on}
-        seg = replace(seg, card={**seg.card, "segmentation": made})
+        seg.card["segmentation"]["chosen_on"] = settings.chosen_on
     return seg
 
 
@@ -135,12 +116,8 @@ def _check_maps(maps: ExplanationMaps) -> None:
         raise ValueError("segment needs at least one map, got none")
     prefix = maps.tokens[maps.tokens < maps.layout.n_prefix]
     if len(prefix):
-        raise ValueError(
-            f"segment needs maps of patch tokens, got prefix token {prefix[0]}; explain the patches only (tokens=None)"
-        )
+        raise ValueError(f"segment needs maps of patches (tokens=None), got prefix token {prefix[0]}")
     if len(np.unique(maps.tokens)) < len(maps):
         raise ValueError("segment needs every token at most once, got a token twice")
     if not np.isfinite(maps.values).all():
-        raise ValueError(
-            "maps must be finite, got NaN or infinity; look at the model's latents and the score"
-        )
+        raise ValueError("maps must be finite, got NaN or infinity; look at the latents and the score")

@@ -20,6 +20,9 @@ from ..types.grids import bicubic
 
 Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]
+Patches = Sequence[int]
+Size = tuple[int, int]
+Combine = Callable[[np.ndarray, Patches, Patches], np.ndarray]
 
 SURVIVAL = 0.9
 """Share of the walkers that a step of `walk` keeps."""
@@ -54,13 +57,12 @@ def links(maps: np.ndarray) -> np.ndarray:
     return shares((p + p.T) / 2)
 
 
-def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np.ndarray:
+def walk(maps: np.ndarray, wanted: Patches, unwanted: Patches) -> np.ndarray:
     """Chance (M,) that a walk over the links from a patch ends at a wanted one; 0 at unwanted ones.
 
-    Each step follows `links` and keeps `SURVIVAL` of the walkers; a picked patch ends the walk (the absorbing
-    walk of Grady, "Random Walks for Image Segmentation", 2006, on tokens instead of pixels: this project's
-    choice). A wanted patch, where that chance is always 1, has the chance to come back to one, or the
-    largest of the others' if that is higher.
+    Each step follows `links` and keeps `SURVIVAL` of the walkers, up to a picked patch (Grady, "Random Walks for
+    Image Segmentation", 2006, on tokens instead of pixels: this project's choice). A wanted patch, where that
+    chance is always 1, has the chance to come back to one, or the largest of the others' if that is higher.
     """
     step = SURVIVAL * links(maps)
     back = step.copy()
@@ -74,42 +76,34 @@ def walk(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np
     return found
 
 
-def difference(maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int]) -> np.ndarray:
-    """Mean map (M,) of the wanted patches minus that of the unwanted, at least 0.
-
-    Each map is first scaled to a largest value of 1 beside its own position, which takes 1 too.
-    """
+def difference(maps: np.ndarray, wanted: Patches, unwanted: Patches) -> np.ndarray:
+    """Mean map (M,) of the wanted patches minus that of the unwanted, each first scaled to a largest value of 1."""
     unwanted = sorted(set(unwanted) - set(wanted))
     scaled = np.array(maps, np.float64)
     np.fill_diagonal(scaled, 0)
     largest = scaled.max(axis=1, keepdims=True)
     scaled /= np.where(largest > 0, largest, 1)
-    np.fill_diagonal(scaled, 1)
-    found = scaled[list(wanted)].mean(axis=0)
-    if unwanted:
-        found = (found - scaled[unwanted].mean(axis=0)).clip(0)
+    np.fill_diagonal(scaled, 1)  # a patch counts for itself as much as the strongest other
+    beside = scaled[unwanted].mean(axis=0) if unwanted else 0
+    found = (scaled[list(wanted)].mean(axis=0) - beside).clip(0)
     found[unwanted] = 0
     return found
 
 
-COMBINE: dict[str, Callable[[np.ndarray, Sequence[int], Sequence[int]], np.ndarray]] = {
-    "walk": walk,
-    "difference": difference,
-}
+COMBINE: dict[str, Combine] = {"walk": walk, "difference": difference}
 """How the maps of several patches become one relevance."""
 
 
 def new_parts(
-    maps: np.ndarray, wanted: Sequence[int], unwanted: Sequence[int], grid: tuple[int, int], combine: str
+    maps: np.ndarray, wanted: Patches, unwanted: Patches, grid: Size, combine: Combine
 ) -> list[int]:
-    """The first wanted patch, and each further one that lies away from what those before it reach.
+    """The first wanted patch, and each further one with none round it that those before it lift over Otsu's threshold.
 
-    Reached is what is above Otsu's threshold, and its eight neighbours. A point there corrects an outline:
-    its patch holds a piece of another thing too, and must not bring that in.
+    A point there corrects an outline: its patch holds a piece of another thing too, and must not bring that in.
     """
     found = list(wanted[:1])
     for patch in wanted[1:]:
-        reached = odds(COMBINE[combine](maps, found, unwanted)).reshape(grid)
+        reached = odds(combine(maps, found, unwanted)).reshape(grid)
         y, x = divmod(patch, grid[1])
         if reached[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max() < 0.5:
             found.append(patch)
@@ -126,11 +120,11 @@ def staying(maps: np.ndarray, inside: np.ndarray) -> list[int]:
 
 def patch_relevance(
     maps: np.ndarray,
-    picked: Sequence[int],
-    unwanted: Sequence[int],
+    picked: Patches,
+    unwanted: Patches,
     inside: np.ndarray | None,
-    grid: tuple[int, int],
-    combine: str,
+    grid: Size,
+    combine: Combine,
 ) -> tuple[list[int], list[int], np.ndarray]:
     """Which patches count as wanted and which as unwanted, and the relevance (h, w) of all; `inside` is the box."""
     wanted, out = new_parts(maps, picked, unwanted, grid, combine), set(unwanted)
@@ -138,7 +132,7 @@ def patch_relevance(
         wanted = wanted or staying(maps, inside)
         out |= set(np.flatnonzero(~inside).tolist())
     ruled_out = sorted(out - set(wanted))
-    return wanted, ruled_out, COMBINE[combine](maps, wanted, ruled_out).reshape(grid)
+    return wanted, ruled_out, combine(maps, wanted, ruled_out).reshape(grid)
 
 
 def pixel_relevance(
@@ -150,11 +144,9 @@ def pixel_relevance(
     across, down = size[1] / full[1], size[0] / full[0]
     values = odds(bicubic(coarse, size))
     ruled_out = near_points(size, [(x * across, y * down) for x, y in unwanted])
-    outside = np.zeros(size, bool)
-    if box is not None:
-        y, x = np.mgrid[: size[0], : size[1]] + 0.5
-        outside = ~within(x / across, y / down, box)
-        values[outside] = 0
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    outside = np.zeros(size, bool) if box is None else ~within(x / across, y / down, box)
+    values[outside] = 0
     if refine:
         held = near_points(size, [(x * across, y * down) for x, y in points])
         values = smooth(looks(image, size), values, held, ruled_out)
@@ -167,13 +159,13 @@ def within(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
     return (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
 
 
-def working_size(size: tuple[int, int]) -> tuple[int, int]:
+def working_size(size: Size) -> Size:
     """Size at which a mask of an image of (height, width) is worked out: no side over `LONGEST`."""
     share = min(1.0, LONGEST / max(size))
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
-def looks(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def looks(image: np.ndarray, size: Size) -> np.ndarray:
     """What tells a pixel from its neighbour: `flatten` and `dark_lines` of an image at a size, (h, w, 4), uint8."""
     if image.shape[:2] != tuple(size):
         whole = Image.fromarray(np.ascontiguousarray(image))
@@ -182,19 +174,18 @@ def looks(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def flatten(image: np.ndarray) -> np.ndarray:
-    """Take the texture out of an image (H, W, 3), uint8, and leave its edges: stripes and spots bound no object.
+    """An image (H, W, 3), uint8, without its texture, which bounds no object: total variation (Chambolle, 2004).
 
-    Minimises total variation plus squared difference (Chambolle, 2004) of square roots of the values, so that
-    dark colours are told apart as well as bright ones.
+    Of square roots of the values, so that dark colours are told apart as well as bright ones.
     """
     flat = denoise_tv_chambolle(np.sqrt(np.asarray(image) / 255), weight=FLATNESS, channel_axis=-1)
     return (flat * 255).round().astype(np.uint8)
 
 
 def dark_lines(image: np.ndarray) -> np.ndarray:
-    """How much darker than on both of its sides an image is, (H, W), uint8: outlines, which `flatten` would lose.
+    """How much darker than on both sides an image is, (H, W), uint8: outlines, which `flatten` would lose.
 
-    The black top-hat (closing by `THICKEST` pixels minus the image) of the square root of the brightest colour.
+    The black top-hat by `THICKEST` pixels of the square root of the brightest colour.
     """
     bright = np.sqrt(np.asarray(image).max(axis=-1) / 255)
     lines = grey_closing(bright, (THICKEST, THICKEST)) - bright
@@ -202,13 +193,11 @@ def dark_lines(image: np.ndarray) -> np.ndarray:
 
 
 def otsu(values: np.ndarray) -> float:
-    """Otsu's threshold, half-way between the means of its two classes; the largest value if all are equal.
-
-    Across a gap every threshold is as good, and a histogram gives the lowest one, which rounding exceeds.
-    """
+    """Otsu's threshold, half-way between the means of its two classes; the largest value if all are equal."""
     values = np.asarray(values, np.float64)
     if np.ptp(values) <= 1e-9 * np.abs(values).max():
         return float(values.max())
+    # Across a gap every threshold is as good, and a histogram gives the lowest one, which rounding exceeds.
     above = values > threshold_otsu(values)
     return float(values[above].mean() + values[~above].mean()) / 2
 
@@ -225,9 +214,8 @@ def smooth(seen: np.ndarray, values: np.ndarray, held: np.ndarray, ruled_out: np
     """Let values (H, W) in 0..1 flow between pixels that look alike, and not across edges; no label is used.
 
     Minimises ``sum_ij w_ij (x_i - x_j)^2 + sum_i g_i (x_i - v_i)^2`` over neighbouring pixels, with
-    ``w_ij = exp(-BETA |c_i - c_j|^2) + SLACK`` for c in 0..1 (Grady, "Multilabel Random Walker Image
-    Segmentation Using Prior Models", 2005); c is `seen` / 255, (H, W, C). g_i is `GAMMA`, and 1 where v is 1
-    because a point holds it (`held`) or 0 because one rules it out (both bool of shape (H, W)).
+    ``w_ij = exp(-BETA |c_i - c_j|^2) + SLACK`` for c = `seen` / 255, (H, W, C) (Grady, "Multilabel Random Walker
+    Image Segmentation Using Prior Models", 2005). g is `GAMMA`, and 1 where points say v: 1 or 0 (bool (H, W)).
     """
     value, pull = np.array(values, np.float64), np.full(values.shape, GAMMA)
     value[held], value[ruled_out] = 1, 0

@@ -9,36 +9,24 @@ import numpy as np
 
 
 def to_rle(mask: np.ndarray, *, compressed: bool = False) -> dict[str, Any]:
-    """Encode a mask in COCO's run-length format.
+    """Encode a mask in COCO's run-length format (https://cocodataset.org/#format-data).
 
     Parameters
     ----------
     mask : ndarray of shape (H, W), bool
+        ValueError if it has another shape, is empty, or holds anything but 0 and 1.
     compressed : bool, default False
         COCO's ASCII code of the counts in place of the list of counts.
 
     Returns
     -------
     dict
-        ``size`` [H, W] and ``counts``: lengths of alternating runs of 0 and 1 in column-major
-        order, beginning with 0 (so the first is 0 if the top left pixel is set).
-
-    Raises
-    ------
-    ValueError
-        If the mask is not two-dimensional, is empty, or holds anything but 0 and 1.
-
-    References
-    ----------
-    The data format of COCO (https://cocodataset.org/#format-data).
+        ``size`` [H, W] and ``counts``: lengths of alternating runs of 0 and 1, column by column, 0 first.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> to_rle(np.array([[0, 1], [1, 1]], bool))
+    >>> to_rle([[False, True], [True, True]])
     {'size': [2, 2], 'counts': [1, 3]}
-    >>> to_rle(np.array([[0, 1], [1, 1]], bool), compressed=True)
-    {'size': [2, 2], 'counts': '13'}
     """
     array = np.asarray(mask)
     if array.ndim != 2 or array.size == 0:
@@ -60,21 +48,16 @@ def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
     ----------
     rle : mapping
         With ``size`` [H, W] and ``counts``, a list of int, or COCO's ASCII code as str or bytes.
+        ValueError if a count is negative or they do not add up to H * W.
 
     Returns
     -------
     ndarray of shape (H, W), bool
 
-    Raises
-    ------
-    ValueError
-        If a count is negative or the counts do not add up to H * W.
-
     Examples
     --------
-    >>> from_rle({"size": [2, 2], "counts": [1, 3]}).astype(int)
-    array([[0, 1],
-           [1, 1]])
+    >>> from_rle({"size": [1, 2], "counts": [1, 1]})
+    array([[False,  True]])
     """
     height, width = rle["size"]
     counts = rle["counts"]

@@ -21,33 +21,24 @@ _FLAT = 1e-6
 class Segmentation:
     """Segments of one image with the tree they were cut from; made by `segment`.
 
-    K segments are numbered by their first token in raster order. T tokens were clustered, C of which have a
-    map with contrast; the maps were compared at (h, w).
-
     Attributes
     ----------
     labels : ndarray of shape (H, W), int32
-        Segment 0..K-1 of every pixel of the original image.
+        Segment 0..K-1 of every pixel of the original image, numbered by first token in raster order.
     clusters : ndarray of shape (T,), int64
-        Cluster of every token: 0..K-1, and one past the others for those in `constant`, which no pixel
-        takes. (If no token has contrast that is cluster 0, and the image is one segment.)
-    tokens : ndarray of shape (T,), int64
-        The clustered tokens, prefix tokens counted.
-    constant : ndarray of int64
-        The tokens whose map has no contrast.
+        Cluster of every token: 0..K-1, and for those in `constant` one more, which no pixel takes (but if
+        there are no others).
+    tokens, constant : ndarray of shape (T,) and (T - C,), int64
+        The clustered tokens, prefix tokens counted, and those of them whose map has no contrast.
     linkage : ndarray of shape (C - 1, 4), float64
         SciPy's linkage matrix; leaf j is the j-th of the tokens that are not in `constant`.
     scaled : ndarray of shape (K, h, w), float32
         Summed maps of every cluster, min-max scaled to [0, 1]; a sum without contrast is 0.
     maps : ndarray of shape (T, h, w), float32
-        The maps that were compared, own positions replaced.
-    threshold : float or None
-        Distance at which the tree was cut; None if it was cut at a number of segments.
-    layout : Layout
-    input : ndarray or None
-        The original image, for showing.
-    card : dict
-        Provenance, JSON-able.
+        The maps at the size at which they were compared, own positions replaced.
+    threshold : float, or None for a cut at a number of segments
+    layout, input, card
+        Of the capture; the card says how the segments were made too.
     """
 
     labels: np.ndarray
@@ -76,8 +67,7 @@ class Segmentation:
     def cut_height(self) -> float:
         """Distance at which the tree is cut: the threshold, or midway between the two merges that the cut parts.
 
-        A tree that is not cut at all (one segment) has the cut 5 % above its last merge. Segments that were merged by
-        hand leave the cut where it was.
+        One segment is a cut 5 % above the last merge; a merge by hand leaves the cut where it was.
         """
         if self.threshold is not None:
             return float(self.threshold)
@@ -104,12 +94,7 @@ class Segmentation:
         Parameters
         ----------
         threshold, n_segments
-            As in `segment`; give one of them.
-
-        Raises
-        ------
-        ValueError
-            If none or both are given, or one is out of range.
+            As in `segment`; a ValueError if none or both are given, or one is out of range.
 
         Examples
         --------
@@ -123,22 +108,9 @@ class Segmentation:
         return self._regrouped(found, threshold=threshold, n_segments=n_segments, merged=[])
 
     def merge(self, *segments: int) -> Segmentation:
-        """Join segments: their tokens become one cluster, and every pixel is given out afresh.
+        """Join two or more segments (else a ValueError) into one; every pixel and number is given out afresh.
 
-        Where the joined segments are those that the next higher cut would join, the result is the same as that
-        cut. The segments are numbered anew by first token.
-
-        Parameters
-        ----------
-        *segments : int
-            Two or more of 0..K-1; else a ValueError.
-
-        Examples
-        --------
-        >>> import ultra_kit as uk
-        >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
-        >>> uk.segment(uk.baselines.rollout(cap), n_segments=4).merge(0, 2).n_segments
-        3
+        Where the joined segments are those that the next higher cut would join, the result is that of the cut.
         """
         chosen = sorted(set(segments))
         if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= self.n_segments:
@@ -183,9 +155,7 @@ class Segmentation:
 def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) -> None:
     """Refuse a cut that is no threshold or no number of segments, or is both."""
     if (threshold is None) == (n_segments is None):
-        raise ValueError(
-            f"give either threshold or n_segments, got threshold={threshold}, n_segments={n_segments}"
-        )
+        raise ValueError(f"give either threshold or n_segments, got {threshold} and {n_segments}")
     if threshold is not None:
         if not (math.isfinite(threshold) and threshold >= 0):
             raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
@@ -215,11 +185,10 @@ def cut(tree: np.ndarray, n: int, threshold: float | None, n_segments: int | Non
 
 def numbered(found: np.ndarray, flat: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Clusters numbered by first token in raster order, the tokens without contrast last."""
-    _, index = np.unique(found, return_inverse=True)
-    first = np.full(index.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(first, index, tokens[~flat])
+    order = tokens[~flat].argsort()
+    _, first, index = np.unique(found[order], return_index=True, return_inverse=True)
     clusters = np.full(len(flat), len(first), np.int64)
-    clusters[~flat] = first.argsort().argsort()[index]
+    clusters[np.flatnonzero(~flat)[order]] = first.argsort().argsort()[index]
     return clusters
 
 

@@ -11,6 +11,7 @@ import torch
 from ..maps.baselines import rollout
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
+from ..types.checks import one_of
 from .pixel_relevance import COMBINE, Box, Points, patch_relevance, pixel_relevance, shares, within
 from .selection import Selection, check_threshold
 
@@ -39,13 +40,12 @@ def select(
 
     Points, a box or a text pick tokens. Their maps become one relevance over the patches, which is resized to
     the pixels, put on a scale on which Otsu's threshold is one half, refined along the edges of the image, and
-    cut. No step knows a label. That the maps of picked tokens, less those of the background, are cut is Object
-    Selection as in ULTra (arXiv 2411.12589); how they are combined and refined is this project's choice.
+    cut, without labels. To cut the maps of picked tokens less those of the background is Object Selection as in
+    ULTra (arXiv 2411.12589); how they are combined and refined is this project's choice.
 
     Parameters
     ----------
     cap : Capture
-        Of an image.
     points, unwanted : sequence of (x, y)
         Foreground and background points in pixels of the original image. The first of `points` picks its
         token; a further one only where what is selected so far does not reach, else it corrects the outline.
@@ -57,15 +57,14 @@ def select(
     layer, score, rule, transform
         As for `ultra_kit.explain`.
     maps : ExplanationMaps, optional
-        Maps of all patches of this capture, of `explain` or a baseline, in place of the four above; further
-        selections then take no time.
+        Maps of all patches, of `explain` or a baseline, in place of the four above: selections take no time.
     combine : {"walk", "difference"}
         "walk": the chance that a walk from a patch, each step to one that it was made from or that was made
-        from it, ends at a foreground token (explains all patches). "difference": the mean map of the
-        foreground tokens minus that of the background tokens (explains only these).
+        from it, ends at a foreground token. "difference": the mean map of the foreground tokens minus that of
+        the background; explains only these.
     refine : bool, default True
         Let the relevance flow between pixels of like colour, texture apart, up to edges and dark outlines, and
-        hold it at the points. Without it the mask is as coarse as the patches.
+        hold it at the points; else the mask is as coarse as the patches.
     connected : bool, default True
         Keep only the connected parts that hold a foreground point (or a picked token).
     threshold : "otsu" or float
@@ -77,19 +76,16 @@ def select(
 
     Raises
     ------
-    ValueError, TypeError
-        If nothing is picked, a place lies outside the image, the capture is of a text, or an option is wrong.
-    UltraError
-        If a text is given and the model shares no space with texts.
+    ValueError, TypeError, UltraError
+        If nothing is picked, a place lies outside the image, the capture is of a text, or an option is wrong;
+        an UltraError for a text, if the model shares no space with texts.
 
     Examples
     --------
     >>> import ultra_kit as uk
-    >>> scene = uk.data.scene(3)
-    >>> cap = uk.capture(uk.load("scenes"), scene.image)
-    >>> sel = uk.select(cap, points=[scene.objects[0].centre], unwanted=[(2, 2)], layer=2)
-    >>> sel.mask.shape == scene.instances.shape, bool(sel.mask[2, 2])
-    (True, False)
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    >>> uk.select(cap, points=[(40, 40)], unwanted=[(2, 2)], layer=2).mask.shape
+    (96, 96)
     """
     layout = cap.layout
     if layout.size is None:
@@ -98,8 +94,7 @@ def select(
     box = _box(layout, box)
     if not points and box is None and text is None:
         raise ValueError("nothing is picked: give points on the object, a box round it, or a text")
-    if combine not in COMBINE:
-        raise ValueError(f"combine must be one of {', '.join(COMBINE)}, got {combine!r}")
+    one_of("combine", combine, COMBINE)
     check_threshold(threshold)
     named = [] if text is None else [best_patch(cap, text)]
     picked = named + [layout.token_at(x, y) for x, y in points]
@@ -117,7 +112,7 @@ def select(
         [t - first for t in out],
         _inside(layout, box),
         layout.grid or (1, 1),
-        combine,
+        COMBINE[combine],
     )
     held = [*(layout.center_of(t) for t in named), *points]
     picks: dict[str, Any] = {"points": points, "unwanted": unwanted, "box": box, "text": text}
@@ -137,11 +132,10 @@ def select(
 
 
 def best_patch(cap: Capture, text: str) -> int:
-    """The patch token, prefix tokens counted, that is most like a text together with what it attends to.
+    """The patch token, prefix tokens counted, that is most like a text together with the patches it attends to.
 
-    Likeness is a scalar product in the space that the model shares with texts. A patch's own counts `ALONE`;
-    the rest is that of the other patches, weighted by its row of attention rollout: a patch that is like the
-    text by chance stands alone.
+    Likeness is a scalar product in the space shared with texts. The patch's own counts `ALONE`, the rest is that
+    of the others by its row of attention rollout: a patch that is like the text by chance stands alone.
     """
     model: Any = cap.model
     if not (hasattr(model, "encode_text") and hasattr(model, "project")):
@@ -189,9 +183,7 @@ def _square(maps: ExplanationMaps, layout: Layout, needed: Sequence[int]) -> np.
         raise ValueError("maps must be of the same capture: their layout is another")
     lacking = sorted(set(needed) - set(maps.tokens.tolist()))
     if lacking:
-        raise ValueError(
-            f"maps must hold every picked token, token {lacking[0]} is missing; explain all patches"
-        )
+        raise ValueError(f"maps must hold every picked token, {lacking[0]} is missing; explain all patches")
     rows = maps.tokens - layout.n_prefix
     values = np.zeros((layout.n_content, layout.n_content))
     values[rows[rows >= 0]] = maps.content[rows >= 0]

@@ -14,6 +14,7 @@ from .pixel_relevance import connected_part
 from .run_length import to_rle
 
 _DEFAULTS = {"combine": "walk", "refine": True, "connected": True, "threshold": "otsu"}
+_EXPLAINED = {"method": "ultra", "layer": -1, "score": "norm", "rule": "positive"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,18 +29,12 @@ class Selection:
         What the mask was cut from: 0 to 1, one half at Otsu's threshold.
     tokens, unwanted_tokens : ndarray of int64
         What was picked and what was ruled out, prefix tokens counted.
-    points, unwanted : tuple of (x, y)
-        In pixels of the original image.
-    box : tuple of float or None
-        (x0, y0, x1, y1).
-    text : str or None
+    points, unwanted, box, text
+        As asked for, in pixels of the original image; None for no box or text.
     threshold : float
         Relevance above which a pixel is in the mask.
-    layout : Layout
-    input : ndarray or None
-        The original image, for showing.
-    card : dict
-        Provenance, JSON-able.
+    layout, input, card
+        Of the capture; the card says how the selection was made too.
     """
 
     mask: np.ndarray
@@ -61,33 +56,21 @@ class Selection:
         return float(self.mask.mean())
 
     @property
-    def anchors(self) -> tuple[tuple[float, float], ...]:
-        """Points (x, y) that the mask is held together by: the foreground ones, else the middles of the picked patches."""
-        return self.points or tuple(self.layout.center_of(int(t)) for t in self.tokens)
-
-    @property
     def code(self) -> str:
         """The line of Python that repeats this selection on a capture named ``cap``."""
         made = self.card.get("selection", {})
         said = [f"{k}={_literal(v)}" for k, v in made.items() if v not in ([], (), _DEFAULTS.get(k))]
-        explained = self.card.get("explanation", {})
-        method, layer = explained.get("method", "ultra"), explained.get("layer", -1)
-        if method == "ultra":
-            plain = {"score": "norm", "rule": "positive"}
-            said.append(f"layer={layer}")
-            said += [f"{k}={explained[k]!r}" for k, v in plain.items() if explained.get(k, v) != v]
-            said += ["transform=W"] if explained.get("transform") is not None else []
-        else:
-            said.append(f"maps=uk.baselines.{method}(cap, layer={layer})")
+        explained = _EXPLAINED | dict(self.card.get("explanation", {}))
+        method, layer = explained["method"], explained["layer"]
+        if method != "ultra":
+            return f"uk.select(cap, {', '.join(said)}, maps=uk.baselines.{method}(cap, layer={layer}))"
+        said.append(f"layer={layer}")
+        said += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != _EXPLAINED[k]]
+        said += ["transform=W"] if explained.get("transform") is not None else []
         return f"uk.select(cap, {', '.join(said)})"
 
     def recut(self, *, threshold: str | float) -> Selection:
-        """Cut the same relevance elsewhere; equal to a fresh `select`, but instant.
-
-        Parameters
-        ----------
-        threshold : "otsu" or float
-            As in `select`; ValueError if it is out of range.
+        """Cut the same relevance elsewhere: `threshold` is as in `select`, and the result equal, but instant.
 
         Examples
         --------
@@ -101,7 +84,7 @@ class Selection:
         mask = self.relevance > cut
         made = {**self.card.get("selection", {}), "threshold": threshold}
         if made.get("connected", True):
-            mask = connected_part(mask, self.anchors)
+            mask = connected_part(mask, self.points or [self.layout.center_of(int(t)) for t in self.tokens])
         return replace(self, mask=mask, threshold=cut, card={**self.card, "selection": made})
 
     def to_rle(self, *, compressed: bool = False) -> dict[str, Any]:
@@ -127,12 +110,8 @@ def check_threshold(threshold: str | float) -> float:
 
 
 def _literal(value: Any) -> str:
-    """A value as Python that a person would write: points with at most one decimal."""
-    if isinstance(value, float):
-        return f"{value:.15g}"
+    """A value as Python that a person would write: a list of (x, y), numbers with no more digits than they need."""
     if isinstance(value, (list, tuple)):
-        inner = [_literal(v) for v in value]
-        if value and isinstance(value[0], (list, tuple)):
-            return f"[{', '.join(inner)}]"
-        return f"({', '.join(inner)})"
-    return repr(value)
+        inner = ", ".join(map(_literal, value))
+        return f"[{inner}]" if isinstance(value[0], (list, tuple)) else f"({inner})"
+    return f"{value:.15g}" if isinstance(value, float) else repr(value)

@@ -20,17 +20,12 @@ class Evidence:
     rows : ndarray of shape (S,), int64
         Which summary words.
     shares : dict of str to ndarray of shape (S,)
-        Where the mass of each row's map lies, its own positions left out: "document", "prompt",
-        "sinks" (special tokens) and "summary" (what was written before); they sum to 1, or are 0
-        for a map without mass.
-    document_words, words : tuple of str
-    document_sentences, sentences : tuple of (int, int)
-    layer : int
-    method, score, rule, at : str
-    contrast : str or None
-    document, text : str
-    card : dict
-        Provenance: model, inputs, versions, explanation; JSON-able.
+        Where the mass of each row's map lies, its own positions left out: "document", "prompt", "sinks"
+        (special tokens) and "summary" (what was written before); sums to 1, or 0 for a map without mass.
+    document_words, words, document_sentences, sentences, document, text
+        As in `Summary`; words as str.
+    layer, method, score, rule, at, contrast, card
+        As asked for, "none" where the method has no such thing; the card says all of it.
     """
 
     matrix: np.ndarray
@@ -77,29 +72,21 @@ class Evidence:
     def coverage(self, *, lift: float = 2.0, weak: float = 0.25) -> Coverage:
         """Say which document sentences no summary word used, and which words have weak support.
 
-        This project's reading: a word uses a sentence if the sentence's share of the word's mass on the
-        document is at least `lift` times its share of the document's words, or the largest of all
-        sentences. A word's support is its row's sum; weak is less than `weak` times the median.
-
-        Parameters
-        ----------
-        lift, weak : float
-
-        Returns
-        -------
-        Coverage
+        This project's reading: a word uses a sentence whose share of the word's mass on the document is at least
+        `lift` times its share of the document's words, or the largest of all. A word's support is its row's
+        sum; weak is at most `weak` times the median.
         """
         mass = self.by_sentence
         sizes = np.array([b - a for a, b in self.document_sentences]) / max(1, len(self.document_words))
         total = mass.sum(1, keepdims=True)
-        share = np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
+        share = mass / np.where(total > 0, total, 1)
         uses = (share >= lift * sizes) | ((share == share.max(1, keepdims=True)) & (share > 0))
         real = np.array([any(c.isalnum() for c in self.words[w]) for w in self.rows], dtype=bool)
         support = self.matrix.sum(1)
-        floor = weak * float(np.median(support[real])) if real.any() else 0.0
+        least = weak * float(np.median(support[real])) if real.any() else 0.0
         return Coverage(
             unused=tuple(int(k) for k in np.flatnonzero(~uses[real].any(0))),
-            weak=tuple(int(self.rows[i]) for i in np.flatnonzero(real & (support <= floor))),
+            weak=tuple(int(self.rows[i]) for i in np.flatnonzero(real & (support <= least))),
             uses=uses,
             support=support,
         )
@@ -115,13 +102,10 @@ class Coverage:
 
     Attributes
     ----------
-    unused : tuple of int
-        Document sentences that no summary word uses.
-    weak : tuple of int
-        Summary words with weak support.
-    uses : ndarray of shape (S, document sentences), bool
-    support : ndarray of shape (S,)
-        Mass on the document.
+    unused, weak : tuple of int
+        Document sentences that no summary word uses; summary words with weak support.
+    uses, support : ndarray of shape (S, document sentences), bool, and (S,)
+        Which words use which sentences; each word's mass on the document.
     """
 
     unused: tuple[int, ...]

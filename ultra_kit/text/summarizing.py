@@ -1,7 +1,7 @@
 """A language model's summary of a document, with one forward pass over both.
 
-The document and the summary go through the model together (teacher forcing). Position i predicts token
-i + 1: the position that *emits* a summary token is the one before the position that *holds* it.
+Both go through the model together (teacher forcing). Position i predicts token i + 1: the position that *emits* a
+summary token is the one before the position that *holds* it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from ..maps.forward_pass import capture
 from ..types import Capture, UltraError
+from ..types.checks import one_of
 from .tokenizing import checked_text, decode, encode, encode_summary, generate, text_model
 from .words import Word, split_sentences, split_words, with_tokens
 
@@ -29,15 +30,11 @@ class Summary:
         The document and the summary.
     capture : Capture
         All tokens in one space: prompt, document and summary; encoder, then decoder.
-    document_words, words : tuple of Word
-        With the positions of their tokens in the capture; of the document and of the summary.
-    document_sentences, sentences : tuple of (int, int)
-        Bounds (first, last + 1) of sentences in the words.
-    document_span, span : tuple of (int, int)
-        Positions (first, last + 1) of the document's and of the summary's tokens.
-    token_ids : tuple of int
-        The summary's tokens.
-    written_by : {"model", "user"}
+    document_words, words : tuple of Word, with the positions of their tokens
+    document_sentences, sentences, document_span, span : (int, int), or a tuple of them
+        First and last + 1: of the sentences' words, and of the positions of document and summary.
+    token_ids, written_by : tuple of int, {"model", "user"}
+        The summary's tokens, and whose they are.
     """
 
     document: str
@@ -53,21 +50,8 @@ class Summary:
     written_by: str = "model"
 
     def positions(self, word: int, *, at: str = "emits") -> np.ndarray:
-        """Positions of a summary word's tokens in the capture.
-
-        Parameters
-        ----------
-        word : int
-            Index into `words`.
-        at : {"emits", "holds"}
-            Where each token is predicted, or where it is read: one position later.
-
-        Returns
-        -------
-        ndarray of int64
-        """
-        if at not in ("emits", "holds"):
-            raise ValueError(f"at must be 'emits' or 'holds', got {at!r}")
+        """Positions, int64, where the tokens of summary word `word` are: `at` "emits", predicted, or "holds", one later."""
+        one_of("at", at, ("emits", "holds"))
         if not 0 <= word < len(self.words):
             raise ValueError(f"word must be in 0..{len(self.words) - 1}, got {word}")
         return np.array(self.words[word].tokens, dtype=np.int64) - (at == "emits")
@@ -76,7 +60,8 @@ class Summary:
     def sinks(self) -> np.ndarray:
         """Positions of special tokens outside of document and summary: BOS, separators, ends."""
         special = set(self.capture.model.tokenizer.all_special_ids)  # type: ignore[attr-defined]
-        ids = [i for key in ("input_ids", "decoder_input_ids") for i in _row(self.capture, key)]
+        rows = [self.capture.inputs.get(key) for key in ("input_ids", "decoder_input_ids")]
+        ids = torch.cat([row[0] for row in rows if row is not None]).tolist()
         inside = {*range(*self.document_span), *range(*self.span)}
         return np.array([i for i, t in enumerate(ids) if t in special and i not in inside], dtype=np.int64)
 
@@ -85,12 +70,9 @@ class Summary:
         """Natural logarithm of the probability of each summary token, (T,)."""
         first, last = self.span
         with torch.no_grad():
-            logits = self.capture.model.head(self.capture.latents[-1][first - 1 : last - 1].detach())
-        if logits is None:
-            raise UltraError(f"the model {self.capture.model.name!r} has no language-model head")
-        rows = torch.arange(last - first, device=logits.device)
-        chosen = torch.tensor(self.token_ids, device=logits.device)
-        return logits.float().log_softmax(-1)[rows, chosen].cpu().numpy()
+            logits = next_token_logits(self.capture, self.capture.latents[-1][first - 1 : last - 1].detach())
+        chosen = torch.tensor(self.token_ids, device=logits.device)[:, None]
+        return logits.float().log_softmax(-1).gather(1, chosen)[:, 0].cpu().numpy()
 
     def __repr__(self) -> str:
         return (
@@ -113,20 +95,16 @@ def summarize(
 
     Parameters
     ----------
-    model : Backbone or nn.Module
-        A causal language model or an encoder-decoder, with a tokenizer.
-    document : str
-        Special tokens written in it are read as plain text.
-    summary : str, optional
-        Someone's own summary in place of the model's.
+    model : Backbone or nn.Module, causal or encoder-decoder
+    document, summary : str
+        Special tokens in them are read as plain text; with `summary` the model writes none.
     prompt : str, optional
         With ``{document}`` in it. By default the model's own; else, in a chat, `ASK`; `CONTINUE` for
         other causal models; the document alone for an encoder-decoder.
     chat : bool, optional
-        Put the prompt into the tokenizer's chat template; by default where it has one.
-    max_new_tokens : int
-    num_beams : int
-        1 is greedy.
+        Whether to use the tokenizer's chat template; by default where there is one.
+    max_new_tokens, num_beams : int
+        Of what the model writes; one beam is greedy.
 
     Returns
     -------
@@ -134,13 +112,9 @@ def summarize(
 
     Raises
     ------
-    ValueError
-        For a document or summary without a word, a prompt without ``{document}``, or more tokens than
-        the model has positions for.
-    TypeError
-        For a model that writes no text, or has no tokenizer that knows the characters of its tokens.
-    UltraError
-        If the model writes nothing, or the maps need more memory than there is.
+    ValueError, TypeError, UltraError
+        For a text without a word, a prompt without ``{document}``, too many tokens, or a model that writes no
+        text or has no fast tokenizer; an UltraError if it writes nothing, or there is too little memory.
 
     Examples
     --------
@@ -158,11 +132,10 @@ def summarize(
             new = generate(backbone, ids, max_new_tokens, num_beams)
         else:
             new = encode_summary(backbone, checked_text(summary, "summary"), ids)
-        seq2seq = backbone.kind == "encoder-decoder"
-        first = len(ids) + 1 if seq2seq else len(ids)
-        inputs = {"input_ids": ids + ([] if seq2seq else new)}
-        if seq2seq:
-            inputs["decoder_input_ids"] = [backbone.decoder_start, *new]
+        first, inputs = len(ids), {"input_ids": ids + new}
+        if backbone.kind == "encoder-decoder":
+            first += 1
+            inputs = {"input_ids": ids, "decoder_input_ids": [backbone.decoder_start, *new]}
         cap = capture(backbone, inputs)
     text, token_spans = decode(backbone.tokenizer, new)
     if not any(c.isalnum() for c in text):
@@ -185,5 +158,9 @@ def summarize(
     )
 
 
-def _row(cap: Capture, key: str) -> list[int]:
-    return cap.inputs[key][0].tolist() if key in cap.inputs else []
+def next_token_logits(cap: Capture, latents: torch.Tensor) -> torch.Tensor:
+    """What the model's head says to last-layer latents (M, D): (M, size of the vocabulary)."""
+    logits = cap.model.head(latents)
+    if logits is None:
+        raise UltraError(f"log-probabilities need a language-model head, {cap.model.name!r} has none")
+    return logits

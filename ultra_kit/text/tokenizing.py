@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -27,10 +27,7 @@ def text_model(model: Any) -> Any:
             f"summarize needs a causal or encoder-decoder language model, {backbone.name!r} is of kind {kind!r}"
         )
     if not getattr(getattr(backbone, "tokenizer", None), "is_fast", False):
-        raise TypeError(
-            f"the model {backbone.name!r} needs a fast tokenizer, which knows the characters of its tokens; pass "
-            "load(module, transform=tokenizer)"
-        )
+        raise TypeError(f"{backbone.name!r} needs a fast tokenizer; pass load(module, transform=tokenizer)")
     return backbone
 
 
@@ -58,14 +55,12 @@ def encode(
     template = prompt if prompt is not None else (ASK if use_chat else default)
     if template.count("{document}") != 1:
         raise ValueError(f"prompt must hold {{document}} once, got {template!r}")
-    lead, trail = _special_ends(tokenizer)
+    text, (lead, trail) = template.replace("{document}", _MARK), _special_ends(tokenizer)
     if use_chat:
-        message = [{"role": "user", "content": template.replace("{document}", _MARK)}]
-        whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        before, _, after = whole.partition(_MARK)
+        message = [{"role": "user", "content": text}]
+        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
         lead, trail = [], []  # the template writes its own
-    else:
-        before, _, after = template.partition("{document}")
+    before, _, after = text.partition(_MARK)
 
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
@@ -98,9 +93,14 @@ def encode_summary(backbone: Any, summary: str, ids: list[int]) -> list[int]:
     special = ids[-1] in tokenizer.all_special_ids
     if spaced[0].startswith("Ġ") and backbone.kind == "causal" and not special and not last[-1:].isspace():
         summary = f" {summary}"
-    found = tokenizer(summary, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    found = plain_ids(tokenizer, summary)
     backbone.check_length(len(found) + (len(ids) if backbone.kind == "causal" else 1))
-    return list(found)
+    return found
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text in which special tokens are read as plain text."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int) -> list[int]:
@@ -113,8 +113,8 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
     module, tokenizer = backbone.module, backbone.tokenizer
     given = torch.tensor([ids], device=next(module.parameters()).device)
     end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else module.config.eos_token_id
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
-    pad = (pad[0] if pad else 0) if isinstance(pad, list) else pad or 0
+    ends = end if isinstance(end, list) else [end]
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else [*ends, 0][0] or 0
     with as_it_was(module), torch.no_grad():
         out = module.generate(
             input_ids=given,
@@ -122,14 +122,11 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,
             do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
             pad_token_id=pad,
+            **dict.fromkeys(("temperature", "top_p", "top_k")),  # a model's own ones are for sampling
         )[0].tolist()
     new = out[1:] if seq2seq else out[len(ids) :]
-    ends = {pad, *(end if isinstance(end, list) else [end])}
-    while new and new[-1] in ends:
+    while new and new[-1] in {pad, *ends}:
         new.pop()
     if not new:
         raise UltraError(f"the model {backbone.name!r} wrote nothing; try another prompt, or pass summary=")
@@ -138,10 +135,6 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
 
 def decode(tokenizer: Any, ids: list[int]) -> tuple[str, list[tuple[int, int]]]:
     """The text of tokens, and the characters of each in it: what the text gains with it."""
-    lengths = [0]
-    for k in range(1, len(ids) + 1):
-        part = tokenizer.decode(ids[:k])
-        lengths.append(max(lengths[-1], len(part.rstrip("�"))))
-    text = tokenizer.decode(ids)
-    lengths[-1] = len(text)
-    return text, list(pairwise(lengths))
+    parts = [tokenizer.decode(ids[:k]) for k in range(len(ids) + 1)]
+    lengths = [*accumulate((len(part.rstrip("�")) for part in parts[:-1]), max), len(parts[-1])]
+    return parts[-1], list(pairwise(lengths))
