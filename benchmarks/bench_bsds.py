@@ -208,7 +208,7 @@ def show(table: dict[str, dict]) -> None:
 def fitted_transform(path: Path, model: Any, images: list[np.ndarray]) -> Any:
     """W from a file; if there is none, trained on these images and written there."""
     if path.is_file():
-        return uk.maps.Transform.load(path)
+        return uk.runs.Transform.load(path)
     transform = uk.train_transform(model, images, layer=-1, affinity="attention", loss="contrast")
     transform.save(path)
     return transform

@@ -129,7 +129,7 @@ def turning(model: Any, layer: int, d: int) -> float:
     return float(abs(turned - plain).max() / plain.max())
 
 
-def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int) -> uk.maps.Transform:
+def trained(model: Any, layer: int, n: int, seed: int, reading: str, epochs: int) -> uk.runs.Transform:
     """W of a reading, on scenes that depend on the seed."""
     images = [scene(TRAIN + 10_000 * seed + k).image for k in range(n)]
     options: dict[str, Any] = READINGS[reading]

@@ -81,7 +81,7 @@ def test_segment_writes_masks(picture, tmp_path):
 
 def test_explain_and_segment_read_w_at_its_own_layer(picture, tmp_path):
     matrix = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
-    w = uk.maps.Transform(matrix, layer=3, loss=np.zeros((1, 2), np.float32))
+    w = uk.runs.Transform(matrix, layer=3, loss=np.zeros((1, 2), np.float32))
     named, out = ["--transform", str(w.save(tmp_path / "w.safetensors"))], ["--out", str(tmp_path / "out")]
     cut = ["--metric", "hellinger", "--threshold", "0.4"]
     for arguments in (["explain", "--token", "50"], ["segment", *cut]):

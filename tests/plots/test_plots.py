@@ -12,9 +12,8 @@ from matplotlib.colors import to_rgba
 from ultra_kit import plots
 from ultra_kit.data.drawn_scenes import scene
 from ultra_kit.images.clustering import segment
-from ultra_kit.maps import Transform
 from ultra_kit.plots.style import FOCUS, PLAIN
-from ultra_kit.runs import Perturbation
+from ultra_kit.runs import Perturbation, Transform
 from ultra_kit.types import ExplanationMaps, Layout
 
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import ultra_kit as uk
 from ultra_kit.cli.options import app
-from ultra_kit.maps.transform import Transform
 from ultra_kit.models.weights_hash import weights_hash
 from ultra_kit.runs.self_consistency import LOSSES, affinities, first_steps, self_consistency
+from ultra_kit.runs.transform import Transform
 from ultra_kit.runs.transform_training import train_transform
 
 ROOT = Path(__file__).parents[2]

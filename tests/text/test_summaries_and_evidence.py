@@ -412,8 +412,8 @@ def test_a_chat_template_is_used_where_there_is_one(lm):
         (DOCUMENT, {"summary": " "}, ValueError, "summary must hold at least one word"),
         (DOCUMENT, {"summary": "word " * 500}, ValueError, "has positions for 512 tokens"),
         (DOCUMENT, {"prompt": "Sum up."}, ValueError, "prompt must hold {document} once"),
-        (DOCUMENT, {"max_new_tokens": 0}, ValueError, "max_new_tokens must be an int of at least 1"),
-        (DOCUMENT, {"num_beams": 1.5}, ValueError, "num_beams must be an int of at least 1"),
+        (DOCUMENT, {"max_new_tokens": 0}, ValueError, "max_new_tokens must be at least 1"),
+        (DOCUMENT, {"num_beams": 1.5}, TypeError, "num_beams must be an int, at least 1"),
     ],
 )
 def test_bad_texts(lm, document, options, error, message):
@@ -427,7 +427,7 @@ def test_bad_models_and_words(lm, s):
     encoder = tf.BertModel(tf.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1))
     with pytest.raises(TypeError, match="is of kind 'encoder'"):
         uk.summarize(encoder, DOCUMENT)
-    with pytest.raises(ValueError, match=r"words must be in 0\.\.5, got \[6\]"):
+    with pytest.raises(ValueError, match=r"words must be in 0\.\.5, got 6"):
         uk.evidence(s, words=6)
     with pytest.raises(ValueError, match="method must be one of ultra, "):
         uk.evidence(s, method="lime")

@@ -87,7 +87,7 @@ def load(name: str, modality: str = "image") -> uk.types.Backbone:
 def explaining(layer: int | None, score: str, rule: str, transform: Path | None) -> dict[str, Any]:
     """Options of `ultra_kit.explain`: W read from its file, its layer where none is asked for, else the last."""
     with stopping():
-        w = uk.maps.Transform.load(transform) if transform else None
+        w = uk.runs.Transform.load(transform) if transform else None
     own = w.layer if w else -1
     return {"layer": own if layer is None else layer, "score": score, "rule": rule, "transform": w}
 

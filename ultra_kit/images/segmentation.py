@@ -11,6 +11,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster
 
 from ..types import Layout
+from ..types.checks import whole_number
 from ..types.grids import bicubic_weights
 
 _FLAT = 1e-6
@@ -159,10 +160,8 @@ def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) ->
     if threshold is not None:
         if not (math.isfinite(threshold) and threshold >= 0):
             raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
-    elif isinstance(n_segments, bool) or not isinstance(n_segments, (int, np.integer)):
-        raise TypeError(f"n_segments must be an int, got {n_segments!r}")
-    elif not 1 <= n_segments <= n_tokens:
-        raise ValueError(f"n_segments must be in 1..{n_tokens} (the number of tokens), got {n_segments}")
+    else:
+        whole_number("n_segments", n_segments, 1, n_tokens, " (the number of tokens)")
 
 
 def has_contrast(rows: np.ndarray) -> np.ndarray:

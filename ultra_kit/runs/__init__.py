@@ -4,11 +4,13 @@ from .evaluating import Evaluation, evaluate
 from .faithfulness import comprehensiveness, sufficiency
 from .perturbing import Perturbation, perturb
 from .semantic_classes import cluster_segments, describe_segments
+from .transform import Transform
 from .transform_training import train_transform
 
 __all__ = [
     "Evaluation",
     "Perturbation",
+    "Transform",
     "cluster_segments",
     "comprehensiveness",
     "describe_segments",

@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
-from ..maps.transform import Transform
 from ..types import Backbone, UltraError
 from ..types.checks import one_of
 from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
+from .transform import Transform
 
 _HELD_OUT = 8
 """Every so-many-th image does not train: its loss decides when to stop."""

@@ -10,6 +10,7 @@ import torch
 from ..models.hooks_and_flags import as_it_was
 from ..models.loading import load
 from ..types import Backbone, UltraError
+from ..types.checks import whole_number
 
 ASK = "Summarize the following text in one or two sentences.\n\n{document}"
 """What an instructed model is asked."""
@@ -106,8 +107,7 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
 def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int) -> list[int]:
     """Token ids that the model writes after those given, without the ends; always the same ones."""
     for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an int of at least 1, got {value!r}")
+        whole_number(name, value, 1)
     seq2seq = backbone.kind == "encoder-decoder"
     backbone.check_length(max_new_tokens + (1 if seq2seq else len(ids)))
     module, tokenizer = backbone.module, backbone.tokenizer

@@ -13,7 +13,7 @@ from ..maps.engine import Upstream, token_gradients
 from ..maps.explanation import explain
 from ..maps.scores import Score
 from ..types import Progress, UltraError
-from ..types.checks import one_of
+from ..types.checks import one_of, whole_numbers
 from .evidence_words import Evidence
 from .summarizing import Summary, next_token_logits
 from .tokenizing import plain_ids
@@ -123,12 +123,7 @@ def evidence(
 def _word_indices(s: Summary, words: int | Sequence[int] | None) -> np.ndarray:
     if words is None:
         return np.array([i for i, w in enumerate(s.words) if w.tokens], dtype=np.int64)
-    rows = np.atleast_1d(np.asarray(words))
-    if rows.ndim != 1 or not rows.size or not np.issubdtype(rows.dtype, np.integer):
-        raise TypeError(f"words must be an int or a list of ints, got {words!r}")
-    if rows.min() < 0 or rows.max() >= len(s.words):
-        raise ValueError(f"words must be in 0..{len(s.words) - 1}, got {rows.tolist()}")
-    return rows.astype(np.int64)
+    return whole_numbers("words", words, len(s.words))
 
 
 def _contrast(s: Summary, word: int, other: str) -> tuple[int, int]:
@@ -155,7 +150,7 @@ def _logprob_upstream(s: Summary, layer: int, positions: np.ndarray, other: int 
         return logits[rows, ids] - (logits.logsumexp(-1) if other is None else logits[rows, other])
 
     with torch.inference_mode(False):
-        upstream = Score("logprob", log_probability).upstream(last[where])
+        upstream = Score("logprob", log_probability).upstream(last[where], torch.arange(len(where)).to(where))
     if layer == cap.n_layers:
         return upstream
     found = []

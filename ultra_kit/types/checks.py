@@ -22,3 +22,15 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None, hint:
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name} must be {within}{hint}, got {value}")
     return int(value)
+
+
+def whole_numbers(name: str, values: Any, n: int, hint: str = "") -> np.ndarray:
+    """An int or a list of ints as (M,) int64, M at least 1; a TypeError if it is none, a ValueError unless all are in 0..n-1."""
+    index = np.atleast_1d(np.asarray(values))
+    if index.size == 0:
+        raise ValueError(f"{name} must name at least one position, got an empty list; None means all")
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise TypeError(f"{name} must be an int or a list of ints, got {values!r}")
+    if len(bad := index[(index < 0) | (index >= n)]):
+        raise ValueError(f"{name} must be in 0..{n - 1}{hint}, got {bad[0]}")
+    return index.astype(np.int64)

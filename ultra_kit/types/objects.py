@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from .checks import whole_number
+from .checks import whole_number, whole_numbers
 from .grids import bicubic
 
 
@@ -233,17 +233,8 @@ class Capture:
         """
         if tokens is None:
             return self.layout.content
-        index = np.atleast_1d(np.asarray(tokens))
-        if index.size == 0:
-            raise ValueError("tokens must name at least one position, got an empty list; None means all")
-        if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
-            raise TypeError(f"tokens must be ints, got an array of {index.dtype} with shape {index.shape}")
-        n = self.layout.n_tokens
-        if index.min() < 0 or index.max() >= n:
-            bad = index[(index < 0) | (index >= n)][0]
-            prefix = f" (the first {p} are prefix tokens)" if (p := self.layout.n_prefix) else ""
-            raise ValueError(f"tokens must be in 0..{n - 1}{prefix}, got {bad}")
-        return index.astype(np.int64)
+        prefix = f" (the first {p} are prefix tokens)" if (p := self.layout.n_prefix) else ""
+        return whole_numbers("tokens", tokens, self.layout.n_tokens, prefix)
 
     def tokens(self, layer: int = -1) -> np.ndarray:
         """Latent tokens of a layer: float32 of shape (N, D), the raw block output."""
@@ -254,7 +245,7 @@ class Capture:
         number = self.layer_index(block)
         if number == 0:
             raise ValueError(
-                f"block must be in 1..{self.n_layers} or negative, got {block}: layer 0 has no attention"
+                f"block must be in 1..{self.n_layers} or negative, got {block}: no attention there"
             )
         found = [s for s in self.steps if s.layer == number]
         n = self.layout.n_tokens
