@@ -17,22 +17,12 @@ house = sys.modules["bench_house"] = module_from_spec(spec)
 spec.loader.exec_module(house)
 
 BARS = house.bars(house.survey())
-NOT_YET = {  # being brought down; a bar that is met may not stay here
-    "code lines",
-    "code lines of the core",
-}
 
 
 @pytest.mark.parametrize("name", BARS)
-def test_bar(name, request):
-    if name in NOT_YET:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="not met yet"))
+def test_bar(name):
     bar = BARS[name]
     assert bar.figure <= bar.most, bar.of
-
-
-def test_every_bar_that_waits_is_a_bar():
-    assert NOT_YET <= BARS.keys()
 
 
 def test_what_counts_as_code_and_as_docstring():
