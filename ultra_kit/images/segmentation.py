@@ -85,9 +85,7 @@ class Segmentation:
 
     def mask(self, segment: int) -> np.ndarray:
         """Where a segment lies: bool of shape (H, W); ValueError if there is no such segment."""
-        if not 0 <= segment < self.n_segments:
-            raise ValueError(f"segment must be in 0..{self.n_segments - 1}, got {segment}")
-        return self.labels == segment
+        return self.labels == whole_number("segment", segment, 0, self.n_segments - 1)
 
     def recut(self, *, threshold: float | None = None, n_segments: int | None = None) -> Segmentation:
         """Cut the same tree elsewhere; equal to a fresh `segment` of the same maps, but quick.
@@ -157,11 +155,10 @@ def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) ->
     """Refuse a cut that is no threshold or no number of segments, or is both."""
     if (threshold is None) == (n_segments is None):
         raise ValueError(f"give either threshold or n_segments, got {threshold} and {n_segments}")
-    if threshold is not None:
-        if not (math.isfinite(threshold) and threshold >= 0):
-            raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
-    else:
+    if n_segments is not None:
         whole_number("n_segments", n_segments, 1, n_tokens, " (the number of tokens)")
+    elif threshold is None or not (math.isfinite(threshold) and threshold >= 0):
+        raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
 
 
 def has_contrast(rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 
 from ..maps.forward_pass import capture
 from ..types import Capture, UltraError
-from ..types.checks import one_of
+from ..types.checks import one_of, whole_number
 from .tokenizing import checked_text, decode, encode, encode_summary, generate, text_model
 from .words import Word, split_sentences, split_words, with_tokens
 
@@ -52,8 +52,7 @@ class Summary:
     def positions(self, word: int, *, at: str = "emits") -> np.ndarray:
         """Positions, int64, where the tokens of summary word `word` are: `at` "emits", predicted, or "holds", one later."""
         one_of("at", at, ("emits", "holds"))
-        if not 0 <= word < len(self.words):
-            raise ValueError(f"word must be in 0..{len(self.words) - 1}, got {word}")
+        whole_number("word", word, 0, len(self.words) - 1)
         return np.array(self.words[word].tokens, dtype=np.int64) - (at == "emits")
 
     @cached_property
