@@ -336,23 +336,6 @@ def test_an_interrupt_keeps_the_finished_rows(small):
     np.testing.assert_allclose(partial.values, uk.explain(small).values[:4], atol=1e-6)
 
 
-def test_plan_says_what_a_run_takes(small):
-    # One seed: three maps of 2 x 6 x 6, the work of three more, 12 latents of 6 x 5; 8 bytes each.
-    one = (6 * 72 + 12 * 30) * 8
-    p = uk.plan(small)
-    assert (p.chunk_size, p.peak_bytes, len(p.tokens), p.layer) == (1, one, 6, 3)
-    assert p.seconds > 0
-    assert "6 tokens at layer 3 on cpu, one at a time" in repr(p) and "6.34kB" in repr(p)
-    assert uk.plan(small, chunk_size=5, max_memory=3 * one + 1).chunk_size == 3
-    assert uk.plan(small, chunk_size=5, max_memory="1GB").chunk_size == 5
-    assert uk.plan(small, chunk_size=50).chunk_size == 6
-    assert uk.plan(small, layer=0).peak_bytes == 12 * 30 * 8
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        p.chunk_size = 2
-    same = uk.explain(small, chunk_size=5, max_memory=3 * one).values
-    np.testing.assert_allclose(same, uk.explain(small).values, atol=1e-6)
-
-
 # --- refusals -----------------------------------------------------------------------------------------
 
 

@@ -102,7 +102,7 @@ def test_a_row_does_not_depend_on_its_company(case, tokens, since):
 def test_blocks_of_queries_change_nothing(case, entries, monkeypatch):
     cap, _ = case
     expected = rows(cap, since=-1)
-    monkeypatch.setattr(engine, "_ENTRIES", entries)
+    monkeypatch.setattr(engine, "ENTRIES", entries)
     close(rows(cap, since=-1), expected)
 
 

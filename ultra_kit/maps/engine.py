@@ -22,7 +22,7 @@ from .scores import Score, keep_sign_
 FEW = 4
 """With fewer tokens, passing what is behind the last attention once for all costs more than it saves."""
 
-_ENTRIES = 2**22
+ENTRIES = 2**22
 """Entries of attention maps on which the closed form of one block works at a time: some MB, whatever the input."""
 
 
@@ -201,13 +201,16 @@ def _one_block(
     if by_head:
         r = torch.cat([r, r.new_zeros(len(r), heads, nk)], 1)
     sums = []
-    for part in torch.arange(len(index), device=index.device).split(max(1, _ENTRIES // (heads * nk))):
-        gradients = g[..., part, :].flatten(0, -3) @ values
-        product = weights[:, index[part]].to(r.dtype).mul_(gradients)
+
+    def kept(part: torch.Tensor) -> torch.Tensor:
+        """(M, 1 or H, N); what it needs on the way is gone before the next part."""
+        product = weights[:, index[part]].to(r.dtype).mul_(g[..., part, :].flatten(0, -3) @ values)
         sums.append(product.sum())
-        kept = keep_sign_(product, rule).movedim(0, 1)
-        kept = kept / heads if by_head else kept.mean(1, keepdim=True)
-        r[:, 1 if by_head else 0 :].index_add_(0, rows[part], kept)
+        signed = keep_sign_(product, rule).movedim(0, 1)
+        return signed / heads if by_head else signed.mean(1, keepdim=True)
+
+    for part in torch.arange(len(index), device=index.device).split(max(1, ENTRIES // (heads * nk))):
+        r[:, 1 if by_head else 0 :].index_add_(0, rows[part], kept(part))
     _check_finite(sums, [step] * len(sums))
     return r
 

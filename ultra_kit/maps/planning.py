@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from tqdm import tqdm
 from ..types import Capture, Settings, Tokens, UltraError
 from ..types.checks import one_of, whole_number
 from ..types.provenance import fingerprint
-from .engine import Request, row_chunks
+from .engine import ENTRIES, FEW, Request, row_chunks
 from .scores import RULES, make_score
 
 _GPU_CHUNK = 32  # more tokens at once than this bring a GPU little and cost memory
@@ -100,7 +102,7 @@ def plan(
         tokens=request.tokens,
         layer=request.layer,
         chunk_size=request.chunk_size,
-        peak_bytes=request.chunk_size * _bytes_per_token(cap, request.layer, request.since),
+        peak_bytes=_peak_bytes(cap, request.layer, request.since, len(request.tokens), request.chunk_size),
         seconds=(time.perf_counter() - start) * len(request.tokens) / len(rows),
         device=str(cap.latents[request.layer].device),
         since=request.since,
@@ -136,7 +138,7 @@ def make_request(
     n_rows = int(rows[-1]) + 1
     f = make_score(cap, n_rows, score, towards, transform)
     start = _since(number, since)
-    chunk = _chunk(cap, number, start, n_rows, chunk_size, max_memory)
+    chunk = _chunk(cap, number, start, len(index), n_rows, chunk_size, max_memory)
     z = cap.latents[number].detach()
     made = {
         "score": f.name,
@@ -167,7 +169,13 @@ def _since(layer: int, since: int) -> int:
 
 
 def _chunk(
-    cap: Capture, layer: int, since: int, n_rows: int, chunk_size: int | None, max_memory: int | str | None
+    cap: Capture,
+    layer: int,
+    since: int,
+    n_tokens: int,
+    n_rows: int,
+    chunk_size: int | None,
+    max_memory: int | str | None,
 ) -> int:
     """Tokens in one backward pass, from what was asked for, the memory and the device."""
     if chunk_size is not None:
@@ -176,16 +184,17 @@ def _chunk(
     device = cap.latents[layer].device
     if limit is None and device.type == "cuda" and chunk_size is None:
         limit = torch.cuda.mem_get_info(device)[0] // 2
-    most = chunk_size or (_GPU_CHUNK if device.type == "cuda" else 1)
-    one = _bytes_per_token(cap, layer, since)
-    if limit is not None:
-        if limit < one:
-            raise UltraError(
-                f"one token at layer {layer} takes about {tqdm.format_sizeof(one, 'B')} on top of the capture, more than "
-                f"the {tqdm.format_sizeof(limit, 'B')} allowed; raise max_memory, or take fewer blocks (layer, since)"
-            )
-        most = min(most, limit // one)
-    return max(1, min(most, n_rows))
+    most = min(chunk_size or (_GPU_CHUNK if device.type == "cuda" else 1), n_rows)
+    if limit is None:
+        return most
+    peak = partial(_peak_bytes, cap, layer, since, n_tokens)
+    fitting = bisect_right(range(1, most + 1), limit, key=peak)
+    if fitting == 0:
+        raise UltraError(
+            f"one token at layer {layer} takes about {tqdm.format_sizeof(peak(1), 'B')} on top of the capture, more "
+            f"than the {tqdm.format_sizeof(limit, 'B')} allowed; raise max_memory, or take fewer blocks (layer, since)"
+        )
+    return fitting
 
 
 def _parse_memory(text: int | str | None) -> int | None:
@@ -202,11 +211,28 @@ def _parse_memory(text: int | str | None) -> int | None:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def _bytes_per_token(cap: Capture, layer: int, since: int) -> int:
-    """Memory of one token's backward pass: a gradient for every attention map, and the work of one block.
+def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int) -> int:
+    """The most that a run takes at a time on top of the capture, counted from what the engine does.
 
-    The work is taken as three maps and the hidden layer of a usual MLP, four times the width, three times over.
+    Either at the MLP of the first block, when the gradients of all maps but its own are there (the rule for many
+    tokens at once builds seven more of its hidden layer), or when all are there and are multiplied.
     """
-    sizes = [s.weights.numel() for s in cap.steps if since < s.layer <= layer]
-    z = cap.latents[layer]
-    return (sum(sizes) + 3 * max(sizes, default=0) + 12 * z.numel()) * z.element_size()
+    z, steps = cap.latents[layer], [s for s in cap.steps if since < s.layer <= layer]
+    maps = [s.weights.numel() for s in steps]
+    (n, d), item, wider = z.shape, z.element_size(), max(z.element_size(), 4)
+    wide, largest = n * _widest(cap, layer), max(maps, default=0)
+    rows, upstream = n_tokens * n * wider, 2 * n_tokens * d * item
+    if len(steps) == 1 and steps[0].values is not None and n_tokens >= FEW:  # the closed form
+        return max(2 * (wide + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
+    at_mlp = (chunk * (sum(maps[1:]) + 2 * wide + 2 * n * d) + (chunk > 1) * 7 * wide) * item if maps else 0
+    at_product = chunk * (sum(maps) * item + largest * (wider if item == wider else 3 * wider))
+    return max(at_mlp, at_product) + rows + upstream
+
+
+def _widest(cap: Capture, layer: int) -> int:
+    """The widest layer inside a block; four times the latents' width where the module is not known."""
+    modules = dict(cap.model.module.named_modules()) if hasattr(cap.model, "module") else {}
+    names = [s.name.split(" (")[0] for s in cap.steps if s.layer == layer]
+    blocks = [modules[name] for name in names if name in modules]
+    widths = [max(p.shape) for block in blocks for p in block.parameters() if p.ndim == 2]
+    return max(widths, default=4 * cap.latents[layer].shape[1])

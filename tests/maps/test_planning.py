@@ -1,0 +1,107 @@
+"""What `plan` promises, against the tensors that are alive while `explain` runs."""
+
+import dataclasses
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from toys_captures import attention_stack
+
+import ultra_kit as uk
+from ultra_kit.types import UltraError
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of the storages that are made inside and still there."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        given = {id(t.untyped_storage()) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for t in tree_leaves(out):
+            if isinstance(t, torch.Tensor) and id(s := t.untyped_storage()) not in self.sizes.keys() | given:
+                self.sizes[id(s)] = s.nbytes()
+                weakref.finalize(s, self.sizes.pop, id(s))
+                self.peak = max(self.peak, sum(self.sizes.values()))
+        return out
+
+
+@pytest.fixture(scope="module")
+def image():
+    torch.manual_seed(0)
+    model = VisionTransformer(img_size=96, patch_size=8, embed_dim=64, depth=4, num_heads=4, num_classes=0)
+    return uk.capture(uk.load(model.eval()), np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def text():
+    return uk.capture(uk.load("briefs", pretrained=False), " ".join(["The flood struck Tiza."] * 40))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(tokens=[5]),
+        dict(tokens=range(8)),  # what a token needed is gone before the next
+        dict(tokens=[5], layer=2),
+        dict(tokens=[5], since=-2),
+        dict(tokens=[5], since=-1),
+        dict(since=-1),
+        dict(tokens=range(8), chunk_size=4),
+        dict(tokens=[[5, 6, 7], [8]]),
+    ],
+)
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_memory_is_as_promised(kind, options, request):
+    cap = request.getfixturevalue(kind)
+    options = {"layer": -1, "score": "energy"} | options
+    uk.explain(cap, progress=False, **options)
+    with Alive() as alive:
+        uk.explain(cap, progress=False, **options)
+    assert uk.plan(cap, **options).peak_bytes == pytest.approx(alive.peak, rel=0.15)
+
+
+def test_blocks_of_queries_bound_the_closed_form(image, monkeypatch):
+    for module in ("engine", "planning"):
+        monkeypatch.setattr(f"ultra_kit.maps.{module}.ENTRIES", 10_000)
+    with Alive() as alive:
+        uk.explain(image, layer=-1, since=-1, score="energy", progress=False)
+    assert alive.peak < image.steps[0].weights.numel() * 4 * 1.5
+    assert uk.plan(image, layer=-1, since=-1).peak_bytes == pytest.approx(alive.peak, rel=0.25)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return attention_stack(n=6, seed=3)
+
+
+def test_plan_says_what_a_run_takes(small):
+    p = uk.plan(small)
+    assert (p.chunk_size, len(p.tokens), p.layer, p.since) == (1, 6, 3, 0)
+    assert p.seconds > 0 and "6 tokens at layer 3 on cpu, one at a time" in repr(p)
+    assert "kB on top of the capture" in repr(p)
+    assert uk.plan(small, layer=0).peak_bytes < uk.plan(small, layer=1).peak_bytes < p.peak_bytes
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        p.chunk_size = 2
+
+
+def test_memory_bounds_the_chunk(small):
+    of = {c: uk.plan(small, chunk_size=c).peak_bytes for c in (1, 2, 3, 4, 5, 6)}
+    assert list(of.values()) == sorted(of.values())
+    for c, size in of.items():
+        assert uk.plan(small, chunk_size=6, max_memory=size).chunk_size == c
+        assert uk.plan(small, chunk_size=6, max_memory=size).peak_bytes == size
+    assert uk.plan(small, chunk_size=6, max_memory=of[3] - 1).chunk_size == 2
+    assert uk.plan(small, chunk_size=5, max_memory="1GB").chunk_size == 5
+    assert uk.plan(small, chunk_size=50).chunk_size == 6
+    with pytest.raises(UltraError, match="one token at layer 3 takes about"):
+        uk.plan(small, max_memory=of[1] - 1)
+    same = uk.explain(small, chunk_size=5, max_memory=of[3]).values
+    np.testing.assert_allclose(same, uk.explain(small).values, atol=1e-6)
