@@ -379,7 +379,7 @@ def test_refuses(small, options, error, words):
 
 def test_refuses_what_is_no_capture():
     for function in (uk.explain, uk.plan):
-        with pytest.raises(TypeError, match=r"Capture is needed, got str; make one with ultra_kit\.capture"):
+        with pytest.raises(TypeError, match=r"Capture is needed, got str; first cap = uk\.capture"):
             function("picture.png")
 
 
