@@ -33,11 +33,24 @@ class Alive(TorchDispatchMode):
         return out
 
 
+def captured(side, width):
+    torch.manual_seed(0)
+    model = VisionTransformer(
+        img_size=side, patch_size=8, embed_dim=width, depth=4, num_heads=4, num_classes=0
+    )
+    return uk.capture(uk.load(model.eval()), np.zeros((side, side, 3), np.uint8))
+
+
 @pytest.fixture(scope="module")
 def image():
-    torch.manual_seed(0)
-    model = VisionTransformer(img_size=96, patch_size=8, embed_dim=64, depth=4, num_heads=4, num_classes=0)
-    return uk.capture(uk.load(model.eval()), np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8))
+    """Large maps, narrow latents."""
+    return captured(96, 64)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Small maps, wide latents: the hidden layers of the MLP count."""
+    return captured(40, 192)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +71,7 @@ def text():
         dict(tokens=[[5, 6, 7], [8]]),
     ],
 )
-@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize("kind", ["image", "wide", "text"])
 def test_memory_is_as_promised(kind, options, request):
     cap = request.getfixturevalue(kind)
     options = {"layer": -1, "score": "energy"} | options

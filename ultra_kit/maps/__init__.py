@@ -1,4 +1,4 @@
-"""Everything that makes the maps S_i: one forward pass (`capture`), the scores and the one engine (`explain`, `plan`), the baselines beside it, and the external matrix W."""
+"""Everything that makes the maps S_i: one forward pass (`capture`), the scores and the one engine (`explain`, `plan`), and the baselines beside it."""
 
 from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
 from .forward_pass import capture
