@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -57,6 +58,15 @@ def test_map_is_drawn_without_the_spike_and_with_its_patch_outlined():
     assert ax.get_title() == "patch (0, 2), layer 3"
     (bar,) = [a for a in figure.findobj(mpl.axes.Axes) if a.get_ylabel()]
     assert bar.get_ylabel() == "ultra (positive), own scale"
+
+
+def test_a_figure_says_since_when_and_a_group_is_drawn_without_all_its_spikes():
+    maps = replace(maps_of(), since=2, groups=((1, 2, 3), *((t,) for t in range(2, 9))))
+    assert plots.show_map(maps, 1).axes[0].get_title() == "patch (0, 0), layer 3 since 2"
+    assert plots.token_grid(maps, [1, 2]).get_suptitle().startswith("layer 3 since 2, ultra")
+    # Positions 0, 1, 4, 5 hold 1, 2, 5, 6 and the own one 100 more; those of the group, 0 to 2, take the largest other.
+    drawn = map_image(plots.show_map(maps, 1).axes[0]).get_array()
+    np.testing.assert_array_equal(drawn, [[6, 6, 6, 0], [5, 6, 0, 0]])
 
 
 def test_own_patch_shows_the_image_itself():

@@ -165,6 +165,13 @@ def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch)
         TokenExplorer(cap, maps=maps_of())
 
 
+def test_maps_since_a_layer_are_a_kind_of_their_own_and_groups_are_refused():
+    view = TokenExplorer([maps_of(layer=3), maps_of(layer=3, since=2, seed=5)])
+    assert view.kinds == ["ULTra: norm, positive", "ULTra: norm, positive, since 2"]
+    with pytest.raises(ValueError, match="maps of groups"):
+        TokenExplorer(maps_of([3, 5], groups=((3, 4), (5,))))
+
+
 def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     view = TokenExplorer(cap, scores=("norm", "energy"))

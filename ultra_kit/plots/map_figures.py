@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +48,7 @@ def show_map(
     token = int(maps.tokens[0]) if token is None else token
     figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
     image = _draw_map(ax, maps, token, smooth, highest)
-    ax.set_title(f"{place(maps.layout, token)}, layer {maps.layer}")
+    ax.set_title(f"{place(maps.layout, token)}, {_layer_of(maps)}")
     bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
     bar.ax.set_facecolor(GROUND)
     bar.set_label(f"{maps.method} ({maps.rule}), {'own' if highest is None else 'given'} scale")
@@ -79,7 +80,7 @@ def layer_strip(
 
         layers = range(1, source.n_layers + 1)
         source = [explain(source, layer=k, tokens=[token], **options) for k in layers]
-    return _strip(source, token, [f"layer {m.layer}" for m in source], scale, smooth)
+    return _strip(source, token, [_layer_of(m) for m in source], scale, smooth)
 
 
 @styled
@@ -135,7 +136,7 @@ def token_grid(
             f"tokens must name at least one token and columns be at least 1, got {tokens} and {columns}"
         )
     shown = [(maps, token, place(maps.layout, token)) for token in tokens]
-    heading = f"layer {maps.layer}, {maps.method} ({maps.rule})"
+    heading = f"{_layer_of(maps)}, {maps.method} ({maps.rule})"
     return _multiples(shown, min(columns, len(shown)), scale, smooth, heading)
 
 
@@ -192,6 +193,10 @@ def _multiples(
     return figure
 
 
+def _layer_of(maps: ExplanationMaps) -> str:
+    return f"layer {maps.layer}" + (f" since {maps.since}" if maps.since else "")
+
+
 def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float | None) -> AxesImage:
     """Lay a token's map over the image, in grey, at the grid's size or, smooth, at the image's."""
     rows = np.flatnonzero(maps.tokens == token)[:1]
@@ -200,7 +205,8 @@ def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest
             f"maps must hold token {token}, got maps of {len(maps)} tokens from {maps.tokens.min()} to "
             f"{maps.tokens.max()}; explain that token too"
         )
-    one = ExplanationMaps(maps.values[rows], maps.tokens[rows], maps.layer, maps.layout)
+    groups = maps.groups and tuple(maps.groups[row] for row in rows)
+    one = replace(maps, values=maps.values[rows], tokens=maps.tokens[rows], groups=groups)
     values = one.images(maps.layout.size if smooth else None)[0]
     top = float(values.max()) if highest is None else highest
     draw_input(ax, maps.input, maps.layout, tone="dark")

@@ -32,8 +32,13 @@ def key_of(maps: ExplanationMaps | Evidence) -> Key:
     contrast = getattr(maps, "contrast", None)
     if contrast is not None:
         return Key("", maps.layer, contrast)
+    if getattr(maps, "groups", None) is not None:
+        raise ValueError(
+            "a view shows maps of single tokens, got maps of groups; draw them with uk.plots.show_map"
+        )
     kind = f"ULTra: {maps.score}, {maps.rule}" if maps.method == "ultra" else maps.method.replace("_", " ")
-    return Key(kind, maps.layer)
+    since = getattr(maps, "since", 0)
+    return Key(kind + (f", since {since}" if since else ""), maps.layer)
 
 
 @dataclass(frozen=True, eq=False)
