@@ -186,14 +186,20 @@ class Bar:
         return self.figure <= self.most
 
 
+# Lines that may be added to the house since it was rebuilt (at 8,288 lines, 3,699 of them in the core): all, core.
+SINCE = 500, 200
+
+
 def bars(house: House) -> dict[str, Bar]:
     """Every bar by its name."""
     explain, select = reading("explain", "maps"), reading("select", "images")
     return {
         "rooms beside cli": Bar(len(house.rooms.keys() - {"door", DOOR}), 12),
         "arrows upwards": Bar(len(house.upwards), 0),
-        "code lines": Bar(house.code, 8300),
-        "code lines of the core": Bar(sum(house.rooms[r][1] for r in CORE), 3700, ", ".join(CORE)),
+        "code lines": Bar(house.code, 8300 + SINCE[0], f"{SINCE[0]} of them for what came since"),
+        "code lines of the core": Bar(
+            sum(house.rooms[r][1] for r in CORE), 3700 + SINCE[1], f"{', '.join(CORE)}; {SINCE[1]} since"
+        ),
         "docstring lines per code line": Bar(round(house.docs / house.code, 2), 0.45),
         "functions over 60 code lines": Bar(len(house.long), 0),
         "public names of the door": Bar(len(ultra_kit.__all__), 26),
