@@ -37,7 +37,8 @@ def segment(
     Parameters
     ----------
     maps : ExplanationMaps
-        T maps of patch tokens of one image, usually of all of them.
+        T maps of patch tokens of one image. Those of a fifth, ``explain(cap, tokens=0.2)``, take a fifth of the time:
+        they are clustered, and then every pixel chooses (`benchmarks/bench_fast_tokens.py` says what it costs).
     threshold : float, optional
         Distance at which the tree is cut, 0 (only equal directions) to 1. Where nothing is said it is the model's
         own (``maps.card["model"]["settings"]``), chosen so that a person would accept the number of segments; the
@@ -62,7 +63,7 @@ def segment(
     Raises
     ------
     ValueError
-        For maps of a text, of a prefix token or with NaN in them, an option out of range, or both cuts.
+        For maps of a text, a prefix token or a group, or with NaN in them, an option out of range, or both cuts.
 
     Examples
     --------
@@ -114,6 +115,10 @@ def _check_maps(maps: ExplanationMaps) -> None:
         raise ValueError("segment needs maps of an image, got maps of a text; capture an image")
     if len(maps) == 0:
         raise ValueError("segment needs at least one map, got none")
+    if maps.groups is not None:
+        raise ValueError(
+            "segment needs a map for each token, got maps of groups; explain tokens, or a share of them"
+        )
     prefix = maps.tokens[maps.tokens < maps.layout.n_prefix]
     if len(prefix):
         raise ValueError(f"segment needs maps of patches (tokens=None), got prefix token {prefix[0]}")

@@ -69,8 +69,9 @@ def explain(
         0..L or negative from the end; layer 0 gives the token's own position alone. What is left at None here, in
         `score` and in `rule` is the model's own setting (``cap.model.settings``): chosen on data set aside for the
         bundled and fetched models, the paper's (last layer, norm, positive) for any other.
-    tokens : int, sequence of int, or sequence of sequences of int, optional
+    tokens : int, sequence of int, sequence of sequences of int, or float, optional
         Positions, prefix tokens counted; every content position by default. With sequences in it each entry is a group.
+        A float is a share of the content positions, spread evenly (`Layout.spread`): 0.2 is enough for `segment`.
     score : {"norm", "sum", "energy", "head", "towards"}
         f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest
         entry of the model's head at z (which was made for last-layer latents); <z, towards>.

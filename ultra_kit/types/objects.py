@@ -63,6 +63,20 @@ class Layout:
         """Indices of the content positions: int64 of shape (n_content,)."""
         return np.arange(self.n_prefix, self.n_tokens)
 
+    def spread(self, share: float) -> np.ndarray:
+        """About this share, in (0, 1], of the content positions, evenly over the grid or along the text: int64 of shape (T,).
+
+        >>> Layout("image", 1, grid=(4, 6)).spread(0.25).tolist()
+        [8, 10, 12, 20, 22, 24]
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"a share of the tokens must be above 0 and at most 1, got {share}")
+        h, w = self.grid or (1, self.n_content)
+        rows = max(1, round(h * share**0.5))
+        columns = min(w, max(1, round(h * w * share / rows)))
+        y, x = ((2 * np.arange(n) + 1) * of // (2 * n) for n, of in ((rows, h), (columns, w)))
+        return self.n_prefix + (y[:, None] * w + x).ravel()
+
     def token_at(self, x: float, y: float) -> int:
         """Index of the patch token under pixel (x, y) of the original image; a ValueError outside it, or for a text."""
         if self.grid is None or self.size is None:
@@ -227,12 +241,12 @@ class Capture:
         return whole_number("layer", layer, -top - 1, top, hint) % (top + 1)
 
     def token_indices(self, tokens: Tokens) -> np.ndarray:
-        """Token indices as an int64 array; None means every content position. A ValueError unless all are in 0..N-1.
+        """Token indices as an int64 array; None means every content position, a float a share of them (`Layout.spread`).
 
-        Negative ones are refused: one user would read them as prefix tokens, another as the last patch.
+        A ValueError unless all are in 0..N-1: a negative one means a prefix token to one user, the last patch to another.
         """
-        if tokens is None:
-            return self.layout.content
+        if tokens is None or isinstance(tokens, float):
+            return self.layout.spread(1.0 if tokens is None else tokens)
         prefix = f" (the first {p} are prefix tokens)" if (p := self.layout.n_prefix) else ""
         return whole_numbers("tokens", tokens, self.layout.n_tokens, prefix)
 
@@ -352,5 +366,5 @@ class ExplanationMaps:
 Progress = Callable[[int, int], None]
 """Called with (done, total) tokens."""
 
-Tokens = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
-"""Positions, prefix tokens counted, or groups of them; None means every content position."""
+Tokens = int | float | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | None
+"""Positions, prefix tokens counted, groups of them, or a share of all; None means every content position."""
