@@ -129,7 +129,7 @@ def _explain_again(
             f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
         )
     how = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
-    return explain(capture(model, x), tokens=groups or tokens, **how, progress=False)
+    return explain(capture(model, x), tokens=groups or tokens, **how)
 
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:

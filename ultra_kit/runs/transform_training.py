@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
 from ..types import Backbone, UltraError
 from ..types.checks import one_of
+from ..types.progress import reporting
 from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
 from .transform import Transform
 
@@ -119,15 +119,20 @@ def train_transform(
         "images": len(images),
         "held_out": len(held),
     }
-    bar = tqdm(total=epochs * len(rest), desc="train W", unit="image", disable=not progress)
-    with bar, torch.inference_mode(False), torch.enable_grad():
+    bar = reporting(progress, epochs * len(rest), f"train W for layer {number}", "images")
+    with bar as report, torch.inference_mode(False), torch.enable_grad():
         one = torch.eye(first.latents[0].shape[1]).to(first.latents[0])
-        matrix, curve = _descend(model, one, rest, held, options, bar)
+        matrix, curve = _descend(model, one, rest, held, options, report)
     return Transform(matrix, number, curve, {"model": model.card(), "training": options})
 
 
 def _descend(
-    model: Backbone, one: torch.Tensor, rest: list[Any], held: list[Any], options: dict[str, Any], bar: Any
+    model: Backbone,
+    one: torch.Tensor,
+    rest: list[Any],
+    held: list[Any],
+    options: dict[str, Any],
+    report: Callable[[int], Any],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adam over W - 1, image by image: the matrix of the best epoch, and the loss curve."""
     delta = torch.zeros_like(one).requires_grad_()
@@ -160,10 +165,9 @@ def _descend(
             optimiser.step()
             schedule.step()
             running.append(value.item())
-            bar.update()
+            report(1)
         now = (one + delta).detach()
         curve.append((float(np.mean(running)), held_out(now)))
-        bar.set_postfix(held_out=f"{curve[-1][1]:.4f}")
         if curve[-1][1] < curve[best_epoch][1]:
             best, best_epoch = now, epoch
         elif epoch - best_epoch >= options["patience"]:
