@@ -284,3 +284,11 @@ def test_loaded_models_run_from_embeddings(layer):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
     assert all(p.requires_grad for p in module.parameters())
     assert baselines.integrated_gradients(cap, layer=layer, tokens=2, n_steps=2).values.shape == (1, 5)
+
+
+def test_the_head_of_a_copy_is_the_copys():
+    for name in ("scenes", "photos"):
+        model = uk.load(name)
+        twin = baselines.randomised(model.zero_shot(["a red star"]) if name == "scenes" else model)
+        twin.module.double()
+        assert twin.head(torch.ones(1, 128).double()).dtype == torch.float64

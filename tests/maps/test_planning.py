@@ -33,12 +33,12 @@ class Alive(TorchDispatchMode):
         return out
 
 
-def captured(side, width):
+def captured(side, width, **options):
     torch.manual_seed(0)
     model = VisionTransformer(
         img_size=side, patch_size=8, embed_dim=width, depth=4, num_heads=4, num_classes=0
     )
-    return uk.capture(uk.load(model.eval()), np.zeros((side, side, 3), np.uint8))
+    return uk.capture(uk.load(model.eval()), np.zeros((side, side, 3), np.uint8), **options)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,19 @@ def test_memory_is_as_promised(kind, options, request):
     with Alive() as alive:
         uk.explain(cap, progress=False, **options)
     assert uk.plan(cap, **options).peak_bytes == pytest.approx(alive.peak, rel=0.15)
+
+
+@pytest.mark.parametrize("options", [dict(tokens=[5]), dict(tokens=[5], since=-2), dict(since=-1)])
+@pytest.mark.parametrize(("side", "width"), [(96, 64), (40, 192)])
+def test_memory_in_half_precision(side, width, options):
+    cap = captured(side, width, dtype=torch.bfloat16)
+    cap = dataclasses.replace(
+        cap, card=cap.card | {"dtype": "float32"}
+    )  # the check in float64 is another matter
+    options = {"layer": -1, "score": "energy"} | options
+    with Alive() as alive:
+        uk.explain(cap, progress=False, **options)
+    assert uk.plan(cap, **options).peak_bytes == pytest.approx(alive.peak, rel=0.25)
 
 
 def test_blocks_of_queries_bound_the_closed_form(image, monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..images.clustering import segment
 from ..images.segmentation import Segmentation
@@ -17,7 +18,7 @@ from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load
-from ..types import Backbone, ExplanationMaps, UltraError
+from ..types import Backbone, Capture, ExplanationMaps, UltraError
 from ..types.provenance import versions
 from . import storage
 
@@ -129,7 +130,13 @@ def _explain_again(
             f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
         )
     how = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
-    return explain(capture(model, x), tokens=groups or tokens, **how)
+    return explain(_capture_again(card, x, model), tokens=groups or tokens, **how)
+
+
+def _capture_again(card: Mapping[str, Any], x: Any, model: Backbone) -> Capture:
+    """The capture that a result was made from, in the dtype that its card names."""
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    return capture(model, x, dtype=half.get(card.get("dtype", "")))
 
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
@@ -158,7 +165,7 @@ def _replay_selection(stored: Selection, model: Backbone) -> float:
     few = made["combine"] == "difference" and made["box"] is None
     tokens = np.unique(picked) if few else stored.layout.content
     maps = _explain_again(stored.card, tokens, stored.input, model)
-    again = select(capture(model, stored.input), maps=maps, **made)
+    again = select(_capture_again(stored.card, stored.input, model), maps=maps, **made)
     return _differing(again.mask, stored.mask)
 
 

@@ -9,10 +9,11 @@ from torch import nn
 
 from ..models.loading import load
 from ..types import Backbone, Capture
+from ..types.checks import one_of
 from ..types.provenance import input_hash
 
 
-def capture(model: Backbone | nn.Module, x: Any) -> Capture:
+def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = None) -> Capture:
     """Run a model once with explicit attention and keep latents, attention maps and graph.
 
     The model comes back exactly as it was: no hook, no changed mode, flag or gradient.
@@ -23,6 +24,11 @@ def capture(model: Backbone | nn.Module, x: Any) -> Capture:
         From `ultra_kit.load`; a module of timm or transformers is wrapped on the way.
     x : str, Path, PIL.Image.Image, ndarray of shape (H, W, 3) and dtype uint8
         The input; a str is a path for an image model, the text itself for a text model.
+    dtype : {torch.bfloat16, torch.float16}, optional
+        Matrix products in this dtype, forward and backward (`torch.autocast`), sums along the residual stream in the
+        model's own: nearly twice as fast on a GPU, and with bfloat16 on a CPU that has instructions for it. The card of
+        the maps then says how far they are from those in float64. (TF32 is a switch of torch's own,
+        ``torch.set_float32_matmul_precision("high")``; the cards say so where it was on.)
 
     Returns
     -------
@@ -41,15 +47,21 @@ def capture(model: Backbone | nn.Module, x: Any) -> Capture:
     >>> cap.layout.grid, cap.layout.size, cap.attention(1).shape
     ((12, 12), (120, 90), (4, 148, 148))
     """
+    one_of("dtype", dtype, (None, torch.bfloat16, torch.float16))
     backbone = load(model)
     # The graph must hold ordinary tensors, also when the caller sits in torch.inference_mode().
     with torch.inference_mode(False):
         inputs, layout, original = backbone.prepare(x)
-        latents, steps = backbone.run(inputs)
+        where = next(iter(inputs.values())).device
+        with torch.autocast(where.type, dtype, enabled=dtype is not None):
+            latents, steps = backbone.run(inputs)
+    ran = str(dtype or latents[0].dtype).removeprefix("torch.")
+    if ran == "float32" and where.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+        ran = "tf32"
     card = {
         "model": backbone.card(),
         "input_sha256": input_hash(original),
-        "dtype": str(latents[0].dtype).removeprefix("torch."),
-        "device": str(latents[0].device),
+        "dtype": ran,
+        "device": str(where),
     }
     return Capture(backbone, layout, original, tuple(latents), tuple(steps), inputs, card)

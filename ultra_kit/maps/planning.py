@@ -219,9 +219,10 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     """
     z, steps = cap.latents[layer], [s for s in cap.steps if since < s.layer <= layer]
     maps = [s.weights.numel() for s in steps]
-    (n, d), item, wider = z.shape, z.element_size(), max(z.element_size(), 4)
+    (n, d), wider = z.shape, max(z.element_size(), 4)
+    item = steps[0].weights.element_size() if steps else wider  # less than the latents' in half precision
     wide, largest = n * _widest(cap, layer), max(maps, default=0)
-    rows, upstream = n_tokens * n * wider, 2 * n_tokens * d * item
+    rows, upstream = n_tokens * n * wider, 2 * n_tokens * d * z.element_size()
     if len(steps) == 1 and steps[0].values is not None and n_tokens >= FEW:  # the closed form
         return max(2 * (wide + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
     at_mlp = (chunk * (sum(maps[1:]) + 2 * wide + 2 * n * d) + (chunk > 1) * 7 * wide) * item if maps else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,19 @@ def vision_fields(
     if prototypes is not None:
         module.register_buffer("prototypes", F.normalize(prototypes.float(), dim=-1))
 
-    def read(latents: Tensor) -> Tensor:
-        return vision.norm(latents) @ module.get_buffer("prototypes").T
-
     return {
         "name": name,
         "module": module.eval(),
         "grid": vision.patch_embed.dynamic_feat_size,
         "n_prefix": vision.num_prefix_tokens,
         "forward": vision.forward_features,
-        "reader": None if prototypes is None else read,
+        "reader": None if prototypes is None else partial(_likest, module),
         "facts": facts,
         "libraries": ("timm",),
         "settings": read_settings(folder),
     }
+
+
+def _likest(module: nn.ModuleDict, latents: Tensor) -> Tensor:
+    vision: Any = module["vision"]
+    return vision.norm(latents) @ module.get_buffer("prototypes").T

@@ -129,17 +129,19 @@ def _count_prefix(module: nn.Module) -> int:
 
 def _forward(vision: nn.Module, config: Any) -> Callable[[Tensor], Any]:
     if "spatial_shapes" in inspect.signature(vision.forward).parameters:
-        return lambda pixels: _forward_patches(vision, config.patch_size, pixels)
+        return partial(_forward_patches, vision, config.patch_size)
     adapts = any(
         "interpolate_pos_encoding" in inspect.signature(m.forward).parameters for m in vision.modules()
     )
-    own = size_pair(getattr(config, "image_size", None))
+    own = size_pair(getattr(config, "image_size", None)) if adapts else None
+    return partial(
+        _forward_pixels, vision, own
+    )  # no closure: a copy of the backbone must run the copied module
 
-    def forward(pixels: Tensor) -> Any:
-        other = own is not None and tuple(pixels.shape[-2:]) != own
-        return vision(pixel_values=pixels, **({"interpolate_pos_encoding": True} if adapts and other else {}))
 
-    return forward
+def _forward_pixels(vision: nn.Module, own: Size | None, pixels: Tensor) -> Any:
+    other = own is not None and tuple(pixels.shape[-2:]) != own
+    return vision(pixel_values=pixels, **({"interpolate_pos_encoding": True} if other else {}))
 
 
 def _forward_patches(vision: nn.Module, patch: int, pixels: Tensor) -> Any:
@@ -173,11 +175,15 @@ def _projection(module: Any) -> Callable[[Tensor], Tensor] | None:
     if not hasattr(module, "get_text_features") or norm is None:
         return None
     if isinstance(getattr(module, "visual_projection", None), nn.Linear):
-        return lambda z: module.visual_projection(norm(z))
+        return nn.Sequential(norm, module.visual_projection)
     if module.config.model_type.startswith("siglip") and head is not None:
         # The attention of the pooling head, left with one token, takes that token.
-        return lambda z: head(norm(z).reshape(-1, 1, z.shape[-1])).reshape(z.shape)
+        return partial(_pool_alone, norm, head)
     return None
+
+
+def _pool_alone(norm: nn.Module, head: nn.Module, z: Tensor) -> Tensor:
+    return head(norm(z).reshape(-1, 1, z.shape[-1])).reshape(z.shape)
 
 
 def _text_encoder(module: Any, name: str, source: str | None) -> Callable[[list[str]], Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -168,14 +169,13 @@ def token_reader(
     """
     if not heads:
         return None
-    present = [norm for norm in norms if norm is not None]
+    return partial(_read, [norm for norm in norms if norm is not None], heads)
 
-    def read(latents: Tensor) -> Tensor:
-        for norm in present:
-            latents = norm(latents)
-        return torch.stack([head(latents) for head in heads]).mean(0)
 
-    return read
+def _read(norms: Sequence[nn.Module], heads: Sequence[nn.Module], latents: Tensor) -> Tensor:
+    for norm in norms:
+        latents = norm(latents)
+    return torch.stack([head(latents) for head in heads]).mean(0)
 
 
 def _pair(value: Any, must: str) -> Size:

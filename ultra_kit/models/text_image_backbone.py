@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -56,12 +57,12 @@ class TextImageBackbone(ImageBackbone):
         torch.Size([5, 2])
         """
         texts = _listed(texts)
-        directions = self.encode_text(texts)
-
-        def read(latents: Tensor) -> Tensor:
-            return F.normalize(self.project(latents), dim=-1) @ directions.to(latents).T
-
+        read = partial(_nearness, self.projection, self.encode_text(texts))
         return replace(self, reader=read, facts=self.facts | {"zero_shot": texts})
+
+
+def _nearness(projection: Callable[[Tensor], Tensor], directions: Tensor, latents: Tensor) -> Tensor:
+    return F.normalize(projection(latents), dim=-1) @ directions.to(latents).T
 
 
 def _listed(texts: str | Sequence[str]) -> list[str]:

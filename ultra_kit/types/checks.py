@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 
-def one_of(name: str, value: Any, known: Iterable[str]) -> None:
+def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
     """Refuse, as a ValueError, a value of the option `name` that is none of the `known`."""
     if value not in (names := tuple(known)):
-        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, names))}, got {value!r}")
 
 
 def whole_number(name: str, value: Any, low: int, high: int | None = None, hint: str = "") -> int:
