@@ -24,7 +24,7 @@ from ultra_kit.runs.image_records import colour_labels, majority
 from ultra_kit.runs.record_pictures import side_by_side
 from ultra_kit.types.grids import cell_grid
 
-QUICK = {"method": "cosine", "layer": 2, "threshold": 0.02, "progress": False}
+QUICK = {"method": "cosine", "layer": 2, "metric": "cosine", "threshold": 0.02, "progress": False}
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,7 @@ import typer
 import ultra_kit as uk
 
 from . import options
-from .options import Layer, LayerOfTransform, Model, Out, Rule, Score, Seed, Transform, app, stop
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+from .options import Layer, Metric, Model, Out, Rule, Score, Seed, Transform, app, stop
 
 
 class Layouts(StrEnum):
@@ -32,20 +30,21 @@ class Layouts(StrEnum):
 def evaluate(
     dataset: Annotated[Layouts, typer.Argument(help="Which layout the data have.", show_default=False)],
     root: Annotated[Path, typer.Argument(help="Folder of the data.", show_default=False)],
-    model: Model = "scenes",
+    model: Model = "dinov2",
     split: Annotated[str | None, typer.Option(help="Part of the data set; the usual one by default.")] = None,
     crop: Annotated[str | None, typer.Option(help="A protocol's: full, stego320, diffseg512, ...")] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many images, the first ones.", min=1)] = None,
     method: Annotated[
         Literal["ultra", "raw_attention", "rollout", "cosine"], typer.Option(help="Which maps are cut.")
     ] = "ultra",
-    layer: LayerOfTransform = None,
-    score: Score = "norm",
-    rule: Rule = "positive",
+    layer: Layer = None,
+    score: Score = None,
+    rule: Rule = None,
     transform: Transform = None,
+    metric: Metric = None,
     threshold: Annotated[
         list[float] | None,
-        typer.Option(help="Cosine distance of the cut, 0.25 by default; repeatable for bsds500."),
+        typer.Option(help="Distance of the cut, the model's own by default; repeatable for bsds500."),
     ] = None,
     n_segments: Annotated[
         str | None, typer.Option(help='Number of segments, or "true" for the true number of classes.')
@@ -58,9 +57,9 @@ def evaluate(
     from joblib import parallel_config
 
     number = None if n_segments is None else _number(n_segments)
-    cut = options.one_cut(threshold=threshold or None, n_segments=number)
+    how = options.said(score=score, rule=rule, metric=metric, threshold=threshold or None, n_segments=number)
+    how |= options.transform_of(transform, layer) | {"method": method, "seed": seed}
     options.load(model)
-    how = options.explaining(layer, score, rule, transform) | {"method": method, "seed": seed} | cut
     with options.stopping():
         data = _open(dataset, root, split, crop)[:limit]
         with parallel_config(backend="loky", n_jobs=jobs):
@@ -72,9 +71,9 @@ def evaluate(
 @app.command("train-transform")
 def train_transform(
     folder: Annotated[Path, typer.Argument(help="A folder of images; no label is read.", show_default=False)],
-    model: Model = "scenes",
-    layer: Layer = -1,
-    rule: Rule = "positive",
+    model: Model = "dinov2",
+    layer: Layer = None,
+    rule: Rule = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images at most; it stops early.")] = 4,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="File to write; its loss curve lies beside it.")] = Path(
@@ -84,14 +83,10 @@ def train_transform(
     """Train W, the matrix between a model and its maps, without labels, on a folder of images."""
     if out.suffix != ".safetensors":
         stop(f"--out must end with .safetensors, got {out}")
-    if not folder.is_dir():
-        stop(f"there is no folder {folder}")
-    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    if len(images) < 2:
-        stop(f"{folder} must hold at least two images, found {len(images)}")
-    backbone, curve = options.load(model), out.with_suffix(".png")
+    how, curve = options.said(layer=layer, rule=rule), out.with_suffix(".png")
+    backbone = options.load(model)
     with options.stopping():
-        w = uk.train_transform(backbone, images, layer=layer, rule=rule, epochs=epochs, seed=seed)
+        w = uk.train_transform(backbone, folder, epochs=epochs, seed=seed, **how)
         w.save(out)
         options.write_png(uk.plots.loss_curve(w), curve)
     typer.echo(f"{w} in {out}, its loss curve in {curve}")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 import ultra_kit as uk
 
 from . import options
-from .options import Images, Layer, LayerOfTransform, Model, Out, Points, Rule, Score, Transform, app
+from .options import Images, Layer, Metric, Model, Out, Points, Rule, Score, Transform, app
 
 
 @app.command()
 def explain(
     images: Images,
-    model: Model = "scenes",
-    layer: LayerOfTransform = None,
+    model: Model = "dinov2",
+    layer: Layer = None,
     token: Annotated[list[int] | None, typer.Option(help="Prefix tokens counted; repeatable.")] = None,
     point: Points = None,
-    score: Score = "norm",
-    rule: Rule = "positive",
+    score: Score = None,
+    rule: Rule = None,
     since: Annotated[
         int | None, typer.Option(help="Made from the tokens of this layer; -1 takes one block.")
     ] = None,
@@ -30,12 +30,13 @@ def explain(
 ) -> None:
     """Explain latent tokens of images: what was each made from? All patches if none is named."""
     points = [options.numbers(text, 2, "--point must be x,y") for text in point or []]
-    backbone, how = options.load(model), options.explaining(layer, score, rule, transform)
+    how = options.said(score=score, rule=rule, since=since) | options.transform_of(transform, layer)
+    backbone = options.load(model)
 
     def work(image: Path) -> Any:
         cap = uk.capture(backbone, image)
         tokens = [*(token or []), *(cap.layout.token_at(x, y) for x, y in points)]
-        maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, since=since, **how)
+        maps = uk.explain(cap, tokens=list(dict.fromkeys(tokens)) or None, **how)
         figure = uk.plots.show_map(maps) if len(maps) == 1 else uk.plots.token_grid(maps)
         return maps, {"image": image.name} | _facts(maps), figure, f"{len(maps)} maps"
 
@@ -45,22 +46,25 @@ def explain(
 @app.command()
 def segment(
     images: Images,
-    model: Model = "scenes",
-    layer: LayerOfTransform = None,
-    threshold: Annotated[float | None, typer.Option(help="Distance of the cut; 0.25 by default.")] = None,
+    model: Model = "dinov2",
+    layer: Layer = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Distance of the cut; the model's own by default.")
+    ] = None,
     n_segments: Annotated[int | None, typer.Option(help="Their number, in place of a threshold.")] = None,
-    metric: Annotated[Literal["cosine", "hellinger"], typer.Option(help="Distance of two maps.")] = "cosine",
-    score: Score = "norm",
-    rule: Rule = "positive",
+    metric: Metric = None,
+    score: Score = None,
+    rule: Rule = None,
     transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
     """Segment images: patches whose explanation maps look alike belong together."""
-    cut = options.one_cut(threshold=threshold, n_segments=n_segments)
-    backbone, how = options.load(model), options.explaining(layer, score, rule, transform)
+    how = options.said(score=score, rule=rule) | options.transform_of(transform, layer)
+    cut = options.said(metric=metric, threshold=threshold, n_segments=n_segments)
+    backbone = options.load(model)
 
     def work(image: Path) -> Any:
-        seg = uk.segment(uk.explain(uk.capture(backbone, image), **how), metric=metric, **cut)
+        seg = uk.segment(uk.explain(uk.capture(backbone, image), **how), **cut)
         segments = [
             {"segment": k, "area": float(share), "mask": uk.images.to_rle(seg.mask(k), compressed=True)}
             for k, share in enumerate(seg.shares)
@@ -74,7 +78,7 @@ def segment(
 @app.command()
 def select(
     images: Images,
-    model: Model = "scenes",
+    model: Model = "dinov2",
     point: Points = None,
     unwanted: Annotated[
         list[str] | None, typer.Option(help="x,y in pixels: not on the object; repeatable.", metavar="X,Y")
@@ -84,9 +88,9 @@ def select(
     ] = None,
     text: Annotated[str | None, typer.Option(help="What the object is, in words.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Cut, 0 to 1; Otsu's (0.5) by default.")] = None,
-    layer: Layer = -1,
-    score: Score = "norm",
-    rule: Rule = "positive",
+    layer: Layer = None,
+    score: Score = None,
+    rule: Rule = None,
     out: Out = Path("out"),
 ) -> None:
     """Select an object of each image by points, a box or a text."""
@@ -97,10 +101,10 @@ def select(
         "text": text,
         "threshold": "otsu" if threshold is None else threshold,
     }
-    backbone = options.load(model)
+    backbone, how = options.load(model), options.said(layer=layer, score=score, rule=rule)
 
     def work(image: Path) -> Any:
-        sel = uk.select(uk.capture(backbone, image), layer=layer, score=score, rule=rule, **picked)
+        sel = uk.select(uk.capture(backbone, image), **how, **picked)
         facts = {
             "image": image.name,
             "size": sel.layout.size,

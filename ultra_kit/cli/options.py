@@ -24,18 +24,24 @@ app = typer.Typer(
 
 _LAYER = "0 is the embedding, k the output of block k; negative from the end."
 Images = Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", show_default=False)]
-Model = Annotated[str, typer.Option(help="A bundled name, timm:NAME, or hf:REPO-OR-FOLDER.")]
-Layer = Annotated[int, typer.Option(help=_LAYER)]
-LayerOfTransform = Annotated[
-    int | None, typer.Option(help=f"{_LAYER} The last by default, or that of the transform.")
+Model = Annotated[
+    str, typer.Option(help="dinov2, smollm2; scenes, photos, briefs; timm:NAME, hf:REPO-OR-FOLDER.")
+]
+Layer = Annotated[
+    int | None, typer.Option(help=f"{_LAYER} That of the transform, or the model's own by default.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder to write to; it is made.")]
 Score = Annotated[
-    Literal["norm", "sum", "energy", "head"], typer.Option(help="What is explained of a latent token.")
+    Literal["norm", "sum", "energy", "head"] | None,
+    typer.Option(help="What is explained of a latent token; the model's own by default."),
 ]
 Rule = Annotated[
-    Literal["positive", "negative", "absolute"],
-    typer.Option(help="Count what raises the score, lowers it, or both."),
+    Literal["positive", "negative", "absolute"] | None,
+    typer.Option(help="Count what raises the score, lowers it, or both; the model's own by default."),
+]
+Metric = Annotated[
+    Literal["cosine", "hellinger"] | None,
+    typer.Option(help="Distance of two maps; the model's own by default."),
 ]
 Transform = Annotated[Path | None, typer.Option(help="W, a .safetensors file of train-transform.")]
 Points = Annotated[
@@ -79,25 +85,23 @@ def load(name: str, modality: str = "image") -> uk.types.Backbone:
     with stopping():
         model = uk.load(name)
     if model.modality != modality:
-        kind, known = {"image": ("an image", "scenes"), "text": ("a text", "briefs")}[modality]
+        kind, known = {"image": ("an image", "dinov2"), "text": ("a text", "smollm2")}[modality]
         stop(f"this command needs {kind} model, {name} is a {model.modality} model; try --model {known}")
     return model
 
 
-def explaining(layer: int | None, score: str, rule: str, transform: Path | None) -> dict[str, Any]:
-    """Options of `ultra_kit.explain`: W read from its file, its layer where none is asked for, else the last."""
+def said(**options: Any) -> dict[str, Any]:
+    """The options that were given; what was not is left to the model's own settings."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def transform_of(path: Path | None, layer: int | None) -> dict[str, Any]:
+    """W read from its file, with its layer where none is asked for."""
+    if path is None:
+        return said(layer=layer)
     with stopping():
-        w = uk.runs.Transform.load(transform) if transform else None
-    own = w.layer if w else -1
-    return {"layer": own if layer is None else layer, "score": score, "rule": rule, "transform": w}
-
-
-def one_cut(**cut: Any) -> dict[str, Any]:
-    """The way to cut that is given, if any; two stop the command."""
-    given = {name: value for name, value in cut.items() if value is not None}
-    if len(given) > 1:
-        stop("--threshold and --n-segments exclude each other; give one")
-    return given
+        w = uk.runs.Transform.load(path)
+    return {"transform": w, "layer": w.layer if layer is None else layer}
 
 
 def numbers(text: str, count: int, must: str) -> tuple[float, ...]:

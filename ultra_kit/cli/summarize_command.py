@@ -18,16 +18,16 @@ def summarize(
     files: Annotated[
         list[Path], typer.Argument(help="Text files, UTF-8.", metavar="FILE...", show_default=False)
     ],
-    model: Model = "briefs",
-    layer: Layer = -1,
+    model: Model = "smollm2",
+    layer: Layer = None,
     summary: Annotated[Path | None, typer.Option(help="A file with your own summary.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a summary.")] = 80,
     beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 1,
     score: Annotated[
-        Literal["norm", "sum", "energy", "logprob"],
+        Literal["norm", "sum", "energy", "logprob"] | None,
         typer.Option(help="What is explained: the latent, or why this word was written."),
-    ] = "norm",
-    rule: Rule = "positive",
+    ] = None,
+    rule: Rule = None,
     out: Out = Path("out"),
 ) -> None:
     """Summarise texts, and say from which words of the document each word of the summary was made."""
@@ -37,7 +37,7 @@ def summarize(
     def work(file: Path) -> Any:
         own = None if summary is None else summary.read_text("utf-8").strip()
         s = uk.summarize(backbone, file.read_text("utf-8"), summary=own, **how)
-        ev = uk.evidence(s, layer=layer, score=score, rule=rule)
+        ev = uk.evidence(s, **options.said(layer=layer, score=score, rule=rule))
         return ev, {"file": file.name} | _facts(ev), uk.plots.show_evidence(ev), f"{len(s.words)} words"
 
     options.each(files, out, "summary", work, "files")

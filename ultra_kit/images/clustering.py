@@ -7,7 +7,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
 from ..types import ExplanationMaps, Settings
-from ..types.checks import one_of
+from ..types.checks import needs, one_of
 from .segmentation import Segmentation, check_cut, has_contrast
 
 METHODS = ("average", "complete", "single", "weighted")
@@ -111,6 +111,7 @@ def segment(
 
 
 def _check_maps(maps: ExplanationMaps) -> None:
+    needs("segment", ExplanationMaps, maps, "first maps = uk.explain(uk.capture(model, x)), then uk.segment(maps)")
     if maps.layout.grid is None:
         raise ValueError("segment needs maps of an image, got maps of a text; capture an image")
     if len(maps) == 0:

@@ -11,7 +11,7 @@ import torch
 from ..maps.baselines import rollout
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
-from ..types.checks import one_of
+from ..types.checks import needs, one_of
 from .pixel_relevance import COMBINE, Box, Points, patch_relevance, pixel_relevance, shares, within
 from .selection import Selection, check_threshold
 
@@ -26,9 +26,9 @@ def select(
     unwanted: Points = (),
     box: Box | None = None,
     text: str | None = None,
-    layer: int = -1,
-    score: str = "norm",
-    rule: str = "positive",
+    layer: int | None = None,
+    score: str | None = None,
+    rule: str | None = None,
     transform: Any = None,
     maps: ExplanationMaps | None = None,
     combine: str = "walk",
@@ -87,6 +87,7 @@ def select(
     >>> uk.select(cap, points=[(40, 40)], unwanted=[(2, 2)], layer=2).mask.shape
     (96, 96)
     """
+    needs("select", Capture, cap, "first cap = uk.capture(model, x), then uk.select(cap, points=[(x, y)])")
     layout = cap.layout
     if layout.size is None:
         raise ValueError("select needs an image, this capture is of a text")
@@ -103,7 +104,7 @@ def select(
         few = combine == "difference" and box is None
         asked = np.unique([*picked, *out]) if few else None
         maps = explain(cap, layer=layer, tokens=asked, score=score, rule=rule, transform=transform)
-    elif (layer, score, rule) != (-1, "norm", "positive") or transform is not None:
+    elif (layer, score, rule, transform) != (None,) * 4:
         raise ValueError("maps are made already: give layer, score, rule and transform to explain, not here")
     first = layout.n_prefix
     wanted, ruled_out, coarse = patch_relevance(

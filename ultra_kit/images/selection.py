@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ..types import Layout
+from ..types import Layout, Settings
 from .pixel_relevance import connected_part
 from .run_length import to_rle
 
 _DEFAULTS = {"combine": "walk", "refine": True, "connected": True, "threshold": "otsu"}
-_EXPLAINED = {"method": "ultra", "layer": -1, "score": "norm", "rule": "positive"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,12 +59,13 @@ class Selection:
         """The line of Python that repeats this selection on a capture named ``cap``."""
         made = self.card.get("selection", {})
         said = [f"{k}={_literal(v)}" for k, v in made.items() if v not in ([], (), _DEFAULTS.get(k))]
-        explained = _EXPLAINED | dict(self.card.get("explanation", {}))
+        own = Settings.of(self.card.get("model", {}))
+        explained = {"method": "ultra", **asdict(own), **self.card.get("explanation", {})}
         method, layer = explained["method"], explained["layer"]
         if method != "ultra":
             return f"uk.select(cap, {', '.join(said)}, maps=uk.baselines.{method}(cap, layer={layer}))"
-        said.append(f"layer={layer}")
-        said += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != _EXPLAINED[k]]
+        said += [] if explained["since"] else [f"layer={layer}"]  # since comes with the model's own layer alone
+        said += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != getattr(own, k)]
         said += ["transform=W"] if explained.get("transform") is not None else []
         return f"uk.select(cap, {', '.join(said)})"
 

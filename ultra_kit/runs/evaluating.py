@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, pooled_metrics
 from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
-from ..types import Backbone
+from ..types import Backbone, Settings
 from ..types.checks import one_of
 from ..types.progress import reporting
 from ..types.provenance import fingerprint
@@ -94,12 +94,13 @@ def evaluate(
     dataset: Dataset,
     *,
     out: str | Path,
-    layer: int = -1,
-    score: str = "norm",
-    rule: str = "positive",
+    layer: int | None = None,
+    score: str | None = None,
+    rule: str | None = None,
     transform: Any = None,
     method: str = "ultra",
-    threshold: float | Sequence[float] = 0.25,
+    metric: str | None = None,
+    threshold: float | Sequence[float] | None = None,
     n_segments: int | str | Sequence[int] | None = None,
     n_clusters: int | None = None,
     seed: int = 0,
@@ -120,14 +121,15 @@ def evaluate(
     out : str or Path
         Folder for ``results.json``, ``images.csv``, pictures of the 8 worst and the 8 best images (image, truth,
         found) and a record of each image. A call with the same arguments goes on where the last one was stopped.
-    layer, score, rule, transform
-        As for `ultra_kit.explain`.
+    layer, score, rule, transform, metric
+        As for `ultra_kit.explain` and `ultra_kit.segment`; the model's own settings where nothing is said.
     method : {"ultra", "raw_attention", "rollout", "cosine"}
         Which maps are cut; for a baseline `score`, `rule` and `transform` are not used.
-    threshold : float or sequence of float, default 0.25
-        Cosine distance of the cut; several, for ODS, OIS and the best scale, only for a data set without classes.
+    threshold : float or sequence of float, optional
+        Distance of the cut, the model's own by default; several, for ODS, OIS and the best scale, only for a data set
+        without classes.
     n_segments : int, "true" or sequence of int, optional
-        In place of a threshold. "true" is the number of classes of each image: it reads the truth.
+        In place of a threshold (giving both is an error). "true" is the number of classes of each image: it reads the truth.
     n_clusters : int, optional
         K of family A; the number of classes by default.
     seed : int
@@ -170,10 +172,14 @@ def evaluate(
         raise ValueError(f"evaluate needs an image model, {backbone.name} is for {backbone.modality}")
     out = Path(out)
     k = len(dataset.classes) if n_clusters is None else n_clusters
-    how: dict[str, Any] = {"layer": layer}
+    own = Settings.of(backbone)
+    how: dict[str, Any] = {"layer": own.layer if layer is None else layer}
     if method == "ultra":
-        how |= {"score": score, "rule": rule, "transform": transform, "progress": False}
-    job = Job(model if isinstance(model, str) else backbone, dataset, out / "images", method, how, cuts, seed)
+        how |= {"score": score or own.score, "rule": rule or own.rule, "transform": transform, "progress": False}
+        if layer is None and own.since:
+            how["since"] = own.since
+    source, metric = model if isinstance(model, str) else backbone, metric or own.metric
+    job = Job(source, dataset, out / "images", method, how, cuts, seed, metric)
     card = _card(job, backbone, k)
     _claim(out, card)
     _run(job, progress)
@@ -185,8 +191,12 @@ def evaluate(
 
 
 def _cuts(
-    threshold: float | Sequence[float], n_segments: int | str | Sequence[int] | None, classes: bool
+    threshold: float | Sequence[float] | None, n_segments: int | str | Sequence[int] | None, classes: bool
 ) -> tuple[dict[str, Any], ...]:
+    if threshold is None and n_segments is None:
+        return ({},)
+    if threshold is not None and n_segments is not None:
+        raise ValueError(f"give either threshold or n_segments, got {threshold} and {n_segments}")
     name, given = ("threshold", threshold) if n_segments is None else ("n_segments", n_segments)
     values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)  # type: ignore[arg-type]
     if classes and len(values) != 1:
@@ -199,11 +209,12 @@ def _cuts(
 
 
 def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
-    (name,), w = job.cuts[0], job.how.get("transform")
-    values = [cut[name] for cut in job.cuts]
-    cut = f"{name} {', '.join(map(str, values))}"
+    w, name = job.how.get("transform"), next(iter(job.cuts[0]), "the model's own threshold")
+    values = [value for cut in job.cuts for value in cut.values()]
+    cut = " ".join([name, ", ".join(map(str, values))]).strip()
     if values == ["true"]:
         cut = "true K (the number of classes of each image, read from the truth)"
+    cut += "" if job.metric == "cosine" else f", {job.metric}"
     card = {
         "model_name": backbone.name,
         "model": backbone.card(),
@@ -212,6 +223,7 @@ def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
         "layer": job.how["layer"],
         "score": job.how.get("score"),
         "rule": job.how.get("rule"),
+        "since": job.how.get("since"),
         "transform": fingerprint(getattr(w, "matrix", w)),
         "cut": cut,
         "n_clusters": n_clusters,

@@ -51,6 +51,7 @@ class Job:
     how: Mapping[str, Any]
     cuts: tuple[Mapping[str, Any], ...]
     seed: int
+    metric: str = "cosine"
 
     def path(self, index: int) -> Path:
         """Where the record of an image lies."""
@@ -69,7 +70,7 @@ def measure(job: Job, sample: Sample) -> Record:
     cap = capture(_loaded(job.model) if isinstance(job.model, str) else job.model, sample.image)
     make = explain if job.method == "ultra" else getattr(baselines, job.method)
     maps = make(cap, **job.how)
-    segs = _cut_all(maps, sample, job.cuts)
+    segs = _cut_all(maps, sample, job.cuts, job.metric)
     coloured = [colour_labels(sample.image, seg.n_segments, seed=job.seed) for seg in segs]
     truths, size, grid = sample.truths, sample.truths[0].shape, cap.layout.grid or (1, 1)
     drawn = {
@@ -97,13 +98,15 @@ def _loaded(name: str) -> Backbone:
     return load(name)
 
 
-def _cut_all(maps: ExplanationMaps, sample: Sample, cuts: Sequence[Mapping[str, Any]]) -> list[Segmentation]:
+def _cut_all(
+    maps: ExplanationMaps, sample: Sample, cuts: Sequence[Mapping[str, Any]], metric: str
+) -> list[Segmentation]:
     """One segmentation for each cut, from one tree."""
     found: list[Segmentation] = []
     for cut in cuts:
         if cut.get("n_segments") == "true":
             cut = {"n_segments": max(1, len(np.unique(sample.truth[sample.truth >= 0])))}
-        found.append(found[0].recut(**cut) if found else segment(maps, metric="cosine", **cut))
+        found.append(found[0].recut(**cut) if found else segment(maps, metric=metric, **cut))
     return found
 
 

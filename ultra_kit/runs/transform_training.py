@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..data.image_folder import image_files
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
-from ..types import Backbone, UltraError
+from ..types import Backbone, Settings, UltraError
 from ..types.checks import one_of
 from ..types.progress import reporting
 from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
@@ -22,10 +24,10 @@ _HELD_OUT = 8
 
 def train_transform(
     model: Backbone,
-    images: Iterable[Any],
+    images: Iterable[Any] | str | os.PathLike[str],
     *,
-    layer: int = -1,
-    rule: str = "positive",
+    layer: int | None = None,
+    rule: str | None = None,
     affinity: str = "latent",
     loss: str = "weighted",
     epochs: int = 4,
@@ -56,11 +58,12 @@ def train_transform(
     ----------
     model : Backbone
         From `ultra_kit.load`, for images.
-    images : iterable
-        Whatever `ultra_kit.capture` takes, at least 2; every eighth one is held out for early stopping.
-    layer : int
-        1..L or negative from the end: whose latents will be explained.
-    rule : {"positive", "negative", "absolute"}
+    images : iterable, or path of a folder
+        Whatever `ultra_kit.capture` takes, at least 2, or all images in a folder; every eighth one is held out for
+        early stopping.
+    layer : int, optional
+        1..L or negative from the end: whose latents will be explained; the model's own by default.
+    rule : {"positive", "negative", "absolute"}, optional
         As for `ultra_kit.explain`; use the transform with the same one.
     affinity : {"latent", "rollout", "attention"}
         a_ij: cosine of the latents of the tokens at the layer; of their rows of attention rollout up
@@ -91,7 +94,9 @@ def train_transform(
     >>> train_transform(uk.load("scenes"), scenes, layer=2, epochs=1, progress=False).loss.shape
     (2, 2)
     """
-    images = list(images)
+    images = image_files(images) if isinstance(images, (str, os.PathLike)) else list(images)
+    own = Settings.of(model)
+    layer, rule = own.layer if layer is None else layer, own.rule if rule is None else rule
     if model.modality != "image":
         raise ValueError(f"train_transform needs an image model, {model.name!r} is a {model.modality} model")
     if len(images) < 2:

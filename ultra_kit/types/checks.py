@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 
 
+def needs(verb: str, kind: type, value: Any, hint: str) -> None:
+    """Refuse, as a TypeError that says what to do, a value that is not of the kind a verb takes."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{verb} needs {kind.__name__}, got {type(value).__name__}: {hint}")
+
+
 def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
     """Refuse, as a ValueError, a value of the option `name` that is none of the `known`."""
     if value not in (names := tuple(known)):
