@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,13 @@ from typer.testing import CliRunner
 import ultra_kit as uk
 from ultra_kit.__main__ import app
 
-run = CliRunner().invoke
+SCENES = ["--model", "scenes"]
+
+
+def run(app, arguments):
+    """A command on drawn scenes: the bundled model is named, as a user has to."""
+    named = arguments[:1] in (["explain"], ["segment"]) and "--model" not in arguments
+    return CliRunner().invoke(app, [*arguments, *(SCENES if named else [])])
 
 
 @pytest.fixture
@@ -96,6 +103,50 @@ def test_explain_and_segment_read_w_at_its_own_layer(picture, tmp_path):
     np.testing.assert_array_equal(seg.labels, uk.segment(every, threshold=0.4, metric="hellinger").labels)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["explain", "a.png"], "dinov2"),
+        (["segment", "a.png"], "dinov2"),
+        (["select", "a.png", "--point", "1,1"], "dinov2"),
+        (["summarize", "a.txt"], "smollm2"),
+    ],
+)
+def test_commands_take_the_real_models(arguments, named, monkeypatch):
+    asked = []
+
+    def load(name):
+        asked.append(name)
+        raise uk.UltraError("not here")
+
+    monkeypatch.setattr(uk, "load", load)
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert asked == [named]
+
+
+def test_what_is_not_said_is_left_to_the_model(picture, tmp_path, monkeypatch):
+    """Another model, with settings that no other has: they decide the layer, the rule, the metric and the cut."""
+    model = uk.load("scenes")
+    own = uk.types.Settings(layer=2, rule="absolute", metric="hellinger", threshold=0.3, chosen_on="a test")
+    model = dataclasses.replace(model, settings=own)
+    monkeypatch.setattr(uk, "load", lambda name: model)
+    out = ["--out", str(tmp_path)]
+    assert run(app, ["segment", str(picture), *out]).exit_code == 0
+    seg = uk.open(tmp_path / "scene-segments.npz")
+    made = seg.card["explanation"]
+    assert (made["layer"], made["score"], made["rule"]) == (2, "norm", "absolute")
+    assert seg.threshold == 0.3 and seg.distance == "squared Hellinger distance"
+    assert seg.card["model"]["settings"]["chosen_on"] == "a test"
+    assert run(app, ["select", str(picture), "--point", "48,48", *out]).exit_code == 0
+    sel = uk.open(tmp_path / "scene-selection.npz")
+    assert (sel.card["explanation"]["layer"], sel.card["explanation"]["rule"]) == (2, "absolute")
+    assert sel.code == "uk.select(cap, points=[(48, 48)], layer=2)"  # the rule is the model's own again
+    monkeypatch.undo()
+    other = uk.load("timm:test_vit", pretrained=False)
+    assert uk.types.Settings.of(other) == uk.types.Settings()
+    assert "own settings" in repr(model) and "own settings" not in repr(other)
+
+
 def test_a_bad_image_leaves_the_others_alone(picture, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("hello")
@@ -133,7 +184,7 @@ def test_bad_options_are_told_in_one_line(picture, tmp_path, arguments, message)
 
 def test_threshold_and_number_exclude_each_other(picture):
     result = run(app, ["segment", str(picture), "--threshold", "0.2", "--n-segments", "3"])
-    assert result.exit_code == 1 and "exclude each other" in result.output
+    assert result.exit_code == 1 and "either threshold or n_segments" in result.output
 
 
 def test_version_and_help():

@@ -19,7 +19,7 @@ def picture(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, ["select", *map(str, arguments)])
+    return CliRunner().invoke(app, ["select", "--model", "scenes", *map(str, arguments)])
 
 
 def test_it_writes_a_picture_an_archive_and_the_mask(picture, tmp_path):

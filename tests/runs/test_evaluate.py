@@ -239,10 +239,10 @@ def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_
 
 
 def test_true_k_reads_the_truth_and_says_so(data, tmp_path):
-    found = uk.evaluate("scenes", data, out=tmp_path, **(QUICK | {"n_segments": "true"}))
+    found = uk.evaluate("scenes", data, out=tmp_path, **(QUICK | {"threshold": None, "n_segments": "true"}))
     assert "read from the truth" in found.card["cut"]
     assert (found.images["segments"] == found.images["classes"]).all()
-    fixed = uk.evaluate("scenes", data, out=tmp_path / "5", **(QUICK | {"n_segments": 5}))
+    fixed = uk.evaluate("scenes", data, out=tmp_path / "5", **(QUICK | {"threshold": None, "n_segments": 5}))
     assert set(fixed.images["segments"]) == {5} and fixed.card["cut"] == "n_segments 5"
 
 
@@ -251,7 +251,7 @@ def test_ultra_and_a_loaded_model(data, tmp_path):
         uk.load("scenes"), data[:1], out=tmp_path, layer=1, rule="absolute", n_segments=2, progress=False
     )
     cap = uk.capture(uk.load("scenes"), data[0].image)
-    seg = uk.segment(uk.explain(cap, layer=1, rule="absolute", progress=False), n_segments=2, metric="cosine")
+    seg = uk.segment(uk.explain(cap, layer=1, rule="absolute", progress=False), n_segments=2)
     counts = uk.metrics.confusion(seg.labels, data[0].truth, n_classes=3)
     want = uk.metrics.pooled_metrics(uk.metrics.image_counts(counts))
     assert found.row("ultra", "B: image, p")["miou"] == pytest.approx(want.miou)
@@ -302,20 +302,35 @@ def test_regions_and_human_agreement(tmp_path):
     columns = csv.DictReader((tmp_path / "out/images.csv").open()).fieldnames
     assert columns == ["index", "image", "segments", "family", *covering]
     with pytest.raises(ValueError, match="annotators disagree"):
-        uk.evaluate("scenes", data, out=tmp_path / "no", **(QUICK | {"n_segments": "true"}))
+        uk.evaluate(
+            "scenes", data, out=tmp_path / "no", **(QUICK | {"threshold": None, "n_segments": "true"})
+        )
+
+
+def test_what_is_not_said_is_the_models_own(data, tmp_path):
+    """As segment(explain(capture)) with nothing said, whose metric is not cosine for this model."""
+    found = uk.evaluate("scenes", data[:1], out=tmp_path, progress=False)
+    seg = uk.segment(uk.explain(uk.capture(uk.load("scenes"), data[0].image), progress=False))
+    assert seg.card["segmentation"]["metric"] == "hellinger"
+    assert found.images["segments"].tolist() == [seg.n_segments]
+    assert found.card["cut"] == "the model's own threshold, hellinger"
+    assert (found.card["layer"], found.card["score"], found.card["rule"]) == (-1, "norm", "positive")
 
 
 def test_options_that_can_not_be_are_refused(data, tmp_path):
     for change, words in (
         ({"method": "guess"}, "method must be one of ultra, raw"),
         ({"threshold": [0.1, 0.2]}, "takes one threshold, got 2"),
-        ({"n_segments": "few"}, "numbers or 'true'"),
-        ({"n_segments": []}, "takes one n_segments, got 0"),
+        ({"n_segments": 3}, "either threshold or n_segments, got 0.02 and 3"),
+        ({"threshold": None, "n_segments": "few"}, "numbers or 'true'"),
+        ({"threshold": None, "n_segments": []}, "takes one n_segments, got 0"),
     ):
         with pytest.raises(ValueError, match=words):
             uk.evaluate("scenes", data, out=tmp_path / "out", **(QUICK | change))
     with pytest.raises(ValueError, match=r"n_segments must be in 1\.\.144"):
-        uk.evaluate("scenes", data[:1], out=tmp_path / "none", **(QUICK | {"n_segments": 0}))
+        uk.evaluate(
+            "scenes", data[:1], out=tmp_path / "none", **(QUICK | {"threshold": None, "n_segments": 0})
+        )
     with pytest.raises(ValueError, match="briefs is for text"):
         uk.evaluate("briefs", data, out=tmp_path / "out", **QUICK)
     assert not (tmp_path / "out").exists()
@@ -348,12 +363,13 @@ def test_pictures_colour_segments_as_their_classes():
 
 
 def test_command_line(root, tmp_path):
-    arguments = ["evaluate", "folder", str(root), "--method", "cosine", "--layer", "2", "--threshold", "0.02"]
+    arguments = ["evaluate", "folder", str(root), "--model", "scenes", "--method", "cosine", "--layer", "2"]
+    arguments += ["--metric", "cosine", "--threshold", "0.02"]
     result = CliRunner().invoke(app, [*arguments, "--limit", "1", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "token grid's ceiling" in result.output and (tmp_path / "out/images.csv").is_file()
     for more, words in (
-        (["--n-segments", "3"], "exclude each other"),
+        (["--n-segments", "3"], "either threshold or n_segments"),
         (["--split", "val"], "no splits"),
         (["--crop", "320"], "crop must be one of"),
     ):

@@ -225,7 +225,7 @@ def test_command_trains_and_writes(tmp_path):
         Image.fromarray(uk.data.scene(seed).image).save(tmp_path / f"{seed}.png")
     out = tmp_path / "w.safetensors"
     options = ["--layer", "1", "--epochs", "1", "--out", str(out)]
-    done = CliRunner().invoke(app, ["train-transform", str(tmp_path), *options])
+    done = CliRunner().invoke(app, ["train-transform", str(tmp_path), "--model", "scenes", *options])
     assert done.exit_code == 0, done.output
     assert Transform.load(out).layer == 1 and out.with_suffix(".png").is_file()
     empty = CliRunner().invoke(app, ["train-transform", str(tmp_path / "none")])

@@ -59,9 +59,9 @@ def evaluate(
     number = None if n_segments is None else _number(n_segments)
     how = options.said(score=score, rule=rule, metric=metric, threshold=threshold or None, n_segments=number)
     how |= options.transform_of(transform, layer) | {"method": method, "seed": seed}
-    options.load(model)
     with options.stopping():
         data = _open(dataset, root, split, crop)[:limit]
+        options.load(model)
         with parallel_config(backend="loky", n_jobs=jobs):
             found = uk.evaluate(model, data, out=out, **how)
     typer.echo(str(found))
@@ -84,9 +84,9 @@ def train_transform(
     if out.suffix != ".safetensors":
         stop(f"--out must end with .safetensors, got {out}")
     how, curve = options.said(layer=layer, rule=rule), out.with_suffix(".png")
-    backbone = options.load(model)
     with options.stopping():
-        w = uk.train_transform(backbone, folder, epochs=epochs, seed=seed, **how)
+        images = uk.data.image_folder.image_files(folder)
+        w = uk.train_transform(options.load(model), images, epochs=epochs, seed=seed, **how)
         w.save(out)
         options.write_png(uk.plots.loss_curve(w), curve)
     typer.echo(f"{w} in {out}, its loss curve in {curve}")

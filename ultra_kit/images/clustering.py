@@ -111,7 +111,12 @@ def segment(
 
 
 def _check_maps(maps: ExplanationMaps) -> None:
-    needs("segment", ExplanationMaps, maps, "first maps = uk.explain(uk.capture(model, x)), then uk.segment(maps)")
+    needs(
+        "segment",
+        ExplanationMaps,
+        maps,
+        "first maps = uk.explain(uk.capture(model, x)), then uk.segment(maps)",
+    )
     if maps.layout.grid is None:
         raise ValueError("segment needs maps of an image, got maps of a text; capture an image")
     if len(maps) == 0:

@@ -64,7 +64,9 @@ class Selection:
         method, layer = explained["method"], explained["layer"]
         if method != "ultra":
             return f"uk.select(cap, {', '.join(said)}, maps=uk.baselines.{method}(cap, layer={layer}))"
-        said += [] if explained["since"] else [f"layer={layer}"]  # since comes with the model's own layer alone
+        said += (
+            [] if explained["since"] else [f"layer={layer}"]
+        )  # since comes with the model's own layer alone
         said += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != getattr(own, k)]
         said += ["transform=W"] if explained.get("transform") is not None else []
         return f"uk.select(cap, {', '.join(said)})"

@@ -127,8 +127,9 @@ class ImageBackbone(TransformerBackbone):
         """The model's own scores (..., K) of raw last-layer latents (..., D); None if it has no head."""
         return None if self.reader is None else self.reader(latents)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self.n_prefix} prefix tokens)"
+    @property
+    def _detail(self) -> str:
+        return f"{self.n_prefix} prefix tokens"
 
 
 def _size(pixels: Tensor) -> Size:

@@ -107,7 +107,7 @@ def load(
     Examples
     --------
     >>> load("scenes", pretrained=False)
-    TextImageBackbone('scenes', ModuleDict, 4 prefix tokens)
+    TextImageBackbone('scenes', ModuleDict, 4 prefix tokens, own settings: layer -1, norm, positive, hellinger 0.55)
     >>> load("timm:test_vit", pretrained=False).n_blocks
     6
     """

@@ -197,8 +197,9 @@ class TextBackbone(TransformerBackbone):
                     f"{mask} must have the shape of {key}, {tuple(inputs[key].shape)}, got {tuple(inputs[mask].shape)}"
                 )
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self.kind})"
+    @property
+    def _detail(self) -> str:
+        return self.kind
 
 
 def _memory(device: torch.device) -> int | None:

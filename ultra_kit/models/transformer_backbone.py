@@ -72,3 +72,12 @@ class TransformerBackbone:
             "versions": versions(*self.libraries),
             "settings": asdict(self.settings),
         }
+
+    @property
+    def _detail(self) -> str:
+        """What tells the model from others of its class, for a reader."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        own = f", own settings: {self.settings}" if self.settings.chosen_on else ""
+        return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self._detail}{own})"

@@ -175,7 +175,12 @@ def evaluate(
     own = Settings.of(backbone)
     how: dict[str, Any] = {"layer": own.layer if layer is None else layer}
     if method == "ultra":
-        how |= {"score": score or own.score, "rule": rule or own.rule, "transform": transform, "progress": False}
+        how |= {
+            "score": score or own.score,
+            "rule": rule or own.rule,
+            "transform": transform,
+            "progress": False,
+        }
         if layer is None and own.since:
             how["since"] = own.since
     source, metric = model if isinstance(model, str) else backbone, metric or own.metric

@@ -134,6 +134,10 @@ class Settings:
             return cls(**model.get("settings", {}))
         return getattr(model, "settings", cls())
 
+    def __str__(self) -> str:
+        since = f" since {self.since}" if self.since else ""
+        return f"layer {self.layer}{since}, {self.score}, {self.rule}, {self.metric} {self.threshold:g}"
+
 
 @runtime_checkable
 class Backbone(Protocol):

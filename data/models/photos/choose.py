@@ -27,7 +27,7 @@ def counts_of(model, sample, n_classes: int) -> dict[str, list]:
     """Confusion counts of every way to explain and to cut one photograph."""
     cap, found = uk.capture(model, sample.image), {}
     for layer, score, rule, since in product(LAYERS, SCORES, RULES, SINCE):
-        if since and (score, rule) != ("norm", "positive") or (score, rule) == ("sum", "negative"):
+        if (since and (score, rule) != ("norm", "positive")) or (score, rule) == ("sum", "negative"):
             continue
         maps = uk.explain(cap, layer=layer, score=score, rule=rule, since=since, progress=False)
         for metric, cuts in CUTS.items():
