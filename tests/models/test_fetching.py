@@ -187,6 +187,19 @@ def test_one_eye_of_a_cat_is_made_from_both():
 
 
 @REAL
+def test_with_nothing_said_dinov2_gives_a_few_segments_that_follow_things():
+    """The astronaut's face, by hand: more of the segment that holds it lies inside a box round her than of the image."""
+    for name in ("astronaut", "coffee"):
+        maps = uk.explain(uk.capture(uk.load("dinov2"), uk.data.photograph(name)), progress=False)
+        seg = uk.segment(maps)
+        assert (maps.layer, maps.since) == (12, 11) and "model's own" in repr(seg)
+        assert 2 <= seg.n_segments <= 8
+        if name == "astronaut":
+            face = seg.mask(seg.labels[110, 220])
+            assert face[:320, 110:340].sum() > 0.8 * face.sum() and seg.labels[110, 220] != seg.labels[40, 30]
+
+
+@REAL
 def test_smollm2_writes_a_summary_of_a_text():
     lm = uk.load("smollm2")
     text = (
