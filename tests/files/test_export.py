@@ -151,6 +151,18 @@ def test_formulae_become_mathml_and_code_stays_code(tmp_path):
     assert "<title>Why z_i</title>" in page
 
 
+def test_answers_are_folded_up_and_other_cells_are_not(tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell("guess"),
+        nbformat.v4.new_code_cell("solved", metadata={"tags": ["answer"]}),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "x.ipynb")
+    page = uk.export_html(tmp_path / "x.ipynb", tmp_path / "x.html").read_text("utf-8")
+    before, folded = page.split('<details class="answer">')
+    assert "guess" in before and "solved" not in before
+    assert "solved" in folded.partition("</details>")[0]
+
+
 def test_notebook_pages_drop_widgets_and_hold_plotly_once(tmp_path):
     plot = {"data": [{"y": [1, 2], "type": "bar"}], "layout": {}}
     cells = [

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import median
 
 import nbformat
 import pytest
@@ -13,6 +14,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PLACES = re.compile(r"/(?:home|Users|root|tmp|work|mnt)/\w|[A-Z]:\\\\Users")
+TAUGHT = ["00_quickstart"]
+VIEW = 'document.createElement("iframe")'
 FORBIDDEN = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
 spec = importlib.util.spec_from_file_location("run_notebooks", FOLDER / "run.py")
@@ -48,9 +51,39 @@ def faults(path: Path) -> list[str]:
     return found
 
 
+def faults_of_teaching(path: Path) -> list[str]:
+    """What a notebook for a class must not be: long, without a view to touch, its exercise without an answer that was run."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    found = []
+    words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+    if words >= 700:
+        found.append(f"{words} words of text, fewer than 700")
+    lines = median(len(cell.source.splitlines()) for cell in code)
+    if lines > 5:
+        found.append(f"the median code cell has {lines} lines, at most 5")
+    outputs = [o.get("data", {}) for cell in code for o in cell.outputs]
+    if not any(VIEW in o.get("text/html", "") for o in outputs):
+        found.append("no view to touch")
+    exercises = sum(cell.source.startswith("## Exercise") for cell in cells)
+    answers = [cell for cell in code if "answer" in cell.metadata.get("tags", [])]
+    if not exercises or len(answers) != exercises or any("assert" not in cell.source for cell in answers):
+        found.append(f"{exercises} exercises and {len(answers)} answers, which assert what they say")
+    if found_code := [
+        cell.source for cell in answers if not cell.metadata.get("jupyter", {}).get("source_hidden")
+    ]:
+        found.append(f"{len(found_code)} answers are open")
+    return found
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_stored_notebook(path):
     assert faults(path) == []
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_notebook_teaches(name):
+    assert faults_of_teaching(FOLDER / f"{name}.ipynb") == []
 
 
 @pytest.mark.notebook
@@ -92,6 +125,30 @@ def test_faults_of_stored_notebooks_are_seen(tmp_path, cells, fault):
         assert found == [] or "at most 3 MB" in found[0]
     else:
         assert found == [fault]
+
+
+def test_faults_of_teaching_are_seen(tmp_path):
+    """One good notebook, and one fault planted at a time."""
+    answer = ran("assert True", **PLAIN)
+    answer.metadata.update(tags=["answer"], jupyter={"source_hidden": True})
+    view, exercise = ran("1", **{"text/html": f"<script>{VIEW}</script>"}), new_markdown_cell("## Exercise")
+    bare, is_open = ran("1", **PLAIN), ran("assert True", **PLAIN)
+    bare.metadata.update(answer.metadata)
+    is_open.metadata["tags"] = ["answer"]
+    for cells, fault in (
+        ([view, exercise, answer], None),
+        ([view, exercise, answer, new_markdown_cell("word " * 700)], "702 words of text, fewer than 700"),
+        (
+            [ran("1\n" * 6, **view.outputs[0].data), exercise, answer, ran("1\n" * 6)],
+            "the median code cell has 6",
+        ),
+        ([exercise, answer], "no view to touch"),
+        ([view, exercise], "1 exercises and 0 answers"),
+        ([view, exercise, bare], "1 exercises and 1 answers, which assert"),
+        ([view, exercise, is_open], "1 answers are open"),
+    ):
+        found = faults_of_teaching(write(tmp_path / "x.ipynb", *cells))
+        assert len(found) == bool(fault) and (not fault or found[0].startswith(fault)), (fault, found)
 
 
 def test_stored_errors_and_widget_state_are_seen(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+import transformers
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -263,6 +264,24 @@ def test_randomised_copies():
         elif p.ndim > 1:
             assert not torch.equal(one.get_parameter(name), p), name
             assert not torch.equal(one.get_parameter(name), other.get_parameter(name)), name
+
+
+def test_randomised_copies_of_loaded_models_run_their_own_weights():
+    config = transformers.ViTConfig(
+        hidden_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        image_size=16,
+        patch_size=8,
+    )
+    model = uk.load(transformers.ViTForImageClassification(config).eval())
+    twin = baselines.randomised(model)
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    before, after = (uk.capture(m, image).latents[2].detach() for m in (model, twin))
+    assert not torch.allclose(before, after)
+    assert not torch.allclose(model.head(before), twin.head(before))
+    assert len(list(twin.module.modules())) == len(list(model.module.modules()))
 
 
 def test_exported():

@@ -55,14 +55,14 @@ def test_map_is_drawn_without_the_spike_and_with_its_patch_outlined():
     assert map_image(ax).get_clim() == (0, 8)
     assert list(map_image(ax).get_extent()) == [0, 40, 16, 0]
     assert outlines(ax) == {(20, 0, 10, 8)}
-    assert ax.get_title() == "patch (0, 2), layer 3"
+    assert ax.get_title() == "row 0, column 2, layer 3"
     (bar,) = [a for a in figure.findobj(mpl.axes.Axes) if a.get_ylabel()]
     assert bar.get_ylabel() == "ultra (positive), own scale"
 
 
 def test_a_figure_says_since_when_and_a_group_is_drawn_without_all_its_spikes():
     maps = replace(maps_of(), since=2, groups=((1, 2, 3), *((t,) for t in range(2, 9))))
-    assert plots.show_map(maps, 1).axes[0].get_title() == "patch (0, 0), layer 3 since 2"
+    assert plots.show_map(maps, 1).axes[0].get_title() == "row 0, column 0, layer 3 since 2"
     assert plots.token_grid(maps, [1, 2]).get_suptitle().startswith("layer 3 since 2, ultra")
     # Positions 0, 1, 4, 5 hold 1, 2, 5, 6 and the own one 100 more; those of the group, 0 to 2, take the largest other.
     drawn = map_image(plots.show_map(maps, 1).axes[0]).get_array()
@@ -120,7 +120,7 @@ def test_figures_go_into_a_given_axes(draw):
 def test_layers_on_their_own_and_on_one_scale():
     layers = [maps_of(layer=1), maps_of(layer=2, factor=3)]
     own = plots.layer_strip(layers, 3)
-    assert [a.get_title() for a in own.axes[:3]] == ["patch (0, 2)", "layer 1", "layer 2"]
+    assert [a.get_title() for a in own.axes[:3]] == ["row 0, column 2", "layer 1", "layer 2"]
     assert [map_image(a).get_clim()[1] for a in own.axes[1:3]] == [8, 24]
     assert "each panel on its own scale" in own.get_suptitle()
     assert [t.get_text() for t in own.axes[-1].get_yticklabels()] == ["0", "largest"]
@@ -161,10 +161,10 @@ def test_methods_side_by_side():
 
 def test_token_grid_marks_each_tokens_own_patch():
     figure = plots.token_grid(maps_of(), [1, 8], columns=1)
-    assert [a.get_title() for a in figure.axes[:2]] == ["patch (0, 0)", "patch (1, 3)"]
+    assert [a.get_title() for a in figure.axes[:2]] == ["row 0, column 0", "row 1, column 3"]
     assert [outlines(a) for a in figure.axes[:2]] == [{(0, 0, 10, 8)}, {(30, 8, 10, 8)}]
     titles = [a.get_title() for a in plots.token_grid(maps_of()).axes]
-    assert len([t for t in titles if t.startswith("patch")]) == 8
+    assert len([t for t in titles if t.startswith("row ")]) == 8
 
 
 def test_what_no_figure_can_show_is_refused():

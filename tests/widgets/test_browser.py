@@ -98,7 +98,7 @@ def test_the_map_under_the_pointer_is_the_row_of_the_array(visit, tmp_path, grid
         assert state(page)["token"] == str(patch + 1)
         np.testing.assert_array_equal(pixels(page), coloured(maps.without_own[patch], grid))
         caption = page.locator(".uk-caption").inner_text()
-        assert f"Patch ({patch // grid[1]}, {patch % grid[1]}), token {patch + 1}" in caption
+        assert f"Patch in row {patch // grid[1]}, column {patch % grid[1]}, token {patch + 1}" in caption
         assert f"{maps.without_own[patch].max():.3g}" in caption
 
 

