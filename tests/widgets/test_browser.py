@@ -57,7 +57,9 @@ def coloured(row, grid, highest=None):
 
 
 def hover(page, patch, *, grid=(3, 5), side=0, click=False):
-    box = page.locator(".uk-pointed").nth(side).bounding_box()
+    pointed = page.locator(".uk-pointed").nth(side)
+    pointed.scroll_into_view_if_needed()
+    box = pointed.bounding_box()
     row, column = divmod(patch, grid[1])
     x, y = (
         box["x"] + (column + 0.5) * box["width"] / grid[1],
@@ -194,17 +196,18 @@ def test_heads_and_prefix_tokens(visit, tmp_path):
 
 def test_a_page_with_a_kernel_asks_for_a_map_it_lacks(visit, tmp_path, monkeypatch):
     monkeypatch.setattr(token_books, "_MAX_ENTRIES", 0)
+    monkeypatch.setattr(token_books, "_FILLED", 0)
     cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
     view = uk.widgets.TokenExplorer(cap)
     page = visit(alive(view, tmp_path / "t.html"))
     hover(page, 50, grid=(12, 12), click=True)
     page.mouse.move(0, 0)
-    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 5, "token": 54}
+    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 5, "since": 0, "token": 54}
     row = view._sides[0].maps(Key(view.kind, 5), [54])
     np.testing.assert_array_equal(pixels(page), coloured(row.without_own[0], (12, 12)))
     assert f"{row.without_own.max():#.3g}" in page.locator(".uk-caption").inner_text()
     page.evaluate("model.set('layer', 2)")  # as Python would
-    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 2, "token": 54}
+    assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 2, "since": 0, "token": 54}
     page.locator(".uk-pointed").click(position={"x": 2, "y": 2})
     page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'no such map' }, []))")
     assert page.locator(".uk-caption").inner_text() == "no such map"

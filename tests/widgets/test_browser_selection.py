@@ -185,3 +185,77 @@ def test_hostile_prompts_are_text(visit, tmp_path, view, prompt):
     wait_for(page, prompt=prompt)
     assert page.evaluate("window.pwned") is None
     assert prompt[:6] in page.locator(".uk-code").evaluate("e => e.textContent") or not prompt.isascii()
+
+
+def caption(page):
+    return page.locator(".uk-caption").inner_text()
+
+
+def drag(page, start, end):
+    page.mouse.move(*place(page, *start))
+    page.mouse.down()
+    page.mouse.move(*place(page, *end), steps=3)
+    page.mouse.up()
+
+
+def test_a_double_click_adds_one_point(page):
+    page.mouse.dblclick(*place(page, 13, 20))
+    page.wait_for_timeout(100)
+    assert len(picks(page)[0]) == 1
+    page.mouse.dblclick(*place(page, 16, 20))  # another place
+    page.wait_for_timeout(100)
+    assert len(picks(page)[0]) == 2
+
+
+def test_points_outside_a_later_box_are_pale_and_said_to_have_no_effect(page, view):
+    page.mouse.click(*place(page, 13, 20))
+    page.mouse.click(*place(page, 40, 28))
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 45, 2))
+    page.keyboard.up("Shift")
+    drag(page, (1, 1), (31, 31))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[2].length === 4")
+    pale = [
+        (float(mark.evaluate("e => getComputedStyle(e).opacity")) < 0.6)
+        for mark in page.locator(".uk-mark").all()
+    ]
+    assert pale == [False, True, True]
+    assert "2 points outside the box have no effect" in caption(page)
+    check(page, view)
+    before = view.selection.mask
+    view.wanted, view.unwanted = view.wanted[:1], []
+    np.testing.assert_array_equal(view.selection.mask, before, "what the page says is so")
+
+
+def test_an_empty_selection_says_why(page):
+    drag(page, (1, 1), (15, 15))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[2].length === 4")
+    page.locator("input[type=range]").fill("1")
+    assert "Nothing is selected: the largest relevance in the box is 0." in caption(page)
+    assert "Lower the threshold, or click on the object itself." in caption(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Start again").click()
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 20, 4))
+    page.keyboard.up("Shift")
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[1].length === 1")
+    assert "Only what does not belong is picked" in caption(page)
+
+
+def test_a_page_without_a_kernel_says_so(page):
+    assert "Not connected to Python" in page.locator(".uk-alone").inner_text()
+
+
+def test_a_finger_points_and_rules_out(browser, view, tmp_path):
+    context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, offline=True)
+    page = context.new_page()
+    page.goto(uk.export_html(view, tmp_path / "view.html").as_uri())
+    page.locator("[data-picks]").wait_for(state="attached")
+    page.touchscreen.tap(*place(page, 13, 20))
+    page.locator("select").first.select_option("unwanted")
+    page.touchscreen.tap(*place(page, 20, 4))
+    page.wait_for_timeout(200)
+    (wanted,), (unwanted,) = picks(page)[:2]
+    assert abs(np.array([wanted, unwanted]) - [(13, 20), (20, 4)]).max() < 0.5
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()

@@ -55,7 +55,7 @@ def test_words_asked_for_one_by_one_give_the_whole(lazy, s):
 
 
 def test_only_the_first_word_is_worked_out_where_it_is_much_work(lazy, s):
-    assert {kind: len(book.rows) for (kind, layer, _), book in lazy._shelf.books.items() if layer == 5} == {
+    assert {kind: len(book.rows) for (kind, layer, *_), book in lazy._shelf.books.items() if layer == 5} == {
         "ULTra: norm, positive": 1,
         "raw attention": len(s.words),
     }

@@ -10,7 +10,7 @@ import traitlets
 import ultra_kit as uk
 from ultra_kit.types import UltraError
 from ultra_kit.widgets import page_host as pages
-from ultra_kit.widgets.map_books import quantise
+from ultra_kit.widgets.map_books import Key, quantise
 from ultra_kit.widgets.segment_explorer import SegmentExplorer
 from ultra_kit.widgets.token_explorer import TokenExplorer
 from ultra_kit.widgets.view import View
@@ -156,18 +156,28 @@ def test_maps_of_a_model_too_large_travel_where_they_are_given(cap, monkeypatch)
     assert (view.layer, view.kind, len(view.maps)) == (3, "ULTra: norm, positive", 144)
     data = view.data()
     assert data["left_out"] == 0 and data["layers"] == [1, 2, 3, 4, 5]
-    (book,) = data["books"]
-    assert book["layer"] == 3 and len(book["rows"]) == 144
+    first, *quick = data["books"]
+    assert (first["layer"], first["since"], len(first["rows"])) == (3, 0, 144), "what is shown stands first"
+    assert {(b["layer"], b["since"], len(b["rows"])) for b in quick} == {(k, k - 1, 144) for k in range(1, 6)}
     np.testing.assert_array_equal(
-        np.frombuffer(data["levels"], np.uint8).reshape(144, 144), quantise(maps.without_own)[0]
+        np.frombuffer(data["levels"], np.uint8)[: 144**2].reshape(144, 144), quantise(maps.without_own)[0]
     )
     with pytest.raises(ValueError, match="of the input of 'Input'"):
         TokenExplorer(cap, maps=maps_of())
 
 
-def test_maps_since_a_layer_are_a_kind_of_their_own_and_groups_are_refused():
-    view = TokenExplorer([maps_of(layer=3), maps_of(layer=3, since=2, seed=5)])
-    assert view.kinds == ["ULTra: norm, positive", "ULTra: norm, positive, since 2"]
+def test_maps_since_a_layer_stand_beside_the_whole_ones_and_groups_are_refused():
+    whole, last = maps_of(layer=3), maps_of(layer=3, since=2, seed=5)
+    view = TokenExplorer([whole, last])
+    assert view.kinds == ["ULTra: norm, positive"] and view.since == 0
+    np.testing.assert_array_equal(view.maps.values, whole.values)
+    view.since = 2
+    np.testing.assert_array_equal(view.maps.values, last.values)
+    assert repr(view) == "TokenExplorer(3x5 patches, layer 3 since 2, ULTra: norm, positive, pinned=8)"
+    assert "layer 3 since 2" in view.figure().axes[1].get_title()
+    assert TokenExplorer(last).since == 2
+    with pytest.raises(traitlets.TraitError, match=r"since must be in 0\.\.2"):
+        view.since = 3
     with pytest.raises(ValueError, match="maps of groups"):
         TokenExplorer(maps_of([3, 5], groups=((3, 4), (5,))))
 
@@ -175,7 +185,7 @@ def test_maps_since_a_layer_are_a_kind_of_their_own_and_groups_are_refused():
 def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     view = TokenExplorer(cap, scores=("norm", "energy"))
-    assert len(view.maps) == 1, "nothing but the token shown is explained beforehand"
+    assert len(view.maps) == 1, "of whole maps nothing but that of the token shown is worked out beforehand"
     passes = []
     from ultra_kit.maps import engine
 
@@ -183,7 +193,11 @@ def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     monkeypatch.setattr(engine, "token_gradients", lambda *a: passes.append(1) or real(*a))
     content, buffers = view.answer({"side": 0, "kind": "ULTra: energy, positive", "layer": 2, "token": 60})
     assert len(passes) == 1, "one backward pass per click"
-    assert content["book"]["rows"] == [60] and content["book"]["widths"] == [6 * 144, 2 + 4, 4]
+    assert (content["book"]["rows"], content["book"]["since"]) == ([60], 0) and content["book"]["widths"] == [
+        6 * 144,
+        2 + 4,
+        4,
+    ]
     expected = uk.explain(cap, layer=2, tokens=[60], score="energy")
     passes.clear()
     levels, largest = quantise(expected.without_own)
@@ -195,6 +209,49 @@ def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     assert not passes, "kept: not worked out twice"
     with pytest.raises(ValueError, match="has no map of that token"):
         view.answer({"side": 0, "kind": "rollout", "layer": 2, "token": 60})
+
+
+def test_over_one_block_all_tokens_are_there_at_once(cap, monkeypatch):
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
+    view = TokenExplorer(cap)
+    view.layer, view.since = 4, 3
+    np.testing.assert_allclose(
+        view.maps.values, uk.explain(cap, layer=4, since=3).values, rtol=1e-4, atol=1e-7
+    )
+    assert len(view.maps) == 144 and view.maps.since == 3
+    view.layer = 2  # there is nothing since layer 3: the last block alone
+    np.testing.assert_allclose(
+        view.maps.values, uk.explain(cap, layer=2, since=1).values, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_a_page_holds_the_token_shown_since_every_layer(cap, monkeypatch):
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
+    view = TokenExplorer(cap)
+    view.layer, view.pinned = 4, 60
+    view.fragment(with_still=False)
+    books = view._sides[0].books
+    assert {key.since for key, book in books.items() if key.layer == 4 and 60 in book.rows} == {0, 1, 2, 3}
+    for since in (1, 2):
+        np.testing.assert_allclose(
+            books[Key(view.kind, 4, since=since)].only([60]).parts["values"],
+            uk.explain(cap, layer=4, since=since, tokens=[60]).values,
+            rtol=1e-4,
+            atol=1e-7,
+        )
+
+
+def test_the_kernel_fills_in_a_few_at_a_time(cap, monkeypatch):
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 40 * 20 * 2 * 4 * 148**2)
+    view = TokenExplorer(cap)  # far too much to do beforehand
+    ask = {"side": 0, "kind": view.kind, "layer": 2, "since": 0}
+    seen = []
+    while rows := view.answer(ask)[0]["book"]["rows"]:
+        seen.append(rows)
+    assert [len(rows) for rows in seen] == [20] * 7 + [4], "all once, then none: the page stops asking"
+    assert [row for rows in seen for row in rows] == cap.layout.content.tolist()
+    (book,) = (b for key, b in view._sides[0].books.items() if key == Key(view.kind, 2))
+    np.testing.assert_allclose(book.parts["values"], uk.explain(cap, layer=2).values, rtol=1e-4, atol=1e-7)
 
 
 def test_an_error_of_the_kernel_reaches_the_page(monkeypatch):
@@ -298,3 +355,36 @@ def test_scripts_are_one_module_that_imports_nothing(name):
     source = pages.view_script(name)
     assert pages._inline(source).endswith("return { render };\n")
     assert "http://" not in source and "https://" not in source
+
+
+# --- workbench ---
+
+
+def test_a_workbench_opens_without_waiting_for_all_whole_maps(monkeypatch):
+    from ultra_kit.maps import engine
+
+    monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
+    passes, real = [], engine.token_gradients
+    monkeypatch.setattr(engine, "token_gradients", lambda *a: passes.append(1) or real(*a))
+    image = uk.data.scene(0).image
+    bench = uk.widgets.workbench("scenes", image, layer=4)
+    bench.fragment(with_still=False)
+    assert len(passes) <= 1 + 3, "the token shown at the model's own layer, and since every layer at this one"
+    last = uk.explain(bench["Tokens"]._sides[0].capture, layer=4, since=3)
+    np.testing.assert_allclose(bench["Objects"]._maps.values, last.values, rtol=1e-4, atol=1e-7)
+    for tab in ("Segments", "Objects"):
+        assert (
+            bench[tab].data()["made"]
+            == "ULTra: norm, positive, layer 4, since layer 3 (the last block alone)"
+        )
+    whole = uk.widgets.workbench("scenes", image, layer=4, since=0)
+    assert whole["Segments"].data()["made"] == "ULTra: norm, positive, layer 4"
+    assert len(whole["Tokens"].maps) == 144
+
+
+def test_a_workbench_of_a_small_model_has_the_whole_maps_and_a_large_image_no_selector(monkeypatch):
+    image = uk.data.scene(0).image
+    bench = uk.widgets.workbench("scenes", image)
+    assert bench["Objects"].data()["made"] == "ULTra: norm, positive, layer 5"
+    monkeypatch.setattr("ultra_kit.widgets.tabs.MOST", 143)
+    assert list(uk.widgets.workbench("scenes", image).views) == ["Tokens", "Segments"]

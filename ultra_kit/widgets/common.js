@@ -32,6 +32,11 @@ function change(model, values) {
   model.save_changes();
 }
 
+// A line that says that there is no kernel behind the page, if so, and what that means here.
+function notConnected(model, parent, meaning) {
+  if (!model.get("has_kernel")) element("p", "uk-note uk-alone", parent, `Not connected to Python: ${meaning}`);
+}
+
 // Call `listener` when one of the keys changes; the returned function stops that.
 function watch(model, keys, listener) {
   for (const key of keys) model.on("change:" + key, listener);
@@ -55,6 +60,7 @@ function talk(model, caption, take) {
       if (!asked.has(JSON.stringify(message))) model.send(message);
       asked.add(JSON.stringify(message));
     },
+    waits: () => asked.size > 0,
     stop: () => model.off("msg:custom", heard),
   };
 }
@@ -96,6 +102,7 @@ function makeShelf(model, parts, keyOf) {
   }
   return {
     about, // what is told of a book, with `rows`, a Map
+    books: () => [...shelf.values()],
     has: (test) => [...shelf.values()].some(test),
     find: (key, row) => about(key).rows.get(row), // one array per part, or undefined
     take: (book, buffers) => add(book, buffers.map((buffer, k) => new parts[k][1](owned(buffer)))),

@@ -20,11 +20,12 @@ K = TypeVar("K")
 
 
 class Key(NamedTuple):
-    """What maps are: how they were made, and the layer; a contrast has no kind."""
+    """What maps are: how they were made, of which layer and since which; a contrast has no kind."""
 
     kind: str
     layer: int
     contrast: str = ""
+    since: int = 0
 
 
 def key_of(maps: ExplanationMaps | Evidence) -> Key:
@@ -36,9 +37,21 @@ def key_of(maps: ExplanationMaps | Evidence) -> Key:
         raise ValueError(
             "a view shows maps of single tokens, got maps of groups; draw them with uk.plots.show_map"
         )
-    kind = f"ULTra: {maps.score}, {maps.rule}" if maps.method == "ultra" else maps.method.replace("_", " ")
-    since = getattr(maps, "since", 0)
-    return Key(kind + (f", since {since}" if since else ""), maps.layer)
+    return Key(_kind(maps.method, maps.score, maps.rule), maps.layer, since=getattr(maps, "since", 0))
+
+
+def _kind(method: str, score: str, rule: str) -> str:
+    return f"ULTra: {score}, {rule}" if method == "ultra" else method.replace("_", " ")
+
+
+def made_how(card: Mapping[str, Any]) -> str:
+    """What maps were made how, for a reader, from their card: "ULTra: norm, positive, layer 10", or "" if it is silent."""
+    if (made := card.get("explanation")) is None:
+        return ""
+    since = made.get("since", 0)
+    alone = " (the last block alone)" if since == made["layer"] - 1 else ""
+    whole = f"{_kind(made['method'], made['score'], made['rule'])}, layer {made['layer']}"
+    return whole + (f", since layer {since}{alone}" if since else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +107,9 @@ class Shelf(ABC):
         for book in books:
             key = key_of(book.about)
             if len(self.lacking(key, book.rows)) < len(book.rows):
-                raise ValueError("two entries have the same method, score, rule and layer; pass each once")
+                raise ValueError(
+                    "two entries have the same method, score, rule, layer and since; pass each once"
+                )
             self.keep(key, book)
 
     def lacking(self, key: Key, rows: Iterable[int]) -> list[int]:

@@ -2,7 +2,7 @@
 //
 // Keys that never change: grid [h, w], size [H, W] of the image, working [H, W] at which the mask is worked
 // out, image, looks (four bytes per pixel at that size), levels (uint8, M x M: value = (level / 255)^2, a row's largest is 1),
-// prompts ([text, patch]), takes_text, code_end, numbers, lut.
+// prompts ([text, patch]), takes_text, code_end, numbers, made (how the maps were), lut.
 // Keys of the state: wanted, unwanted (foreground and background: [[x, y]] in pixels of the image), box ([x0, y0, x1, y1] or []), prompt,
 // threshold, history.
 
@@ -24,6 +24,9 @@ function codeOf(model) {
   if (model.get("threshold") !== 0.5) said.push(`threshold=${model.get("threshold")}`);
   return `uk.select(cap, ${said.join(", ")}${model.get("code_end")}`;
 }
+
+// Whether a point counts: inside the box, if there is one.
+const inBox = ([x, y], box) => !box.length || (x >= box[0] && x < box[2] && y >= box[1] && y < box[3]);
 
 const tenth = (v) => Math.round(10 * v) / 10;
 
@@ -63,6 +66,9 @@ function render({ model, el }) {
   const reset = () => pick({ wanted: [], unwanted: [], box: [], prompt: "" });
   const point = (p, unwanted) => {
     const key = unwanted ? "unwanted" : "wanted";
+    const pixel = picture.box.clientWidth / W;
+    // The second click of a double click says nothing new.
+    if (model.get(key).some((q) => Math.hypot(q[0] - p[0], q[1] - p[1]) * pixel < 4)) return;
     pick({ [key]: [...model.get(key), p] });
   };
   listen(picture, model, { point: (p, other) => point(p, other || mode.input.value === "unwanted"), box: (b) => pick({ box: b }) });
@@ -94,13 +100,27 @@ function render({ model, el }) {
     paintLevels(canvas, levels, lut);
     picture.drawMask(mask);
     const area = mask ? mask.reduce((a, b) => a + b, 0) : 0;
-    caption.textContent = mask ? `Selected: ${(100 * area / mask.length).toFixed(1)}% of the image.`
-      : model.get("prompt") ? "This text's patch is not in this file: it needs a running kernel." : "Nothing is picked yet.";
+    caption.textContent = inWords(mask, area);
     code.textContent = found ? codeOf(model) : "";
     cut.set(threshold);
     if (prompt) prompt.set(model.get("prompt"));
     undoButton.disabled = !model.get("history").length;
     Object.assign(el.dataset, { area, threshold, code: code.textContent, picks: JSON.stringify(PICKS.map((key) => model.get(key))) });
+  }
+
+  // What is selected, or why nothing is, and which points do not count.
+  function inWords(mask, area) {
+    const [wanted, unwanted, box] = PICKS.map((key) => model.get(key));
+    const idle = [...wanted, ...unwanted].filter((p) => !inBox(p, box)).length;
+    const aside = idle ? ` ${idle} point${idle === 1 ? "" : "s"} outside the box ${idle === 1 ? "has" : "have"} no effect (drawn pale).` : "";
+    if (!mask) {
+      if (model.get("prompt")) return "This text's patch is not in this file: it needs a running kernel.";
+      return unwanted.length ? "Only what does not belong is picked: click on the object, or drag a box round it." : "Nothing is picked yet.";
+    }
+    if (area) return `Selected: ${(100 * area / mask.length).toFixed(1)}% of the image.${aside}`;
+    const most = found.values.reduce((a, b) => Math.max(a, b), 0);
+    return `Nothing is selected: the largest relevance${box.length ? " in the box" : ""} is ${most.toFixed(2)}, the threshold `
+      + `${model.get("threshold").toFixed(2)}. Lower the threshold, or click on the object itself.${aside}`;
   }
 
   const middle = () => [tenth((cursor[1] + 0.5) * W / w), tenth((cursor[0] + 0.5) * H / h)];
@@ -138,7 +158,9 @@ function render({ model, el }) {
   }, "selection");
   keyHelp(root, [["arrows", "move the cross"], ["Enter", "this"], ["x", "not this"], ["u", "undo"], ["r", "start again"], ["+ -", "threshold"]]);
   element("p", "uk-note", root, "Maps are rounded to 1/255 of the square root of each one's largest value, so the mask may differ "
-    + `from Python's in pixels whose relevance lies at the threshold. Worked out at ${canvas.width} x ${canvas.height} pixels.`);
+    + `from Python's in pixels whose relevance lies at the threshold. Worked out at ${canvas.width} x ${canvas.height} pixels.`
+    + (model.get("made") ? ` Maps: ${model.get("made")}.` : ""));
+  notConnected(model, root, "what is picked here stays in this page; copy the line above into a cell, or use view.live() in a notebook.");
 
   // A step sets several keys, each of which tells; the work is done once.
   let due = false;

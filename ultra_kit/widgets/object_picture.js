@@ -29,7 +29,11 @@ function makePicture(stage, model) {
   function drawPicks() {
     marks.replaceChildren();
     for (const [key, sign] of [["wanted", "+"], ["unwanted", "×"]]) {
-      for (const point of model.get(key)) lay(element("span", `uk-mark uk-${key}`, marks, sign), point);
+      for (const point of model.get(key)) {
+        const mark = element("span", `uk-mark uk-${key}`, marks, sign);
+        mark.classList.toggle("uk-idle", !inBox(point, model.get("box")));
+        lay(mark, point);
+      }
     }
     drawBox(model.get("box"));
   }

@@ -14,13 +14,13 @@ from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps
 from .inline_pictures import image_bytes
-from .map_books import quantise
+from .map_books import made_how, quantise
 from .view import View, colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST = 1200  # patches whose maps, a byte an entry, are still a page of two megabytes
+MOST = 1200  # patches whose maps, a byte an entry, are still a page of two megabytes
 
 _NUMBERS = ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")  # what the page's steps share with Python's
 
@@ -78,16 +78,16 @@ class ObjectSelector(View):
         cap: Capture,
         *,
         maps: ExplanationMaps | None = None,
-        layer: int = -1,
-        score: str = "norm",
-        rule: str = "positive",
+        layer: int | None = None,
+        score: str | None = None,
+        rule: str | None = None,
         prompts: Sequence[str] = (),
     ) -> None:
         if cap.layout.grid is None:
             raise ValueError("ObjectSelector needs a capture of an image, this one is of a text")
-        if cap.layout.n_content > _MOST:
+        if cap.layout.n_content > MOST:
             raise ValueError(
-                f"ObjectSelector takes at most {_MOST} patches, got {cap.layout.n_content}; shrink the image"
+                f"ObjectSelector takes at most {MOST} patches, got {cap.layout.n_content}; shrink the image"
             )
         if maps is not None and not isinstance(maps, ExplanationMaps):
             raise TypeError(f"maps must be ExplanationMaps, got {type(maps).__name__}; call uk.explain")
@@ -151,6 +151,7 @@ class ObjectSelector(View):
             "looks": masks.looks(self._capture.input, size).tobytes(),
             "levels": quantise(np.sqrt(values))[0].tobytes(),
             "lut": colours(),
+            "made": made_how(self._maps.card),
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,

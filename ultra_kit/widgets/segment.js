@@ -1,6 +1,6 @@
 // SegmentExplorer: the cut through the tree moves and the segments follow; merge, name, undo, take away.
 //
-// Keys that never change: grid [h, w], size [H, W], compared [h, w] of the maps, n_prefix, distance (its name), tokens, constant
+// Keys that never change: grid [h, w], size [H, W], compared [h, w] of the maps, n_prefix, distance (its name), made (how the maps were), tokens, constant
 // (tokens without contrast), linkage (float64, SciPy's), maps (float32), palette, lut, image.
 // Keys of the state: threshold, merges (pairs of tokens), names (pairs of token and text), chosen (tokens),
 // history (earlier { threshold, merges, names }).
@@ -206,7 +206,10 @@ function render({ model, el }) {
   const note = `A threshold is a ${model.get("distance")}: 0 joins only maps of one direction. Merges and names stay with their tokens when the threshold moves.`;
   const shrunk = Math.max(fullHeight, fullWidth) > SHOWN ? ` Shown at ${now.width}x${now.height}; files have the image's own ${fullWidth}x${fullHeight}.` : "";
   const without = model.get("constant").length;
-  element("p", "uk-note", root, note + shrunk + (without ? ` ${without} tokens have a map without contrast and belong to no segment.` : ""));
+  const made = model.get("made") ? ` Maps: ${model.get("made")}.` : "";
+  element("p", "uk-note", root, note + made + shrunk + (without ? ` ${without} tokens have a map without contrast and belong to no segment.` : ""));
+
+  notConnected(model, root, "what is changed here stays in this page; RLE and JSON take it away, view.live() in a notebook connects it.");
 
   const stops = [watch(model, ["threshold", "merges", "names"], show), watch(model, ["chosen", "history"], () => { showList(); showFocus(); })];
   show();

@@ -14,6 +14,7 @@ from ..images.run_length import to_rle
 from ..images.segmentation import Segmentation
 from ..types.whole_file import write_text
 from .inline_pictures import image_bytes
+from .map_books import made_how
 from .view import View, colours
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class SegmentExplorer(View):
             "constant": seg.constant.tolist(),
             "linkage": np.ascontiguousarray(seg.linkage, "<f8").tobytes(),
             "maps": np.ascontiguousarray(seg.maps, "<f4").tobytes(),
+            "made": made_how(seg.card),
             "palette": list(SEGMENT_COLOURS),
             "lut": colours(),
             **({"image": image_bytes(seg.input)} if seg.input is not None else {}),

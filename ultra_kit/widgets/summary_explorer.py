@@ -79,7 +79,13 @@ class SummaryExplorer(View):
         real = np.array([any(c.isalnum() for c in self._shelf.first.words[w]) for w in book.rows], bool)
         best = (book.parts["matrix"].max(1) * (real if real.any() else 1)).argmax()
         others = [k for k in self.kinds if not k.startswith("ULTra") and k != key.kind]
-        super().__init__(chosen=[int(book.rows[best])], beside=others[0] if others else "", **key._asdict())
+        super().__init__(
+            chosen=[int(book.rows[best])],
+            beside=others[0] if others else "",
+            kind=key.kind,
+            layer=key.layer,
+            contrast=key.contrast,
+        )
 
     @property
     def layers(self) -> list[int]:

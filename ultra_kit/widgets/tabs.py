@@ -12,7 +12,8 @@ from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load
 from ..text.summarizing import summarize
-from .object_selector import ObjectSelector
+from ..types import Settings
+from .object_selector import MOST, ObjectSelector
 from .page_host import view
 from .segment_explorer import SegmentExplorer
 from .summary_explorer import SummaryExplorer
@@ -105,8 +106,11 @@ class Workbench(View):
         return f"Workbench({', '.join(self._views)})"
 
 
-def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
+def workbench(model: Any, input: Any, *, layer: int | None = None, since: int | None = None) -> Workbench:
     """Open the views of one input as tabs: tokens, segments and objects of an image, the summary of a text.
+
+    It opens at once: where the maps of all tokens are much work, segments and objects are made from those over the last
+    block alone, which they say, and the live view of the tokens works out the whole maps one after the other.
 
     Parameters
     ----------
@@ -115,7 +119,9 @@ def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
     input : image or str
         As for `ultra_kit.capture`; a document is summarised first.
     layer : int
-        What the views begin with: 1..L, or negative from the end; a ValueError otherwise.
+        What the views begin with: 1..L, or negative from the end (else a ValueError); by default the model's own.
+    since : int, optional
+        As for `ultra_kit.explain`: makes all maps of an image since that layer first, 0 the whole ones, whatever it takes.
 
     Returns
     -------
@@ -129,16 +135,20 @@ def workbench(model: Any, input: Any, *, layer: int = -1) -> Workbench:
     """
     backbone = load(model)
     if backbone.modality == "text":
-        s = summarize(backbone, input)
-        number, summary = s.capture.layer_index(layer), SummaryExplorer(s)
-        summary.layer = number
+        summary = SummaryExplorer(s := summarize(backbone, input))
+        if layer is not None:
+            summary.layer = s.capture.layer_index(layer)
         return Workbench({"Summary": summary})
     cap = capture(backbone, input)
-    number = cap.layer_index(layer)
+    number = cap.layer_index(Settings.of(backbone).layer if layer is None else layer)
     if number == 0:
         raise ValueError("layer must be 1 or more: at layer 0 every token is made from itself alone")
-    maps = explain(cap, layer=number)
-    tokens = TokenExplorer(cap, maps=maps)
+    tokens = TokenExplorer(cap, maps=None if since is None else explain(cap, layer=number, since=since))
     tokens.layer = number
-    segments, objects = SegmentExplorer(segment(maps)), ObjectSelector(cap, maps=maps)
-    return Workbench({"Tokens": tokens, "Segments": segments, "Objects": objects})
+    maps = tokens.maps
+    if maps is None or len(maps) < cap.layout.n_content:
+        maps = explain(cap, layer=number, since=-1)
+    views = {"Tokens": tokens, "Segments": SegmentExplorer(segment(maps))}
+    if cap.layout.n_content <= MOST:
+        views["Objects"] = ObjectSelector(cap, maps=maps)
+    return Workbench(views)

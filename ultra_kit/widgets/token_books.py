@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..maps.heads import head_shares
-from ..types import Capture, ExplanationMaps, Layout
+from ..types import Capture, ExplanationMaps, Layout, Settings
 from .map_books import Book, Form, Key, Shelf, given, gradients, key_of, pack, quantise
 
 MAX_BYTES = 3_000_000
@@ -19,6 +19,8 @@ MAX_BYTES = 3_000_000
 _MAX_ENTRIES = 1_000_000_000
 """Attention gradients up to which the maps of a capture are all worked out beforehand: some ten seconds of
 one core. Counted, not timed, so that the same call gives the same view on every machine."""
+
+_FILLED = 400  # patches up to which a live page asks for one map after the other until all are there
 
 Source = Capture | ExplanationMaps | Sequence[ExplanationMaps]
 
@@ -32,13 +34,19 @@ def book_of(maps: ExplanationMaps, heads: np.ndarray | None = None) -> Book:
 class Side(Shelf):
     """One input under one model: its name, layout and pixels, and its books."""
 
-    def __init__(self, source: Source, name: str, scores: Sequence[str], rules: Sequence[str]) -> None:
+    def __init__(
+        self, source: Source, name: str, scores: Sequence[str] | None, rules: Sequence[str] | None
+    ) -> None:
         self.name = name
         if isinstance(source, Capture):
+            own = Settings.of(source.model)
+            scores, rules = scores or [own.score], rules or [own.rule]
             kinds = {f"ULTra: {s}, {r}": {"score": s, "rule": r} for s in scores for r in rules}
             super().__init__(source, kinds)
             self.layout, self.input = _image_layout(source.layout), source.input
             self._work_out_all(source)
+            number = source.layer_index(own.layer)
+            self.start = Key(next(iter(kinds)), number, since=min(own.since, number - 1))
             return
         found = given(source, ExplanationMaps, "Capture", "uk.explain or uk.capture")
         super().__init__(None, {})
@@ -46,6 +54,8 @@ class Side(Shelf):
         if any(maps.layout != self.layout for maps in found):
             raise ValueError("the maps of one side must be of one input; pass the other input as `right`")
         self.keep_given(map(book_of, found))
+        kind = self.kinds[0]
+        self.start = max((k for k in self.books if k.kind == kind), key=lambda k: (k.layer, -k.since))
 
     def add(self, maps: ExplanationMaps) -> None:
         """Keep maps of this input; those of the same kind and layer that are there already stay."""
@@ -55,17 +65,34 @@ class Side(Shelf):
             )
         self.books.setdefault(key_of(maps), book_of(maps))
 
+    def makes(self, key: Key) -> bool:
+        """Whether maps of that key can be made here."""
+        return (
+            self.capture is not None and key.kind in self.offered and 0 < key.layer <= self.capture.n_layers
+        )
+
     def make(self, key: Key, rows: list[int]) -> Book:
         """Explain tokens of the capture."""
-        if self.capture is None or key.kind not in self.offered:
+        if self.capture is None or not self.makes(key):
             raise ValueError(f"{self.name!r} has no map of that token; pass a capture, or maps of all tokens")
-        how = self.offered[key.kind]
-        shares = head_shares(self.capture, layer=key.layer, tokens=rows, **how)
-        made = {"method": "ultra", "layer": key.layer, **how}
-        card = {**self.capture.card, "explanation": made}
+        how = {**self.offered[key.kind], "layer": key.layer, "since": key.since}
+        shares = head_shares(self.capture, tokens=rows, **how)
+        card = {**self.capture.card, "explanation": {"method": "ultra", **how}}
         tokens, values = np.array(rows, np.int64), shares.sum(axis=1)
-        maps = ExplanationMaps(values, tokens, key.layer, self.layout, **how, input=self.input, card=card)
+        maps = ExplanationMaps(values, tokens, layout=self.layout, **how, input=self.input, card=card)
         return book_of(maps, shares if key.layer else None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the maps of one block alone have a closed form: those of all tokens come at once."""
+        return self.capture is not None and all(step.values is not None for step in self.capture.steps)
+
+    def next_rows(self, key: Key) -> list[int]:
+        """The next tokens without a map of that key, about as many as take a second."""
+        missing = self.lacking(key, self.layout.content)
+        if self.capture is None or (self.closed and key.since == key.layer - 1):
+            return missing
+        return missing[: max(1, _MAX_ENTRIES // (40 * gradients(self.capture, key.layer)))]
 
     def maps(self, key: Key, tokens: Sequence[int] | None = None, *, head: int = 0) -> ExplanationMaps | None:
         """The maps of a key, all or of some tokens: whole, or what came through a head (-1: past the heads)."""
@@ -79,13 +106,18 @@ class Side(Shelf):
         return replace(book.about, values=values, tokens=book.rows)
 
     def _work_out_all(self, cap: Capture) -> None:
-        """Explain every content token at every layer, if that is little work and fits on a page."""
+        """Explain every content token at every layer if that is little work and fits on a page: since 0, and over one block.
+
+        The maps of one block alone are little work where they have a closed form, whatever the model's size.
+        """
         n, layers = self.layout.n_content, range(1, cap.n_layers + 1)
         work = len(self.offered) * n * sum(gradients(cap, layer) for layer in layers)
-        if len(self.offered) * len(layers) * n**2 <= MAX_BYTES and work <= _MAX_ENTRIES:
-            for kind in self.offered:
-                for layer in layers:
+        for kind in self.offered if len(self.offered) * len(layers) * n**2 <= MAX_BYTES else ():
+            for layer in layers:
+                if work <= _MAX_ENTRIES:
                     self.work_out(Key(kind, layer), self.layout.content)
+                if work <= _MAX_ENTRIES or self.closed:
+                    self.work_out(Key(kind, layer, since=layer - 1), self.layout.content)
 
 
 def _image_layout(layout: Layout) -> Layout:
@@ -123,6 +155,8 @@ def pack_sides(sides: Sequence[Side], shown: Key) -> dict[str, Any]:
             "n_prefix": side.layout.n_prefix,
             "grid": side.layout.grid,
             "size": side.layout.size,
+            "makes": [kind for kind in side.kinds if side.makes(Key(kind, 1))],
+            "fills": side.layout.n_content <= _FILLED,
         }
         for side in sides
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from ..types import ExplanationMaps, Layout
 from .inline_pictures import image_bytes
-from .map_books import Key, answer_of
+from .map_books import Key, answer_of, key_of
 from .token_books import Side, Source, pack_sides, page_form
 from .view import View, colours, must_be_one_of
 
@@ -21,24 +21,28 @@ class TokenExplorer(View):
     """Point at a patch of an image: its token's map appears at once.
 
     Hover shows, a click or Enter keeps. Two images or two models stand side by side, with the patch at the same place
-    in both. The token's own position is left out: its cell shows the patch itself.
+    in both. The token's own position is left out: its cell shows the patch itself. Where a token's whole map is not
+    there, its map over the last block alone stands in for it, and says so.
 
     Parameters
     ----------
     left, right : Capture, ExplanationMaps, or sequence of ExplanationMaps
         A capture is explained at all layers beforehand if that is little work (a small model) and the maps fit on a
-        page; else a click in the live view explains one token. Several maps of one input offer what they are.
+        page; else over the last block of each layer, which takes a moment, and the live view works out the whole maps
+        one after the other, that under the pointer first. Several maps of one input offer what they are.
     maps : ExplanationMaps, optional
         Maps of the left capture that are there already: they travel with the page whatever the model's size.
     names, scores, rules : sequence of str
-        What stands above the sides, and what is offered of a capture; see `ultra_kit.explain`.
+        What stands above the sides, and what is offered of a capture (the model's own settings, if nothing is said);
+        see `ultra_kit.explain`.
 
     Attributes
     ----------
     side, pinned : int
         0 or 1, and the token of that side that is kept, prefix tokens counted.
-    layer, kind, head : int, str, int
-        Which map: of ``layers`` and ``kinds``; whole (0), through head h of that block, or past the heads (-1).
+    layer, since, kind, head : int, int, str, int
+        Which map: of ``layers`` and ``kinds``, among the tokens of layer `since` (or those right below `layer`, if that is
+        lower); whole (0), through head h of that block, or past the heads (-1).
     scale, prefix : {"own", "shared"}, bool
         Colours up to the map's own largest value or the layer's, and whether the prefix tokens are shown.
 
@@ -63,6 +67,7 @@ class TokenExplorer(View):
     pinned = traitlets.Int().tag(state=True)
     side = traitlets.Int(0).tag(state=True)
     layer = traitlets.Int().tag(state=True)
+    since = traitlets.Int(0).tag(state=True)
     kind = traitlets.Unicode().tag(state=True)
     head = traitlets.Int(0).tag(state=True)
     scale = traitlets.Enum(["own", "shared"], "own").tag(state=True)
@@ -75,8 +80,8 @@ class TokenExplorer(View):
         *,
         maps: ExplanationMaps | None = None,
         names: Sequence[str] | None = None,
-        scores: Sequence[str] = ("norm",),
-        rules: Sequence[str] = ("positive",),
+        scores: Sequence[str] | None = None,
+        rules: Sequence[str] | None = None,
     ) -> None:
         sources = [left] if right is None else [left, right]
         if names is None:
@@ -89,12 +94,12 @@ class TokenExplorer(View):
             first.add(maps)
         (h, w), start = first.layout.grid or (1, 1), first.layout.n_prefix
         pinned = start + (h // 2) * w + w // 2  # the middle of the image, if it is there
-        kind = self.kinds[0]
-        if not first.books:
-            first.work_out(Key(kind, max(self.layers)), [pinned])
-        layer = max(key.layer for key in first.books if key.kind == kind)
-        tokens = first.books[Key(kind, layer)].rows
-        super().__init__(pinned=int(tokens[abs(tokens - pinned).argmin()]), layer=layer, kind=kind)
+        shown = first.start if maps is None else key_of(maps)
+        if first.makes(shown):
+            first.work_out(shown, [pinned])
+        tokens = first.books[shown].rows
+        pinned = int(tokens[abs(tokens - pinned).argmin()])
+        super().__init__(pinned=pinned, layer=shown.layer, since=shown.since, kind=shown.kind)
 
     @property
     def layers(self) -> list[int]:
@@ -113,13 +118,14 @@ class TokenExplorer(View):
 
     @property
     def _key(self) -> Key:
-        return Key(self.kind, self.layer)
+        return Key(self.kind, self.layer, since=max(0, min(self.since, self.layer - 1)))
 
-    @traitlets.validate("side", "layer", "kind", "head", "pinned")
+    @traitlets.validate("side", "layer", "since", "kind", "head", "pinned")
     def _known(self, proposal: Any) -> Any:
         known = {
             "side": range(len(self._sides)),
             "layer": self.layers,
+            "since": range(max(1, *self.layers, 1)),
             "kind": self.kinds,
             "head": range(-1, self._n_heads + 1),
             "pinned": range(self._sides[self.side].layout.n_tokens),
@@ -132,17 +138,33 @@ class TokenExplorer(View):
         books = [book for side in self._sides for book in side.books.values() if "heads" in book.parts]
         return max((book.parts["heads"].shape[1] - 1 for book in books), default=0)
 
+    def fragment(self, *, with_still: bool = True) -> str:
+        """HTML of the view; a page holds the token shown since every layer, where there is a capture."""
+        self._work_out_shown(range(self.layer))
+        return super().fragment(with_still=with_still)
+
+    def _work_out_shown(self, sinces: Iterable[int] = ()) -> None:
+        """Make the maps of the token that is kept, at the layer shown, where they can be made."""
+        own, key = self._sides[self.side].layout, self._key
+        for side in self._sides:
+            if side.makes(key):
+                for since in {key.since, *sinces}:
+                    side.work_out(key._replace(since=since), [_counterpart(own, side.layout, self.pinned)])
+
     def data(self) -> dict[str, Any]:
         """The maps, quantised, with the images."""
+        self._work_out_shown()
         images = {f"image{i}": image_bytes(s.input) for i, s in enumerate(self._sides) if s.input is not None}
         lists = {"layers": self.layers, "kinds": self.kinds, "n_heads": self._n_heads}
         return {**pack_sides(self._sides, self._key), **images, **lists, "lut": colours()}
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Give the map of one token that the page has not, explained now if it has to be."""
-        number, token = int(message["side"]), int(message["token"])
-        key = Key(str(message["kind"]), int(message["layer"]))
-        book = self._sides[number].work_out(key, [token]).only([token])
+        """Give the map of one token that the page has not, explained now if it has to be; without a token the next few."""
+        number, token = int(message["side"]), message.get("token")
+        key = Key(str(message["kind"]), int(message["layer"]), since=int(message.get("since", 0)))
+        side = self._sides[number]
+        rows = side.next_rows(key) if token is None else [int(token)]
+        book = side.work_out(key, rows).only(rows)
         return answer_of(page_form((number, key), book), book.rows)
 
     def figure(self) -> Figure:
@@ -150,6 +172,7 @@ class TokenExplorer(View):
         from ..plots import style
         from ..plots.map_figures import show_map
 
+        self._work_out_shown()
         there = [maps for side in self._sides if (maps := side.maps(self._key)) is not None]
         top = max((float(m.without_own.max()) for m in there), default=0) if self.scale == "shared" else None
         own = self._sides[self.side].layout
@@ -171,14 +194,16 @@ class TokenExplorer(View):
                     right.text(0.5, 0.5, "not worked out", **centred)
                     continue
                 show_map(maps, token, ax=right, highest=top)
-                right.set_title(f"{self.kind}, layer {self.layer}{head}")
+                since = f" since {self._key.since}" if self._key.since else ""
+                right.set_title(f"{self.kind}, layer {self.layer}{since}{head}")
             return figure
 
         return draw()
 
     def __repr__(self) -> str:
         grids = " and ".join("{}x{}".format(*(s.layout.grid or (0, 0))) for s in self._sides)
-        return f"TokenExplorer({grids} patches, layer {self.layer}, {self.kind}, pinned={self.pinned})"
+        since = f" since {self._key.since}" if self._key.since else ""
+        return f"TokenExplorer({grids} patches, layer {self.layer}{since}, {self.kind}, pinned={self.pinned})"
 
 
 def _counterpart(own: Layout, other: Layout, token: int) -> int:

@@ -1,11 +1,32 @@
 // What a TokenExplorer shows of one side: the rows of its maps, and the two pictures they are drawn on.
 
-// The maps of all sides by [side, kind, layer]; a token's are its levels, the largest of each variant, and its prefix values.
+// The maps of all sides by [side, kind, layer, since]; a token's are its levels, the largest of each variant, and its
+// prefix values.
 function makeLibrary(model) {
   const parts = [["levels", Uint8Array], ["largest", Float32Array], ["prefix_values", Float32Array]];
-  const shelf = makeShelf(model, parts, (book) => [book.side, book.kind, book.layer]);
+  const shelf = makeShelf(model, parts, (book) => [book.side, book.kind, book.layer, book.since]);
+  const sides = model.get("sides");
   const tops = (key) => [...shelf.about(key).rows.values()].map(([, largest]) => largest[0]);
-  return { ...shelf, top: (kind, layer) => Math.max(0, ...model.get("sides").flatMap((_, s) => tops([s, kind, layer]))) };
+  const makes = (kind, s) => model.get("has_kernel") && sides[s].makes.includes(kind);
+  // The layers since which there are maps, or can be made, in order.
+  function sinces(kind, layer) {
+    if (sides.some((_, s) => makes(kind, s))) return Array.from({ length: layer }, (_, j) => j);
+    const found = shelf.books().filter((book) => book.kind === kind && book.layer === layer).map((book) => book.since);
+    return [...new Set(found)].sort((a, b) => a - b);
+  }
+  // A token's map, or in its stead that over the last block alone.
+  function nearest([s, kind, layer, since], token) {
+    const row = shelf.find([s, kind, layer, since], token);
+    return row ? { row, since } : { row: shelf.find([s, kind, layer, layer - 1], token), since: layer - 1 };
+  }
+  return { ...shelf, makes, sinces, nearest,
+    top: (kind, layer, since) => Math.max(0, ...sides.flatMap((_, s) => tops([s, kind, layer, since]))) };
+}
+
+// In words: since which layer, of a map of a layer above the first.
+function sinceText(layer, since) {
+  if (layer < 2 || since === 0) return "";
+  return since === layer - 1 ? ", last block alone" : `, since layer ${since}`;
 }
 
 // Which of a map's variants a head stands for: 0 all, h a head, -1 past the heads.
@@ -26,18 +47,26 @@ function makePanel(stage, model, s, handlers) {
   const picture = pictureBox(left, address, aspect, `The input: ${side.name}`);
   const image = picture.querySelector("img");
   pointAtIt(picture, "Patches of the input; arrow keys move from patch to patch");
+  const kept = element("div", "uk-marker uk-kept", picture);
   const marker = element("div", "uk-marker", picture);
+  const probe = element("div", "uk-marker uk-probe", picture);
+  probe.hidden = true;
   const chips = element("div", "uk-chips", left);
   const { panel: right, heading } = makeFigure(stage);
   const shown = pictureBox(right, "", aspect, "");
   const canvas = element("canvas", "uk-map", shown);
   Object.assign(canvas, { width: w, height: h });
   const under = greyTexture(shown, "uk-under", address, 255, 0.35);
+  const keptThere = element("div", "uk-marker uk-kept", shown);
   const own = element("div", "uk-marker uk-own", shown);
   if (address) own.style.backgroundImage = `url("${address}")`;
   own.style.backgroundSize = `${100 * w}% ${100 * h}%`;
   const missing = element("p", "uk-missing", shown);
-  const bar = legend(right, lut, "");
+  const foot = element("div", "uk-foot", right);
+  const badge = element("p", "uk-badge", foot);
+  const bar = legend(foot, lut, "");
+  const reading = element("p", "uk-reading", foot, "Point at the map to read a value.");
+  let drawn = null; // what the map shows: its cells, the value of level 255, and the token
   const tokenChips = Array.from({ length: side.n_prefix }, (_, i) => {
     const chip = element("button", "uk-chip", chips, `prefix ${i}`);
     chip.type = "button";
@@ -53,10 +82,31 @@ function makePanel(stage, model, s, handlers) {
   picture.addEventListener("pointerleave", handlers.leave);
   chips.addEventListener("pointerleave", handlers.leave);
   picture.addEventListener("click", (event) => handlers.pin(s, tokenAt(event)));
+  const readAt = (event) => read(event ? cellAt(event, shown, h, w) : -1);
+  shown.addEventListener("pointermove", readAt);
+  shown.addEventListener("pointerdown", readAt); // a finger does not hover
+  shown.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && readAt(null));
 
-  function mark(token) {
+  // The value of the map in a cell, in words, with the cell marked in the input.
+  function read(cell) {
+    probe.hidden = cell < 0 || !drawn;
+    if (probe.hidden) {
+      say(reading, "Point at the map to read a value.");
+      return;
+    }
+    placeOver(probe, cell, h, w);
+    const place = `Row ${Math.floor(cell / w)}, column ${cell % w}`;
+    const value = (drawn.cells[cell] / 255) * drawn.largest;
+    const share = drawn.largest > 0 ? ` = ${Math.round((100 * drawn.cells[cell]) / 255)}% of the largest` : "";
+    say(reading, cell === drawn.token - side.n_prefix ? `${place}: the token's own place, left out`
+      : `${place}: ${value.toPrecision(3)}${share}`);
+  }
+
+  function mark(token, held) {
     const cell = token - side.n_prefix;
     marker.hidden = own.hidden = cell < 0;
+    kept.hidden = keptThere.hidden = held === token || held < side.n_prefix;
+    if (!kept.hidden) [kept, keptThere].forEach((node) => placeOver(node, held - side.n_prefix, h, w));
     if (cell < 0) return;
     placeOver(marker, cell, h, w);
     placeOver(own, cell, h, w);
@@ -65,12 +115,14 @@ function makePanel(stage, model, s, handlers) {
   }
 
   // Draw a token's row, or say that it is not there; returns what a caption says of it.
-  function draw(token, row, { head, scale, prefix, shared, title, lacking }) {
-    mark(token);
+  function draw(token, row, { head, scale, prefix, shared, title, lacking, instead, held }) {
+    mark(token, held);
     say(heading, title);
     say(missing, row ? "" : lacking);
+    say(badge, row ? instead : "");
     chips.hidden = !prefix;
     under.style.visibility = row ? "" : "hidden";
+    drawn = null;
     if (!row) {
       paintLevels(canvas, new Uint8Array(h * w), lut);
       return `${placeName(side, token)}: ${lacking}`;
@@ -83,6 +135,7 @@ function makePanel(stage, model, s, handlers) {
     const factor = top > 0 ? largest / top : 0;
     const levels = factor === 1 ? cells : Uint8Array.from(cells, (q) => Math.min(255, Math.round(q * factor)));
     paintLevels(canvas, levels, lut);
+    drawn = { cells, largest, token };
     bar.set(top, scale === "shared" ? "relevance (no unit), one scale for the layer" : "relevance (no unit), this map's own scale");
     tokenChips.forEach((chip, i) => {
       const level = top > 0 ? Math.min(255, Math.round((255 * prefixValues[i]) / top)) : 0;
@@ -94,7 +147,7 @@ function makePanel(stage, model, s, handlers) {
     const sum = cells.reduce((a, b) => a + b, 0) * largest / 255;
     const aside = prefixValues.reduce((a, b) => a + b, 0);
     const share = v === 0 && aside + sum > 0 ? ` ${Math.round((100 * aside) / (aside + sum))}% of it lies on prefix tokens.` : "";
-    return `${placeName(side, token)}: largest relevance ${largest.toPrecision(3)}.${side.n_prefix ? share : ""}`;
+    return `${placeName(side, token)}: largest relevance ${largest.toPrecision(3)}.${side.n_prefix ? share : ""}${instead && ` ${instead}.`}`;
   }
 
   // Both pictures on a drawing, from x and y, each `width` wide.
