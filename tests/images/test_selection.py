@@ -271,6 +271,10 @@ def test_the_line_of_code_repeats_the_selection(real):
     again = eval(sel.code, {"uk": uk, "cap": real})
     np.testing.assert_array_equal(again.mask, sel.mask)
     assert again.code == sel.code
+    maps = uk.explain(real, layer=4, since=3, rule="negative")  # of another layer than the model's own
+    sel = uk.select(real, points=[(40, 40)], maps=maps)
+    assert sel.code.endswith(", maps=uk.explain(cap, layer=4, rule='negative', since=3))")
+    np.testing.assert_array_equal(eval(sel.code, {"uk": uk, "cap": real}).relevance, sel.relevance)
 
 
 def test_verify_makes_it_again(real, tmp_path):

@@ -64,12 +64,12 @@ class Selection:
         method, layer = explained["method"], explained["layer"]
         if method != "ultra":
             return f"uk.select(cap, {', '.join(said)}, maps=uk.baselines.{method}(cap, layer={layer}))"
-        said += (
-            [] if explained["since"] else [f"layer={layer}"]
-        )  # since comes with the model's own layer alone
-        said += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != getattr(own, k)]
-        said += ["transform=W"] if explained.get("transform") is not None else []
-        return f"uk.select(cap, {', '.join(said)})"
+        how = [f"layer={layer}"]
+        how += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != getattr(own, k)]
+        how += ["transform=W"] if explained.get("transform") is not None else []
+        if explained["since"]:  # which select has no word for
+            how = [f"maps=uk.explain(cap, {', '.join(how)}, since={explained['since']})"]
+        return f"uk.select(cap, {', '.join(said + how)})"
 
     def recut(self, *, threshold: str | float) -> Selection:
         """Cut the same relevance elsewhere: `threshold` is as in `select`, and the result equal, but instant.
