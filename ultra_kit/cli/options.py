@@ -115,6 +115,16 @@ def numbers(text: str, count: int, must: str) -> tuple[float, ...]:
     return found
 
 
+def read_text(path: Path) -> str:
+    """What is in a text file; a ValueError that says where an address, or another kind of file, belongs."""
+    if str(path).startswith(("http:/", "https:/")):
+        raise ValueError(f"a text must be a local file, got the address {str(path)!r}; download it first")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("no text in UTF-8; images go to explain, segment and select") from None
+
+
 def each(
     inputs: Iterable[Path], out: Path, kind: str, work: Callable[[Path], Any], what: str = "images"
 ) -> None:

@@ -35,8 +35,8 @@ def summarize(
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": beams}
 
     def work(file: Path) -> Any:
-        own = None if summary is None else summary.read_text("utf-8").strip()
-        s = uk.summarize(backbone, file.read_text("utf-8"), summary=own, **how)
+        own = None if summary is None else options.read_text(summary).strip()
+        s = uk.summarize(backbone, options.read_text(file), summary=own, **how)
         ev = uk.evidence(s, **options.said(layer=layer, score=score, rule=rule))
         return ev, {"file": file.name} | _facts(ev), uk.plots.show_evidence(ev), f"{len(s.words)} words"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
@@ -19,7 +21,7 @@ METRICS = ("cosine", "hellinger")
 
 def segment(
     maps: ExplanationMaps,
-    *,
+    *others: Any,
     threshold: float | None = None,
     n_segments: int | None = None,
     method: str = "average",
@@ -72,6 +74,12 @@ def segment(
     >>> uk.segment(uk.baselines.rollout(cap), n_segments=3)
     Segmentation(3 segments of 96x96, 144 tokens, cut by number)
     """
+    needs(
+        "segment",
+        ExplanationMaps,
+        (maps, *others),
+        "maps = uk.explain(uk.capture(model, x)), then segment(maps)",
+    )
     _check_maps(maps)
     own, unsaid = Settings.of(maps.card.get("model", {})), threshold is None and n_segments is None
     settings = own if metric in (None, own.metric) else Settings(metric=metric)
@@ -111,12 +119,6 @@ def segment(
 
 
 def _check_maps(maps: ExplanationMaps) -> None:
-    needs(
-        "segment",
-        ExplanationMaps,
-        maps,
-        "first maps = uk.explain(uk.capture(model, x)), then uk.segment(maps)",
-    )
     if maps.layout.grid is None:
         raise ValueError("segment needs maps of an image, got maps of a text; capture an image")
     if len(maps) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -39,6 +40,11 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
     UltraError, ValueError, TypeError
         For a model without one global attention in every block (`ultra_kit.check` says more), or what cannot be read.
 
+    Warns
+    -----
+    UserWarning
+        If a bundled model gets what it never saw, or a text model a path; it names the model to use.
+
     Examples
     --------
     >>> import numpy as np
@@ -52,6 +58,8 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
     # The graph must hold ordinary tensors, also when the caller sits in torch.inference_mode().
     with torch.inference_mode(False):
         inputs, layout, original = backbone.prepare(x)
+        if (doubt := getattr(backbone, "doubt", None)) and (said := doubt(original)):
+            warnings.warn(said, stacklevel=2)
         where = next(iter(inputs.values())).device
         with torch.autocast(where.type, dtype, enabled=dtype is not None):
             latents, steps = backbone.run(inputs)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
@@ -10,6 +14,18 @@ from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 from .bundled_files import fill, read_bundled
 from .huggingface_text import wrap_text
 from .text_backbone import TextBackbone
+
+
+def doubt_words(tokenizer: Any, text: str) -> str | None:
+    """Which words of a text no report has, in one sentence; such words fall into letters, which the model has never seen."""
+    words = dict.fromkeys(re.findall(r"\w+", text))
+    unknown = [word for word in words if len(tokenizer.tokenize(word)) > 1]
+    if not unknown:
+        return None
+    return (
+        f"briefs knows the words of the reports of data.brief, not {', '.join(unknown[:5])}: what it says of this text means "
+        "little; use load('smollm2')"
+    )
 
 
 def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
@@ -26,4 +42,4 @@ def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     backbone = wrap_text(module.eval(), name="briefs", tokenizer=tokenizer, prompt="{document}<sep>")
     backbone.facts["pretrained"] = pretrained
-    return backbone
+    return replace(backbone, doubt=partial(doubt_words, tokenizer)) if pretrained else backbone

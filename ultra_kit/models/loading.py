@@ -122,7 +122,10 @@ def load(
         return _wrap(source, layout)
     if all(callable(getattr(source, verb, None)) for verb in ("prepare", "run", "head", "card")):
         return source
-    raise TypeError(f"load needs a name, an nn.Module or a Backbone, got {type(source).__name__}")
+    raise TypeError(
+        f"load needs a name, an nn.Module or a Backbone, got {type(source).__name__}; the model comes first: "
+        "capture(model, x)"
+    )
 
 
 def _given(options: dict[str, Any]) -> list[str]:
@@ -156,7 +159,7 @@ def _by_name(
         file, builder = _BUNDLED[source]
         build = getattr(import_module(f".{file}", __package__), builder)
         return build(data_folder() / "models" / source, pretrained=pretrained)
-    close = get_close_matches(source, [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
+    close = get_close_matches(source.lower(), [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise ValueError(
         f"unknown model {source!r}{meant}; real ones are {', '.join(map(repr, FETCHED))}, bundled are "

@@ -15,6 +15,8 @@ from ..types import UltraError
 MAX_PIXELS = 40_000_000
 """The largest image that is opened, in pixels: a larger one is refused before it is decoded."""
 
+_A_TEXT = "; a text goes to a text model, load('smollm2')"
+
 
 def open_image(x: Any) -> np.ndarray:
     """Read an image as the workbench keeps it.
@@ -61,12 +63,12 @@ def open_image(x: Any) -> np.ndarray:
 
 
 def _from_file(x: str | os.PathLike) -> np.ndarray:
-    if str(x).startswith(("http://", "https://")):
+    if str(x).startswith(("http:/", "https:/")):  # a Path keeps one slash of two
         raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
     path = Path(x)
-    if not path.is_file():
-        there = "a folder" if path.is_dir() else "nothing there"
-        raise ValueError(f"no image file at {str(path)!r}: {there}")
+    if not os.path.isfile(path):  # Path.is_file() raises where a long text is taken for a name
+        there = "a folder" if os.path.isdir(path) else f"nothing there{'' if path.suffix else _A_TEXT}"
+        raise ValueError(f"no image file at {str(path)[:200]!r}: {there}")
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
     try:
@@ -77,7 +79,8 @@ def _from_file(x: str | os.PathLike) -> np.ndarray:
     except Image.DecompressionBombError:
         raise _too_large(repr(str(path)), "far more") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{str(path)!r} is no image that Pillow can read, whatever its name says") from None
+        hint = _A_TEXT if path.suffix in (".txt", ".md") else ", whatever its name says"
+        raise ValueError(f"{str(path)!r} is no image that Pillow can read{hint}") from None
     except OSError as e:
         raise ValueError(f"{str(path)!r} can't be read: {e}") from e
 
@@ -121,9 +124,12 @@ def _from_array(x: np.ndarray) -> np.ndarray:
         hint = ""
         if np.issubdtype(x.dtype, np.floating):
             bad = " with NaN or infinite values" if not np.isfinite(x).all() else ""
-            hint = f"{bad}; bring floats to 0..255 and use .astype(numpy.uint8)"
+            to_bytes = "(255 * x)" if x.size and x.max() <= 1 else "bring it to 0..255, then x"
+            hint = f"{bad}; {to_bytes}.astype(numpy.uint8)"
         raise ValueError(f"an image array must have dtype uint8, got {x.dtype}{hint}")
     if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 3, 4)) or 0 in x.shape:
-        raise ValueError(f"an image array must have shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}")
+        first = x.ndim == 3 and x.shape[0] in (1, 3, 4)
+        hint = "; channels come last: x.transpose(1, 2, 0)" if first else ""
+        raise ValueError(f"an image array must have shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}{hint}")
     x = x[..., 0] if x.shape[2:] == (1,) else x
     return _decode(Image.fromarray(np.ascontiguousarray(x)), "an image array")

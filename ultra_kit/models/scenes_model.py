@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
@@ -105,6 +106,22 @@ def build_vision(
     return vision
 
 
+def doubt_scene(image: np.ndarray) -> str | None:
+    """What speaks against an image (H, W, 3) being a drawn scene, or None.
+
+    Scenes are drawn with noise in each colour apart, which a camera's file does not keep: the median step of red less
+    green from pixel to pixel is 7 or more in 1,800 scenes, and at most 4 in 99.6 % of 857 photographs. A scene that was
+    resized or saved as JPEG loses it, but most are more colourful than photographs are.
+    """
+    difference = image[..., 0].astype(int) - image[..., 1]
+    steps = np.abs(np.diff(difference, axis=1, append=difference[:, -1:]))
+    pixels = image.reshape(-1, 3).astype(np.float32)
+    colourful = np.linalg.norm((pixels - pixels.mean(1, keepdims=True)).std(0))
+    if np.median(steps) >= 5 or colourful >= 65:
+        return None
+    return "scenes knows nothing but drawn scenes, and this looks like a photograph: use load('dinov2')"
+
+
 def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
     """The model in a folder, for 96 x 96 pixels; random weights without `pretrained`, a head where prototypes lie there."""
     config, state = read_bundled("scenes", folder, pretrained)
@@ -117,5 +134,6 @@ def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:
 
     facts = config | {"pretrained": pretrained}
     fields = vision_fields("scenes", folder, {"vision": vision, "text": text}, facts, state)
+    fields["doubt"] = doubt_scene if pretrained else None
     transform = WholeImage((96, 96))
     return TextImageBackbone(**fields, transform=transform, text_encoder=encode, projection=vision.norm)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -58,6 +60,7 @@ class TextBackbone(TransformerBackbone):
         "decoder_input_ids" are given. Leading special or masked tokens are the layout's prefix.
         """
         if isinstance(x, str):
+            warn_if_path(x)
             if self.tokenizer is None:
                 raise TypeError(
                     "a text needs a tokenizer: load(module, transform=tokenizer); or pass {'input_ids': token ids}"
@@ -200,6 +203,18 @@ class TextBackbone(TransformerBackbone):
     @property
     def _detail(self) -> str:
         return self.kind
+
+
+def warn_if_path(text: str) -> None:
+    """Warn where a text is the path of a file, or an address."""
+    if re.fullmatch(
+        r"https?://\S+|\S+\.(txt|md|html?|pdf|docx?|jpe?g|png|webp|tiff?|bmp)", text.strip(), re.I
+    ):
+        warnings.warn(
+            f"{text.strip()!r} is read as a text, and looks like the path of one: pass what is in the file, "
+            "pathlib.Path(...).read_text('utf-8'); pictures go to an image model, load('dinov2')",
+            stacklevel=4,
+        )
 
 
 def _memory(device: torch.device) -> int | None:

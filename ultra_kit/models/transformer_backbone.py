@@ -20,7 +20,8 @@ class TransformerBackbone:
     """A Transformer as `load` returns it; its subclasses implement `ultra_kit.types.Backbone`.
 
     The module is left unchanged. `facts` are what the card says about the configuration, `libraries` the
-    distributions whose versions it names, `settings` what the verbs use when nothing is said.
+    distributions whose versions it names, `settings` what the verbs use when nothing is said; `doubt` says in one sentence
+    why an original input is none that the model was made for, or None.
     """
 
     name: str
@@ -28,6 +29,7 @@ class TransformerBackbone:
     facts: dict[str, Any] = field(default_factory=dict, kw_only=True)
     libraries: tuple[str, ...] = field(default=(), kw_only=True)
     settings: Settings = field(default=Settings(), kw_only=True)
+    doubt: Callable[[Any], str | None] | None = field(default=None, kw_only=True)
 
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
         """One plain forward pass, to be run."""

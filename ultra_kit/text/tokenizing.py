@@ -9,6 +9,7 @@ import torch
 
 from ..models.hooks_and_flags import as_it_was
 from ..models.loading import load
+from ..models.text_backbone import warn_if_path
 from ..types import Backbone, UltraError
 from ..types.checks import whole_number
 
@@ -36,6 +37,7 @@ def checked_text(text: str, what: str) -> str:
     """The text, if it holds a word."""
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a str, got {type(text).__name__}")
+    warn_if_path(text)
     if not any(c.isalnum() for c in text):
         shown = text if len(text) < 40 else text[:37] + "..."
         raise ValueError(f"{what} must hold at least one word, got {shown!r}")

@@ -13,7 +13,7 @@ from ..maps.engine import Upstream, token_gradients
 from ..maps.explanation import explain
 from ..maps.scores import Score
 from ..types import Progress, UltraError
-from ..types.checks import one_of, whole_numbers
+from ..types.checks import needs, one_of, whole_numbers
 from .evidence_words import Evidence
 from .summarizing import Summary, next_token_logits
 from .tokenizing import plain_ids
@@ -24,7 +24,7 @@ EVIDENCE_METHODS = (*_SCORED, "raw_attention", "rollout", "cosine", "random_map"
 
 def evidence(
     s: Summary,
-    *,
+    *others: Any,
     layer: int = -1,
     score: str = "norm",
     rule: str = "positive",
@@ -72,6 +72,7 @@ def evidence(
     >>> uk.evidence(s, words=[1], score="logprob").matrix.shape
     (1, 5)
     """
+    needs("evidence", Summary, (s, *others), "s = uk.summarize(model, document), then evidence(s)")
     one_of("method", method, EVIDENCE_METHODS)
     rows = _word_indices(s, words)
     cap, number = s.capture, s.capture.layer_index(layer)

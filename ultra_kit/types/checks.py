@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 
-def needs(verb: str, kind: type, value: Any, hint: str) -> None:
-    """Refuse, as a TypeError that says what to do, a value that is not of the kind a verb takes."""
-    if not isinstance(value, kind):
-        raise TypeError(f"{verb} needs {kind.__name__}, got {type(value).__name__}: {hint}")
+def needs(verb: str, kind: type, given: tuple[Any, ...], hint: str) -> None:
+    """Refuse, as a TypeError that says what to do, all but one value of the kind that a verb takes."""
+    if len(given) != 1 or not isinstance(given[0], kind):
+        got = " and ".join(type(value).__name__ for value in given)
+        raise TypeError(f"{verb} needs {kind.__name__}, got {got}: {hint}")
 
 
 def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
