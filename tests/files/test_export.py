@@ -1,9 +1,11 @@
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -179,3 +181,93 @@ def test_notebook_pages_drop_widgets_and_hold_plotly_once(tmp_path):
     assert "window.pwned" not in page
     assert not re.search(r'<script[^>]+src=|<link[^>]+href="http', page)
     assert "widgets" in nbformat.read(path, as_version=4).metadata  # the notebook itself is left alone
+
+
+def named(maps, **card):
+    return dataclasses.replace(maps, card={"input_name": "cat.png", "model": {"name": "toy"}, **card})
+
+
+def one_of_each():
+    """Every result that has a page, with what its title must say."""
+    maps = image_maps()
+    made = {"explanation": {"layer": 2, "method": "ultra"}}
+    one = dataclasses.replace(maps, values=maps.values[4:5], tokens=maps.tokens[4:5])
+    groups = dataclasses.replace(one, groups=((1, 2),))
+    selection = uk.images.Selection(
+        mask=np.arange(600).reshape(20, 30) < 60,
+        relevance=np.zeros((20, 30), np.float32),
+        tokens=np.array([2]),
+        unwanted_tokens=np.array([], int),
+        points=((3.0, 4.0),),
+        unwanted=(),
+        box=None,
+        text=None,
+        threshold=0.5,
+        layout=LAYOUT,
+        input=maps.input,
+        card={"model": {"name": "toy"}, "note": HOSTILE, **made},
+    )
+    lm = uk.load("briefs", pretrained=False)
+    s = uk.summarize(lm, f"A flood struck Tiza. {HOSTILE}", summary="The flood struck.")
+    ev = uk.evidence(s, words=[1], layer=1)
+    curves = uk.runs.Perturbation(np.array([0.0, 1.0]), np.ones((1, 2)), np.ones((1, 2)), 4)
+    rows = [{"family": "B", "method": HOSTILE, "K": 2, "accuracy": 0.5, "miou": 0.4}]
+    images = [{"index": 0, "image": HOSTILE, "miou": 0.4}]
+    card = {"model_name": "toy", "layer": 2, "method": "ultra", "cut": "n_segments 2"}
+    data = {"name": "VOC", "split": "val", "images": 7, "crop": "full"}
+    found = uk.runs.Evaluation(pd.DataFrame(rows), pd.DataFrame(images), card | {"dataset": data})
+    return {
+        "maps": (named(maps, **made), "What 6 tokens of cat.png were made from, toy, layer 2"),
+        "token": (
+            named(one, **made),
+            "What the token in row 1, column 1 of cat.png was made from, toy, layer 2",
+        ),
+        "group": (named(groups, **made), "What 1 group of tokens of cat.png was made from, toy, layer 2"),
+        "word": (
+            dataclasses.replace(text_maps("flood"), values=np.ones((1, 2), np.float32), tokens=np.array([1])),
+            "What token 1 “flood” of the text was made from, model not stated",
+        ),
+        "segments": (uk.segment(named(maps)), "cat.png, toy"),
+        "selection": (selection, "The object of the image picked by 1 point, toy, layer 2"),
+        "summary": (s, f"A summary of {len(s.document_words)} words in 4, briefs"),
+        "evidence": (ev, "What each word of a summary rests on, briefs, layer 1"),
+        "perturbation": (curves, "Patches taken away from 1 token and brought back, layer 4"),
+        "evaluation": (found, "Segments of 7 images of VOC against the truth, toy"),
+        "faithfulness": (
+            uk.comprehensiveness(s, ev, fractions=(0.5,)),
+            "Comprehensiveness of the evidence for a summary",
+        ),
+    }
+
+
+RESULTS = one_of_each()
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_has_a_page_whose_title_says_what_it_shows(name, tmp_path):
+    result, title = RESULTS[name]
+    page = written(result, tmp_path)
+    reader = Reader(page)
+    found = re.search(r"<title>(.*?)</title>", page)[1]
+    assert title in found and f"<h1>{found}</h1>" in page
+    assert not re.search(r"\w+\(.*\)", found)  # no repr
+    assert len(page) < 3e6 and all(a.startswith("data:") for a in reader.addresses)
+    assert "<img src=x" not in page and "<script>window.pwned" not in page and reader.handlers == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["selection", "summary", "perturbation", "evaluation"])
+def test_a_page_without_a_view_is_read_in_the_dark_and_printed_whole(name, tmp_path, visit):
+    page = visit(uk.export_html(RESULTS[name][0], tmp_path / "x.html"))
+    read = "e => { const s = getComputedStyle(e); return [s.color, s.backgroundColor]; }"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        ink, paper = page.locator("body").evaluate(read)
+        light = [np.mean([int(n) for n in re.findall(r"\d+", c)[:3]]) for c in (ink, paper)]
+        assert abs(light[0] - light[1]) > 150, (scheme, ink, paper)
+        assert (light[1] > light[0]) == (scheme == "light")
+    page.emulate_media(media="print")
+    for picture in page.locator("img").all():
+        assert picture.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
+        assert picture.evaluate("e => e.naturalWidth > 100 && e.clientWidth <= document.body.clientWidth")
+    assert not page.evaluate("window.pwned")

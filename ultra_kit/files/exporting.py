@@ -8,31 +8,51 @@ import os
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..images.segmentation import Segmentation
+from ..images.selection import Selection
+from ..text.evidence_words import Evidence
+from ..text.summarizing import Summary
 from ..types import ExplanationMaps
 from ..types.whole_file import write_text
+from . import page_titles as titles
+
+if TYPE_CHECKING:
+    from ..runs import Evaluation
 
 # Views and figures are imported where they are used: a program that only saves and opens results needs none.
 
 
-def _fragments() -> dict[type, Callable[[Any], str]]:
-    """What has a page, and the function that makes its HTML; a new result needs a line here."""
+def _pages() -> dict[type, tuple[Callable[[Any], str], Callable[[Any], str]]]:
+    """What has a page, with what its title says and what makes its HTML; a new result needs a line here."""
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
+    from ..plots import perturbation_curves, show_selection
+    from ..runs import Evaluation, Perturbation
+    from ..runs.faithfulness import Faithfulness
     from ..widgets.inline_pictures import plotly_div
+    from ..widgets.summary_explorer import SummaryExplorer
     from ..widgets.view import View
 
+    def curves(found: Perturbation) -> str:
+        return _figure(perturbation_curves({"ULTra": found})) + _table(found)
+
     return {
-        ExplanationMaps: _maps_fragment,
-        Segmentation: _segments_fragment,
-        View: lambda view: view.fragment(),
-        Figure: _figure_fragment,
-        BaseFigure: plotly_div,
+        ExplanationMaps: (titles.of_maps, _maps),
+        Segmentation: (titles.of_segments, _segments),
+        Selection: (titles.of_selection, lambda sel: _figure(show_selection(sel)) + _facts(sel)),
+        Evidence: (titles.of_evidence, lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card)),
+        Summary: (titles.of_summary, _summary),
+        Evaluation: (titles.of_evaluation, lambda found: _table(found) + _images(found) + _card(found.card)),
+        Perturbation: (titles.of_perturbation, curves),
+        Faithfulness: (titles.of_faithfulness, _table),
+        View: (titles.of_view, lambda view: view.fragment()),
+        Figure: (titles.of_figure, _figure),
+        BaseFigure: (titles.of_figure, plotly_div),
     }
 
 
@@ -41,13 +61,14 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
 
     Parameters
     ----------
-    obj : ExplanationMaps, Segmentation, a view, matplotlib or Plotly figure, or path of a notebook
+    obj : any result, a view, matplotlib or Plotly figure, or path of a notebook
+        Maps, segments and evidence become views, other results a picture, a table or a text, each with its provenance.
         A notebook is shown with its stored outputs: formulae become MathML, Plotly figures stay interactive, widget
         state is left out.
     path : str or path-like
         The file to write; folders are made.
     title : str, optional
-        Heading and window title.
+        Heading and window title; by default it says what is shown.
 
     Returns
     -------
@@ -68,31 +89,32 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
     True
     """
     from ..widgets.page_host import page
-    from ..widgets.view import View
 
     if isinstance(obj, (str, os.PathLike)):
         from .notebook_html import notebook_html
 
         return write_text(path, notebook_html(obj, title=title))
-    known = _fragments()
-    make = next((make for kind, make in known.items() if isinstance(obj, kind)), None)
-    if make is None:
+    known = _pages()
+    found = next((both for kind, both in known.items() if isinstance(obj, kind)), None)
+    if found is None:
         raise TypeError(
             f"export_html takes {', '.join(kind.__name__ for kind in known)} or the path of a notebook, "
             f"got {type(obj).__name__}"
         )
-    # The state of a view changes under the reader's hands, so its heading names the view alone.
-    said = type(obj).__name__ if isinstance(obj, View) else repr(obj).splitlines()[0][:200]
-    return write_text(path, page(make(obj), title=title or said))
+    name, make = found
+    return write_text(path, page(make(obj), title=title or name(obj)))
 
 
-def _maps_fragment(maps: ExplanationMaps) -> str:
+def _maps(maps: ExplanationMaps) -> str:
+    from ..plots import token_grid
     from ..widgets.token_explorer import TokenExplorer
 
-    facts = {"Method": maps.method, "Score": maps.score, "Rule": maps.rule, "Layer": maps.layer}
-    rows = (f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts.items())
-    body = _text_maps(maps) if maps.layout.grid is None else TokenExplorer(maps).fragment()
-    return f"<table>{''.join(rows)}</table>{body}{_card(maps.card)}"
+    if maps.layout.grid is None:
+        body = _text_maps(maps)
+    else:  # a view shows single tokens
+        body = TokenExplorer(maps).fragment() if maps.groups is None else _figure(token_grid(maps))
+    said = {"Method": maps.method, "Score": maps.score, "Rule": maps.rule, "Layer": maps.layer}
+    return _said(said) + body + _card(maps.card)
 
 
 def _text_maps(maps: ExplanationMaps) -> str:
@@ -114,13 +136,40 @@ def _text_maps(maps: ExplanationMaps) -> str:
     return "".join(lines)
 
 
-def _segments_fragment(seg: Segmentation) -> str:
+def _segments(seg: Segmentation) -> str:
     from ..widgets.segment_explorer import SegmentExplorer
 
     return SegmentExplorer(seg).fragment() + _card(seg.card)
 
 
-def _figure_fragment(figure: Any) -> str:
+def _facts(sel: Selection) -> str:
+    said = {"Mask": f"{sel.share:.1%} of the image", "Threshold": sel.threshold, "Made again by": sel.code}
+    return _said(said) + _card(sel.card)
+
+
+def _summary(s: Summary) -> str:
+    said = {"Written by": s.written_by, "Tokens": len(s.token_ids), "Words": len(s.words)}
+    texts = (
+        f'<h2>{name}</h2><p class="uk-text">{html.escape(text)}</p>'
+        for name, text in (("Summary", s.text), ("Document", s.document))
+    )
+    return _said(said) + "".join(texts) + _card(s.capture.card)
+
+
+def _table(found: Any) -> str:
+    return f'<div style="overflow-x:auto">{found._repr_html_()}</div>'
+
+
+def _images(found: Evaluation) -> str:
+    rows = found.ranked().to_html(float_format="{:.3f}".format, index=False)
+    return f'<details><summary>Every image, the worst first</summary><div style="overflow-x:auto">{rows}</div></details>'
+
+
+def _said(facts: Mapping[str, Any]) -> str:
+    return f"<p>{' · '.join(f'<b>{name}</b> {html.escape(str(value))}' for name, value in facts.items())}</p>"
+
+
+def _figure(figure: Any) -> str:
     from ..widgets.inline_pictures import data_address
 
     buffer = BytesIO()

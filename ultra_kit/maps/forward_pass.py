@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -72,4 +73,6 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
         "dtype": ran,
         "device": str(where),
     }
+    if isinstance(x, (str, os.PathLike)) and layout.modality == "image":
+        card["input_name"] = os.path.basename(x)
     return Capture(backbone, layout, original, tuple(latents), tuple(steps), inputs, card)
