@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,6 +210,13 @@ def test_a_row_that_is_not_in_the_page_is_asked_of_the_kernel(cap, monkeypatch):
     assert not passes, "kept: not worked out twice"
     with pytest.raises(ValueError, match="has no map of that token"):
         view.answer({"side": 0, "kind": "rollout", "layer": 2, "token": 60})
+
+
+def test_a_capture_begins_with_the_models_own_settings():
+    model = replace(uk.load("scenes"), settings=uk.types.Settings(layer=-2, rule="negative", since=-1))
+    view = TokenExplorer(uk.capture(model, uk.data.scene(0).image))
+    assert repr(view) == "TokenExplorer(12x12 patches, layer 4 since 3, ULTra: norm, negative, pinned=82)"
+    assert len(view.maps) == 144
 
 
 def test_over_one_block_all_tokens_are_there_at_once(cap, monkeypatch):

@@ -46,7 +46,7 @@ class Side(Shelf):
             self.layout, self.input = _image_layout(source.layout), source.input
             self._work_out_all(source)
             number = source.layer_index(own.layer)
-            self.start = Key(next(iter(kinds)), number, since=min(own.since, number - 1))
+            self.start = Key(next(iter(kinds)), number, since=own.since % number)
             return
         found = given(source, ExplanationMaps, "Capture", "uk.explain or uk.capture")
         super().__init__(None, {})
