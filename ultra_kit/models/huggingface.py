@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
+from .gguf_files import find_gguf, read_gguf
 from .hub_access import hub
 from .huggingface_text import find_tokenizer, is_text_model, wrap_text
 from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, size_pair, token_reader
@@ -23,11 +24,16 @@ _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", 
 
 
 def load_huggingface(source: str, layout: Mapping[str, Any], pretrained: bool) -> Backbone:
-    """A model from a local folder or the hub, in eval mode: safetensors only, and no code of the repository."""
+    """A model from a local folder or the hub, in eval mode: safetensors or GGUF, and no code of the repository."""
     local = Path(source).is_dir()
     with contextlib.nullcontext() if local else hub(f"hf:{source}"):
         try:
-            module = _build(source, pretrained)
+            file = find_gguf(source) if local else None
+            if file is None:
+                module = _build(source, pretrained)
+            else:
+                module, tokenizer = read_gguf(file, pretrained=pretrained)
+                layout = {**layout, "transform": layout["transform"] or tokenizer}
         except (OSError, ValueError) as e:
             if local or isinstance(e, ValueError):
                 raise UltraError(f"{source!r} can't be loaded: {str(e).strip().splitlines()[0][:300]}") from e

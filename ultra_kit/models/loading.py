@@ -69,8 +69,8 @@ def load(
     ----------
     source : str, nn.Module or Backbone
         ``"dinov2"`` for photographs and ``"smollm2"`` for texts, real models that are fetched once through the package
-        index; a bundled name (``"scenes"``, ``"photos"``, ``"briefs"``); ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``; or a
-        module: a model of timm or transformers, or any ViT-like module with its blocks in a ModuleList or
+        index; a bundled name (``"scenes"``, ``"photos"``, ``"briefs"``); ``"timm:NAME"``, ``"hf:REPO-OR-FOLDER"``, the
+        folder's weights in safetensors or, of a language model, in one GGUF file; or a module: a model of timm or transformers, or any ViT-like module with its blocks in a ModuleList or
         Sequential. A module stays where and as it is. A Backbone is returned unchanged.
     transform : callable, optional
         PIL image to a float tensor (3, height, width), without a crop; by default the whole image is resized and

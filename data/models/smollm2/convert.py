@@ -4,23 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from ultra_kit.models.gguf_files import read_gguf
 
 
 def convert(source: Path, folder: Path) -> None:
     """A quantised GGUF file, dequantised to float32, as a folder of transformers with its tokenizer."""
-    where: dict[str, Any] = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
-    module: Any = LlamaForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    config: Any = AutoConfig.from_pretrained(**where)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the file's, not the model's as it is kept
-    config.dtype = torch.float32
-    config.architectures = ["LlamaForCausalLM"]
-    plain: Any = LlamaForCausalLM(config)  # one that was read from GGUF refuses to be saved
-    plain.load_state_dict(module.state_dict())
-    plain.generation_config = module.generation_config
-    plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    for part in read_gguf(source):
+        part.save_pretrained(folder)
 
 
 def prove(folder: Path, proof: Any) -> float:
