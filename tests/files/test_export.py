@@ -222,7 +222,7 @@ def one_of_each():
             named(one, **made),
             "What the token in row 1, column 1 of cat.png was made from, toy, layer 2",
         ),
-        "group": (named(groups, **made), "What 1 group of tokens of cat.png was made from, toy, layer 2"),
+        "group": (named(groups, **made), "What 1 token group of cat.png was made from, toy, layer 2"),
         "word": (
             dataclasses.replace(text_maps("flood"), values=np.ones((1, 2), np.float32), tokens=np.array([1])),
             "What token 1 “flood” of the text was made from, model not stated",
@@ -231,12 +231,8 @@ def one_of_each():
         "selection": (selection, "The object of the image picked by 1 point, toy, layer 2"),
         "summary": (s, f"A summary of {len(s.document_words)} words in 4, briefs"),
         "evidence": (ev, "What each word of a summary rests on, briefs, layer 1"),
-        "perturbation": (curves, "Patches taken away from 1 token and brought back, layer 4"),
+        "perturbation": (curves, "1 token as patches go and come, layer 4"),
         "evaluation": (found, "Segments of 7 images of VOC against the truth, toy"),
-        "faithfulness": (
-            uk.comprehensiveness(s, ev, fractions=(0.5,)),
-            "Comprehensiveness of the evidence for a summary",
-        ),
     }
 
 

@@ -18,7 +18,7 @@ from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary
 from ..types import ExplanationMaps
 from ..types.whole_file import write_text
-from . import page_titles as titles
+from .page_titles import title_of
 
 if TYPE_CHECKING:
     from ..runs import Evaluation
@@ -26,33 +26,28 @@ if TYPE_CHECKING:
 # Views and figures are imported where they are used: a program that only saves and opens results needs none.
 
 
-def _pages() -> dict[type, tuple[Callable[[Any], str], Callable[[Any], str]]]:
-    """What has a page, with what its title says and what makes its HTML; a new result needs a line here."""
+def _pages() -> dict[type, Callable[[Any], str]]:
+    """What has a page, and the function that makes its HTML; a new result needs a line here, and one in `page_titles`."""
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
     from ..plots import perturbation_curves, show_selection
     from ..runs import Evaluation, Perturbation
-    from ..runs.faithfulness import Faithfulness
     from ..widgets.inline_pictures import plotly_div
     from ..widgets.summary_explorer import SummaryExplorer
     from ..widgets.view import View
 
-    def curves(found: Perturbation) -> str:
-        return _figure(perturbation_curves({"ULTra": found})) + _table(found)
-
     return {
-        ExplanationMaps: (titles.of_maps, _maps),
-        Segmentation: (titles.of_segments, _segments),
-        Selection: (titles.of_selection, lambda sel: _figure(show_selection(sel)) + _facts(sel)),
-        Evidence: (titles.of_evidence, lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card)),
-        Summary: (titles.of_summary, _summary),
-        Evaluation: (titles.of_evaluation, lambda found: _table(found) + _images(found) + _card(found.card)),
-        Perturbation: (titles.of_perturbation, curves),
-        Faithfulness: (titles.of_faithfulness, _table),
-        View: (titles.of_view, lambda view: view.fragment()),
-        Figure: (titles.of_figure, _figure),
-        BaseFigure: (titles.of_figure, plotly_div),
+        ExplanationMaps: _maps,
+        Segmentation: _segments,
+        Selection: lambda sel: _figure(show_selection(sel)) + _said({"Again": sel.code}) + _card(sel.card),
+        Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
+        Summary: _summary,
+        Evaluation: lambda found: _table(found._repr_html_()) + _images(found) + _card(found.card),
+        Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p._repr_html_()),
+        View: lambda view: view.fragment(),
+        Figure: _figure,
+        BaseFigure: plotly_div,
     }
 
 
@@ -95,14 +90,13 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
 
         return write_text(path, notebook_html(obj, title=title))
     known = _pages()
-    found = next((both for kind, both in known.items() if isinstance(obj, kind)), None)
+    found = next((kind for kind in known if isinstance(obj, kind)), None)
     if found is None:
         raise TypeError(
             f"export_html takes {', '.join(kind.__name__ for kind in known)} or the path of a notebook, "
             f"got {type(obj).__name__}"
         )
-    name, make = found
-    return write_text(path, page(make(obj), title=title or name(obj)))
+    return write_text(path, page(known[found](obj), title=title or title_of(found.__name__, obj)))
 
 
 def _maps(maps: ExplanationMaps) -> str:
@@ -142,27 +136,19 @@ def _segments(seg: Segmentation) -> str:
     return SegmentExplorer(seg).fragment() + _card(seg.card)
 
 
-def _facts(sel: Selection) -> str:
-    said = {"Mask": f"{sel.share:.1%} of the image", "Threshold": sel.threshold, "Made again by": sel.code}
-    return _said(said) + _card(sel.card)
-
-
 def _summary(s: Summary) -> str:
-    said = {"Written by": s.written_by, "Tokens": len(s.token_ids), "Words": len(s.words)}
-    texts = (
-        f'<h2>{name}</h2><p class="uk-text">{html.escape(text)}</p>'
-        for name, text in (("Summary", s.text), ("Document", s.document))
-    )
-    return _said(said) + "".join(texts) + _card(s.capture.card)
-
-
-def _table(found: Any) -> str:
-    return f'<div style="overflow-x:auto">{found._repr_html_()}</div>'
+    texts = {f"Summary, by the {s.written_by}": s.text, "Document": s.document}
+    parts = (f'<h2>{name}</h2><p class="uk-text">{html.escape(text)}</p>' for name, text in texts.items())
+    return "".join(parts) + _card(s.capture.card)
 
 
 def _images(found: Evaluation) -> str:
     rows = found.ranked().to_html(float_format="{:.3f}".format, index=False)
-    return f'<details><summary>Every image, the worst first</summary><div style="overflow-x:auto">{rows}</div></details>'
+    return f"<details><summary>Every image, the worst first</summary>{_table(rows)}</details>"
+
+
+def _table(text: str) -> str:
+    return f'<div style="overflow-x:auto">{text}</div>'
 
 
 def _said(facts: Mapping[str, Any]) -> str:

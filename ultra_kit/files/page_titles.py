@@ -2,104 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..types import ExplanationMaps
 
 
-def of_maps(maps: ExplanationMaps) -> str:
-    """Of one token by its place, of several by their number."""
-    what, image = f"What {len(maps)} tokens", _input(maps.card, maps.layout.modality)
-    if maps.groups is not None:
-        what = f"What {len(maps)} group{'s' * (len(maps) > 1)} of tokens"
-    elif len(maps) == 1:
-        what = f"What {_place(maps)}"
-    was = "was" if len(maps) == 1 else "were"
-    return f"{what} of {image} {was} made from, {_made(maps.card)}"
+def title_of(kind: str, obj: Any) -> str:
+    """The title for a result of a kind in `_TITLES`; of a figure its own, of a view what it is."""
+    if kind in _TITLES:
+        return _TITLES[kind](obj)
+    if kind == "View":
+        return type(obj).__name__
+    own = [ax.get_title() for ax in obj.axes] if kind == "Figure" else [obj.layout.title.text]
+    return next(filter(None, own), "Figure")
 
 
-def _place(maps: ExplanationMaps) -> str:
-    """The only token, for a reader: its row and column, from 0; a word of a text."""
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def _maps(maps: ExplanationMaps) -> str:
     layout, token = maps.layout, int(maps.tokens[0])
-    if layout.grid is None:
-        return f"token {token} “{(layout.tokens or ())[token].strip()}”"
-    if token < layout.n_prefix:
-        return f"prefix token {token}"
-    return "the token in row {}, column {}".format(*divmod(token - layout.n_prefix, layout.grid[1]))
+    what = _count(len(maps), "token" if maps.groups is None else "token group")
+    if len(maps) == 1 and maps.groups is None:
+        row, column = divmod(token - layout.n_prefix, (layout.grid or (1, 1))[1])
+        what = f"the token in row {row}, column {column}"
+        if layout.grid is None or token < layout.n_prefix:
+            what = f"token {token}" + (f" “{layout.tokens[token].strip()}”" if layout.tokens else "")
+    was = "was" if len(maps) == 1 else "were"
+    return f"What {what} {_of(maps.card, layout.modality)} {was} made from, {_by(maps.card)}"
 
 
-def of_segments(seg: Any) -> str:
-    """Their number."""
-    n = seg.n_segments
-    return f"{n} segment{'s' * (n != 1)} of {_input(seg.card)}, {_made(seg.card)}"
+def _selection(sel: Any) -> str:
+    how = [_count(len(sel.points), "point")] * bool(sel.points) + ["a box"] * bool(sel.box)
+    how += [f"“{sel.text}”"] if sel.text else []
+    return f"The object {_of(sel.card)} picked by {' and '.join(how)}, {_by(sel.card)}"
 
 
-def of_selection(sel: Any) -> str:
-    """How it was picked."""
-    by = [f"{len(sel.points)} point{'s' * (len(sel.points) > 1)}"] if sel.points else []
-    by += ["a box"] if sel.box else []
-    by += [f"“{sel.text}”"] if sel.text else []
-    return f"The object of {_input(sel.card)} picked by {' and '.join(by) or 'tokens'}, {_made(sel.card)}"
-
-
-def of_evidence(ev: Any) -> str:
-    """What it is for."""
-    return f"What each word of a summary rests on, {_made(ev.card)}"
-
-
-def of_summary(s: Any) -> str:
-    """How long, and whose."""
-    return f"A summary of {len(s.document_words)} words in {len(s.words)}, {s.capture.model.name}"
-
-
-def of_evaluation(found: Any) -> str:
-    """Which model on which data."""
+def _evaluation(found: Any) -> str:
     data = found.card["dataset"]
     return (
         f"Segments of {data['images']} images of {data['name']} against the truth, {found.card['model_name']}"
     )
 
 
-def of_faithfulness(found: Any) -> str:
-    """What was measured."""
-    return f"{found.measure.capitalize()} of the evidence for a summary"
+def _of(card: Mapping[str, Any], modality: str = "image") -> str:
+    """The file that was captured, if the card names it."""
+    return f"of {card.get('input_name') or f'the {modality}'}"
 
 
-def of_perturbation(found: Any) -> str:
-    """What was measured."""
-    n = len(found.deletion)
-    return f"Patches taken away from {n} token{'s' * (n > 1)} and brought back, layer {found.layer}"
-
-
-def of_view(view: Any) -> str:
-    """What can be done in it: its state changes under the reader's hands."""
-    said = {
-        "TokenExplorer": "What each token was made from",
-        "SegmentExplorer": "Segments to cut, merge and name",
-        "ObjectSelector": "An object to select",
-        "SummaryExplorer": "What each word of a summary rests on",
-    }
-    return said.get(type(view).__name__, type(view).__name__)
-
-
-def of_figure(figure: Any) -> str:
-    """Its own title, if it has one."""
-    if hasattr(figure, "get_suptitle"):
-        own = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]
-    else:
-        own = [figure.layout.title.text]
-    return next((text for text in own if text), "Figure")
-
-
-def _input(card: Mapping[str, Any], modality: str = "image") -> str:
-    """The name of the file that was captured, if the card has it."""
-    return card.get("input_name") or f"the {modality}"
-
-
-def _made(card: Mapping[str, Any]) -> str:
+def _by(card: Mapping[str, Any]) -> str:
     """Model and layer, and the method unless it is this project's own."""
     made = card.get("explanation", {})
-    parts = [card.get("model", {}).get("name", ""), f"layer {made['layer']}" if "layer" in made else ""]
+    parts = [card.get("model", {}).get("name", "model not stated")]
+    parts += [f"layer {made['layer']}"] if "layer" in made else []
     parts += [made["method"].replace("_", " ")] if made.get("method", "ultra") != "ultra" else []
-    return ", ".join(part for part in parts if part) or "model not stated"
+    return ", ".join(parts)
+
+
+_TITLES: dict[str, Callable[[Any], str]] = {
+    "ExplanationMaps": _maps,
+    "Segmentation": lambda seg: f"{_count(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
+    "Selection": _selection,
+    "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
+    "Summary": lambda s: (
+        f"A summary of {len(s.document_words)} words in {len(s.words)}, {_by(s.capture.card)}"
+    ),
+    "Evaluation": _evaluation,
+    "Perturbation": lambda found: (
+        f"{_count(len(found.deletion), 'token')} as patches go and come, layer {found.layer}"
+    ),
+}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
-from .gguf_files import find_gguf, read_gguf
+from .gguf_files import read_gguf
 from .hub_access import hub
 from .huggingface_text import find_tokenizer, is_text_model, wrap_text
 from .image_backbone import ImageBackbone, Size, WholeImage, image_fields, size_pair, token_reader
@@ -28,16 +28,17 @@ def load_huggingface(source: str, layout: Mapping[str, Any], pretrained: bool) -
     local = Path(source).is_dir()
     with contextlib.nullcontext() if local else hub(f"hf:{source}"):
         try:
-            file = find_gguf(source) if local else None
-            if file is None:
-                module = _build(source, pretrained)
-            else:
-                module, tokenizer = read_gguf(file, pretrained=pretrained)
-                layout = {**layout, "transform": layout["transform"] or tokenizer}
+            files = [] if Path(source, "config.json").is_file() else sorted(Path(source).glob("*.gguf"))
+            if len(files) > 1:
+                raise ValueError(f"it must hold one .gguf file, got {', '.join(f.name for f in files)}")
+            module, tokenizer = (
+                read_gguf(files[0], pretrained) if files else (_build(source, pretrained), None)
+            )
         except (OSError, ValueError) as e:
             if local or isinstance(e, ValueError):
                 raise UltraError(f"{source!r} can't be loaded: {str(e).strip().splitlines()[0][:300]}") from e
             raise
+        layout = {**layout, "transform": layout["transform"] or tokenizer}
         return wrap_huggingface(module.eval(), layout, name=f"hf:{source}", source=source)
 
 

@@ -127,9 +127,8 @@ class ImageBackbone(TransformerBackbone):
         """The model's own scores (..., K) of raw last-layer latents (..., D); None if it has no head."""
         return None if self.reader is None else self.reader(latents)
 
-    @property
-    def _detail(self) -> str:
-        return f"{self.n_prefix} prefix tokens"
+    def __repr__(self) -> str:
+        return self._named(f"{self.n_prefix} prefix tokens")
 
 
 def _size(pixels: Tensor) -> Size:

@@ -200,9 +200,8 @@ class TextBackbone(TransformerBackbone):
                     f"{mask} must have the shape of {key}, {tuple(inputs[key].shape)}, got {tuple(inputs[mask].shape)}"
                 )
 
-    @property
-    def _detail(self) -> str:
-        return self.kind
+    def __repr__(self) -> str:
+        return self._named(self.kind)
 
 
 def warn_if_path(text: str) -> None:

@@ -75,11 +75,7 @@ class TransformerBackbone:
             "settings": asdict(self.settings),
         }
 
-    @property
-    def _detail(self) -> str:
-        """What tells the model from others of its class, for a reader."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
+    def _named(self, detail: str) -> str:
+        """The text for `repr`, with a detail and the model's own settings."""
         own = f", own settings: {self.settings}" if self.settings.chosen_on else ""
-        return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {self._detail}{own})"
+        return f"{type(self).__name__}({self.name!r}, {type(self.module).__name__}, {detail}{own})"

@@ -11,8 +11,17 @@ from ultra_kit.models.gguf_files import read_gguf
 
 def convert(source: Path, folder: Path) -> None:
     """A quantised GGUF file, dequantised to float32, as a folder of transformers with its tokenizer."""
-    for part in read_gguf(source):
-        part.save_pretrained(folder)
+    module, tokenizer = read_gguf(source)
+    config = module.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # the file's, not the model's as it is kept
+    config.dtype = torch.float32
+    config.architectures = ["LlamaForCausalLM"]
+    plain: Any = LlamaForCausalLM(config)  # one that was read from GGUF refuses to be saved
+    plain.load_state_dict(module.state_dict())
+    plain.generation_config = module.generation_config
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def prove(folder: Path, proof: Any) -> float:
