@@ -121,6 +121,12 @@ def facts_right(summary: str, facts: Facts) -> dict[str, bool]:
     -------
     dict of str to bool
         A value for each field of `Facts`.
+
+    Examples
+    --------
+    >>> b = brief(0)
+    >>> all(facts_right(b.summary, b.facts).values())
+    True
     """
     # Whole words: the "on" of "Monday" or of a place called Fenton separates nothing.
     pattern = r"\s*".join(

@@ -14,6 +14,11 @@ def photographs() -> tuple[str, ...]:
     Returns
     -------
     tuple of str
+
+    Examples
+    --------
+    >>> photographs()[:3]
+    ('astronaut', 'camera', 'chelsea')
     """
     return tuple(sorted(p.stem for p in (data_folder() / "images").glob("*.jpg")))
 
@@ -29,6 +34,11 @@ def photograph(name: str) -> np.ndarray:
     Returns
     -------
     ndarray of shape (H, W, 3), uint8
+
+    Examples
+    --------
+    >>> photograph("chelsea").shape
+    (300, 451, 3)
     """
     if name not in photographs():
         raise ValueError(f"name must be one of {', '.join(photographs())}, got {name!r}")

@@ -21,7 +21,7 @@ METRICS = ("cosine", "hellinger")
 
 def segment(
     maps: ExplanationMaps,
-    *others: Any,
+    *more: Any,
     threshold: float | None = None,
     n_segments: int | None = None,
     method: str = "average",
@@ -77,7 +77,7 @@ def segment(
     needs(
         "segment",
         ExplanationMaps,
-        (maps, *others),
+        (maps, *more),
         "maps = uk.explain(uk.capture(model, x)), then segment(maps)",
     )
     _check_maps(maps)

@@ -21,7 +21,7 @@ ALONE = 0.35
 
 def select(
     cap: Capture,
-    *others: Any,
+    *more: Any,
     points: Points = (),
     unwanted: Points = (),
     box: Box | None = None,
@@ -87,7 +87,7 @@ def select(
     >>> uk.select(cap, points=[(40, 40)], unwanted=[(2, 2)], layer=2).mask.shape
     (96, 96)
     """
-    needs("select", Capture, (cap, *others), "cap = uk.capture(model, x), then select(cap, points=[(x, y)])")
+    needs("select", Capture, (cap, *more), "cap = uk.capture(model, x), then select(cap, points=[(x, y)])")
     layout = cap.layout
     if layout.size is None:
         raise ValueError("select needs an image, this capture is of a text")

@@ -42,7 +42,7 @@ class Interrupted(KeyboardInterrupt):
 
 def explain(
     cap: Capture,
-    *others: Any,
+    *more: Any,
     layer: int | None = None,
     tokens: Tokens = None,
     score: str | None = None,
@@ -130,7 +130,7 @@ def explain(
     >>> uk.explain(cap, layer=2, tokens=[[30, 31, 42], [100]], score="norm", rule="positive", since=1)
     ExplanationMaps(2 groups x 148 positions, layer 2 since 1, ultra, norm, positive)
     """
-    needs("explain", Capture, (cap, *others), "cap = uk.capture(model, x), then explain(cap)")
+    needs("explain", Capture, (cap, *more), "cap = uk.capture(model, x), then explain(cap)")
     request = make_request(cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory)
     layer = request.layer
     if request.score.name == "norm" and request.made["transform"] is None:

@@ -63,6 +63,13 @@ def next_click(
     tuple of ((x, y), bool), or None
         The point, and True if the object was missed there, False if the mask spilt over. None if
         no pixel is wrong, or only such as were clicked.
+
+    Examples
+    --------
+    >>> truth = np.zeros((5, 5), bool)
+    >>> truth[1:4, 1:4] = True
+    >>> next_click(np.zeros((5, 5), bool), truth)
+    ((2, 2), True)
     """
     mask, truth, counted = checked_masks(np.asarray(mask, bool), np.asarray(truth, bool), ignore)
     missing = _depth(truth & ~mask & counted, clicked)

@@ -55,6 +55,11 @@ def pointing_game(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.
     ndarray of shape (T,), float64
         1 for a hit, 0 for a miss; if several positions tie for the largest value, the share of them that
         is true (this project's choice: a constant map has the prevalence).
+
+    Examples
+    --------
+    >>> pointing_game([[9.0, 0.1, 0.3, 0.3]], [0], [[True, False, False, True]])
+    array([0.5])
     """
     values, truth = _others(values, own, truth)
     top = values == values.max(axis=1, keepdims=True)
@@ -72,6 +77,11 @@ def energy_inside(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.
     -------
     ndarray of shape (T,), float64
         A constant map has the prevalence, one without mass 0 (this project's choice: it stays in the mean).
+
+    Examples
+    --------
+    >>> energy_inside([[9.0, 0.1, 0.2, 0.1]], [0], [[True, False, False, True]])
+    array([0.25])
     """
     values, truth = _others(values, own, truth)
     if (values < 0).any():
@@ -91,6 +101,11 @@ def iou_at_otsu(values: np.ndarray, own: np.ndarray, truth: np.ndarray) -> np.nd
     Returns
     -------
     ndarray of shape (T,), float64
+
+    Examples
+    --------
+    >>> iou_at_otsu([[9.0, 0.9, 0.0, 1.0]], [0], [[True, False, False, True]])
+    array([0.5])
     """
     values, truth = _others(values, own, truth)
     mask = np.stack([row > threshold_otsu(row) for row in values])
@@ -109,6 +124,11 @@ def prevalence(own: np.ndarray, truth: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (T,), float64
         Exact but for `average_precision`, where it is the limit for many positions of a random ranking.
+
+    Examples
+    --------
+    >>> prevalence([0], [[True, False, False, True, False]])
+    array([0.25])
     """
     _, truth = _others(np.zeros(np.shape(truth)), own, truth)
     return np.where(truth.any(axis=1), truth.mean(axis=1), np.nan)

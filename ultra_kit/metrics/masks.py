@@ -21,6 +21,11 @@ def mask_iou(mask: np.ndarray, truth: np.ndarray, *, ignored: np.ndarray | None 
     -------
     float
         Intersection over union, in [0, 1]; 1 if both are empty.
+
+    Examples
+    --------
+    >>> mask_iou(np.array([[True, True, False]]), np.array([[False, True, True]])) == 1 / 3
+    True
     """
     mask, truth, counted = checked_masks(mask, truth, ignored)
     mask, truth = mask & counted, truth & counted
@@ -39,6 +44,11 @@ def box_around(mask: np.ndarray) -> tuple[int, int, int, int]:
     -------
     tuple of int
         (x0, y0, x1, y1) in pixels; x1 and y1 are the first column and row outside.
+
+    Examples
+    --------
+    >>> box_around(np.array([[False, False, False], [False, True, True]]))
+    (1, 1, 3, 2)
     """
     rows, columns = np.flatnonzero(np.any(mask, axis=1)), np.flatnonzero(np.any(mask, axis=0))
     if not len(rows):

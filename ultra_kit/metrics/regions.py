@@ -48,6 +48,13 @@ def region_metrics(segmentations: Sequence[np.ndarray], truths: Sequence[np.ndar
     Returns
     -------
     RegionMetrics
+
+    Examples
+    --------
+    >>> halves = np.array([[0, 0, 1, 1]])
+    >>> found = region_metrics([np.zeros_like(halves)], [halves])
+    >>> found.covering, found.information
+    (array([0.5]), array([1.]))
     """
     found, true = ([distinct(x)[1] for x in given] for given in (segmentations, truths))
     shapes = {x.shape for x in (*found, *true)}

@@ -54,6 +54,11 @@ def patch_labels(instances: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (h, w), dtype of `instances`
+
+    Examples
+    --------
+    >>> patch_labels(np.array([[3, 3, 3, 7], [3, 3, 7, 7]]), (1, 2))
+    array([[3, 7]])
     """
     names, index = distinct(instances)
     counts = contingency(cell_grid(instances.shape, grid), index, (grid[0] * grid[1], len(names)))
@@ -71,5 +76,10 @@ def grid_ceiling(instances: np.ndarray, grid: tuple[int, int]) -> float:
     -------
     float
         What labels that are constant on each patch can hardly exceed.
+
+    Examples
+    --------
+    >>> grid_ceiling(np.array([[3, 3, 3, 7]]), (1, 2))  # a tie goes to 3: the only 7 is lost
+    0.375
     """
     return hungarian_miou(patch_labels(instances, grid).ravel()[cell_grid(instances.shape, grid)], instances)

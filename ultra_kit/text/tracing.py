@@ -24,7 +24,7 @@ EVIDENCE_METHODS = (*_SCORED, "raw_attention", "rollout", "cosine", "random_map"
 
 def evidence(
     s: Summary,
-    *others: Any,
+    *more: Any,
     layer: int = -1,
     score: str = "norm",
     rule: str = "positive",
@@ -72,7 +72,7 @@ def evidence(
     >>> uk.evidence(s, words=[1], score="logprob").matrix.shape
     (1, 5)
     """
-    needs("evidence", Summary, (s, *others), "s = uk.summarize(model, document), then evidence(s)")
+    needs("evidence", Summary, (s, *more), "s = uk.summarize(model, document), then evidence(s)")
     one_of("method", method, EVIDENCE_METHODS)
     rows = _word_indices(s, words)
     cap, number = s.capture, s.capture.layer_index(layer)
