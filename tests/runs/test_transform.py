@@ -46,6 +46,20 @@ def test_weighted_loss_by_hand():
     assert float(self_consistency(maps, affinity, loss="weighted")) == pytest.approx(-0.1 / math.sqrt(0.2))
 
 
+def test_loss_of_hellinger_likeness_by_hand():
+    # Shares (1, 0), (1/2, 1/2), (0, 1): their roots have the scalar products sqrt(1/2), 0, sqrt(1/2).
+    maps = torch.tensor([[3.0, 0], [4, 4], [0, 2]])
+    affinity = torch.tensor([[9, 1, 0], [1, 9, 0.5], [0, 0.5, 9]])
+    found = float(self_consistency(maps, affinity, metric="hellinger"))
+    assert found == pytest.approx(
+        -math.sqrt(0.5) * 0.5 / 3 / math.sqrt(0.2), rel=5e-3
+    )  # cosine: the same here
+    unequal = torch.tensor([[3.0, 0], [9, 1], [0, 2]])  # roots of shares 0.9 and 0.1
+    wanted = -math.sqrt(0.9) * 0.5 / 3 / math.sqrt(0.2)
+    assert float(self_consistency(unequal, affinity, metric="hellinger")) == pytest.approx(wanted, rel=5e-3)
+    assert float(self_consistency(unequal, affinity)) != pytest.approx(wanted, rel=2e-2)
+
+
 def test_contrast_loss_by_hand():
     maps = torch.tensor([[3.0, 0], [3, 4], [0, 2]])
     affinity = torch.tensor([[9, 1, 0.9], [1, 9, 1], [0.9, 1, 9]])
@@ -86,7 +100,7 @@ def test_first_steps_are_those_of_a_pass_a_token(model, images):
 def test_affinities_by_a_slow_count(model, images):
     cap = uk.capture(model, images[0])
     mean = torch.tensor(cap.attention(2)).mean(0).numpy()[1:, 1:]
-    rows = {"latent": cap.tokens(2)[1:], "attention": mean}
+    rows = {"latent": cap.tokens(2)[1:], "below": cap.tokens(1)[1:], "attention": mean}
     for kind, values in rows.items():
         values = values.copy()
         if kind == "attention":
@@ -100,14 +114,16 @@ def test_affinities_by_a_slow_count(model, images):
     assert not torch.allclose(affinities(cap, 2, "rollout"), found)
 
 
-def test_gradient_of_w_is_that_of_finite_differences(images):
+@pytest.mark.parametrize("metric", ["cosine", "hellinger"])
+def test_gradient_of_w_is_that_of_finite_differences(images, metric):
     torch.manual_seed(5)
     module = VisionTransformer(img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, num_classes=0)
     cap = uk.capture(uk.load(module.double().eval()), images[0])
     like = affinities(cap, 2, "latent")
 
     def value(w):
-        return self_consistency(first_steps(cap, 2, w, "positive"), like, loss="contrast")
+        maps = first_steps(cap, 2, w, "positive")
+        return self_consistency(maps, like, loss="contrast", metric=metric)
 
     w = (torch.eye(12) + 0.1 * torch.randn(12, 12)).double().requires_grad_()
     (gradient,) = torch.autograd.grad(value(w), w, retain_graph=True)
@@ -182,6 +198,14 @@ def test_file_holds_matrix_curve_and_card(model, images, tmp_path):
     np.testing.assert_array_equal(again.matrix, w.matrix)
     np.testing.assert_array_equal(again.loss, w.loss)
     assert again.layer == w.layer and again.card == json.loads(json.dumps(w.card))
+
+
+def test_dinov2_comes_with_a_w_for_its_own_layer():
+    w = Transform.load("dinov2")
+    assert w.matrix.shape == (384, 384) and w.layer == 12 and not np.allclose(w.matrix, np.eye(384))
+    assert w.loss[-1, 1] < w.loss[0, 1] - 0.05  # held-out photographs
+    assert w.card["training"]["metric"] == "hellinger" and w.card["model"]["name"] == "dinov2"
+    assert (ROOT / "data" / "models" / "dinov2" / "transform.safetensors").stat().st_size < 1_000_000
 
 
 def test_refuses_files_that_are_none(tmp_path):

@@ -9,12 +9,14 @@ from ..maps.baselines import raw_attention, rollout
 from ..maps.scores import keep_sign_
 from ..types import Capture
 
-AFFINITIES = ("latent", "rollout", "attention")
+AFFINITIES = ("latent", "below", "rollout", "attention")
 LOSSES = ("weighted", "contrast")
 _TEMPERATURE = 0.1
 
 
-def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = "weighted") -> torch.Tensor:
+def self_consistency(
+    maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = "weighted", metric: str = "cosine"
+) -> torch.Tensor:
     """L_sc of one image's maps (T, M), own positions replaced, for affinities (T, T); see `ultra_kit.train_transform`.
 
     Two pairs of tokens, each pair alike in map and affinity; then all maps equal:
@@ -25,6 +27,8 @@ def self_consistency(maps: torch.Tensor, affinity: torch.Tensor, *, loss: str = 
     (-0.451, 0.0)
     """
     off = ~torch.eye(len(maps), dtype=torch.bool, device=maps.device)
+    if metric == "hellinger":  # a little on every patch: at 0 the slope of the root has no bound
+        maps = (F.normalize(maps, p=1, dim=-1) + 1e-6).sqrt()
     unit = F.normalize(maps, dim=-1)
     alike = unit @ unit.T
     if loss == "weighted":
@@ -57,8 +61,8 @@ def first_steps(cap: Capture, layer: int, matrix: torch.Tensor, rule: str) -> to
 
 def affinities(cap: Capture, layer: int, kind: str) -> torch.Tensor:
     """How much the M patch tokens belong together, as the frozen model has it: cosines (M, M) of rows of a kind."""
-    z = cap.latents[layer].detach()
-    if kind == "latent":
+    z = cap.latents[layer - (kind == "below")].detach()
+    if kind in ("latent", "below"):
         rows = z[cap.layout.n_prefix :]
     else:
         make = rollout if kind == "rollout" else raw_attention

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data.image_folder import image_files
+from ..images.clustering import METRICS
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
 from ..types import Backbone, Settings, UltraError
@@ -30,6 +31,7 @@ def train_transform(
     rule: str | None = None,
     affinity: str = "latent",
     loss: str = "weighted",
+    metric: str = "cosine",
     epochs: int = 4,
     patience: int = 2,
     learning_rate: float = 3e-3,
@@ -39,11 +41,11 @@ def train_transform(
 ) -> Transform:
     """Train W by self-consistency: tokens that belong together should have like maps, others unlike ones.
 
-    No label is used, and the model stays as it is. P_i(W) is the first step of patch token i's map,
-    row i of C_k - 1, which one backward pass gives for all tokens of an image; the whole maps, which
-    W is for, cost a pass per token. The own position is replaced by the largest other entry, as in
-    `ultra_kit.segment`. a_ij is an affinity of tokens i and j that the frozen model gives. Two
-    readings of L_sc (this project's: the paper's formula is not known to us):
+    No label is used, and the model stays as it is. P_i(W) is the map of patch token i over the last
+    block alone (``since=-1``), which one backward pass gives for all tokens of an image; whole maps cost
+    a pass per token. The own position is replaced by the largest other entry, as in `ultra_kit.segment`.
+    a_ij is an affinity of tokens i and j that the frozen model gives. Two readings of L_sc (this
+    project's: the paper's formula is not known to us):
 
     - ``"weighted"``: the mean over i != j of ``-(a_ij - b) / s cos(P_i, P_j)``, b and s the mean and
       standard deviation of the image's affinities. Either collapse gives 0.
@@ -65,10 +67,12 @@ def train_transform(
         1..L or negative from the end: whose latents will be explained; the model's own by default.
     rule : {"positive", "negative", "absolute"}, optional
         As for `ultra_kit.explain`; use the transform with the same one.
-    affinity : {"latent", "rollout", "attention"}
-        a_ij: cosine of the latents of the tokens at the layer; of their rows of attention rollout up
-        to it, or of its raw attention, own positions replaced.
+    affinity : {"latent", "below", "rollout", "attention"}
+        a_ij: cosine of the latents of the tokens at the layer; at the layer below, over whose tokens the maps
+        are; of their rows of attention rollout up to it, or of its raw attention, own positions replaced.
     loss : {"weighted", "contrast"}
+    metric : {"cosine", "hellinger"}
+        Likeness of two maps: their cosine, as above, or that of the roots of their shares, as in `ultra_kit.segment`.
     epochs, patience : int
         Passes over the images at most, and how many of them without a better held-out loss end the training.
     learning_rate, decay : float
@@ -105,6 +109,7 @@ def train_transform(
         raise ValueError(f"epochs and patience must be at least 1, got {epochs} and {patience}")
     one_of("affinity", affinity, AFFINITIES)
     one_of("loss", loss, LOSSES)
+    one_of("metric", metric, METRICS)
     one_of("rule", rule, RULES)
     first = capture(model, images[0])
     number = first.layer_index(layer)
@@ -116,6 +121,7 @@ def train_transform(
         "rule": rule,
         "affinity": affinity,
         "loss": loss,
+        "metric": metric,
         "epochs": epochs,
         "patience": patience,
         "learning_rate": learning_rate,
@@ -150,7 +156,7 @@ def _descend(
         cap = capture(model, image)
         maps = first_steps(cap, options["layer"], matrix, options["rule"])
         like = affinities(cap, options["layer"], options["affinity"])
-        value = self_consistency(maps, like, loss=options["loss"])
+        value = self_consistency(maps, like, loss=options["loss"], metric=options["metric"])
         if not torch.isfinite(value):
             raise UltraError(
                 "the loss is not finite; look for NaN in the model's latents, or lower learning_rate"
