@@ -216,7 +216,9 @@ def choose(
         at = int(figures[:, 0].argmax())
         best[name] = way | {"cut": cuts(way)[at]}
         print(f"  {name}: {best[name]}, {figures[at, 0]:.3f} with {figures[at, 1]:.1f} segments")
-    return kept | best
+    own = model.settings  # chosen on all of train
+    ultra = {"kind": "ultra", "layer": own.layer, "metric": own.metric, "cut": {"threshold": own.threshold}}
+    return kept | best | {"ULTra": ultra}
 
 
 def cuts(way: Way) -> list[Way]:
