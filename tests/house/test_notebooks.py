@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PLACES = re.compile(r"/(?:home|Users|root|tmp|work|mnt)/\w|[A-Z]:\\\\Users")
-TAUGHT = ["00_quickstart", "01_synthetic_validation", "02_segmentation"]
+TAUGHT = ["00_quickstart", "01_synthetic_validation", "02_segmentation", "03_object_selection"]
 VIEW = 'document.createElement("iframe")'
 FORBIDDEN = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 
