@@ -65,14 +65,14 @@ def faults_of_teaching(path: Path) -> list[str]:
     outputs = [o.get("data", {}) for cell in code for o in cell.outputs]
     if not any(VIEW in o.get("text/html", "") for o in outputs):
         found.append("no view to touch")
-    exercises = sum(cell.source.startswith("## Exercise") for cell in cells)
+    exercises = sum(len(re.findall("^## Exercise", cell.source, re.M)) for cell in cells)
     answers = [cell for cell in code if "answer" in cell.metadata.get("tags", [])]
     if not exercises or len(answers) != exercises or any("assert" not in cell.source for cell in answers):
         found.append(f"{exercises} exercises and {len(answers)} answers, which assert what they say")
-    if found_code := [
+    if opened := [
         cell.source for cell in answers if not cell.metadata.get("jupyter", {}).get("source_hidden")
     ]:
-        found.append(f"{len(found_code)} answers are open")
+        found.append(f"{len(opened)} answers are open")
     return found
 
 
