@@ -43,7 +43,7 @@ def test_words_that_no_report_has_are_named():
     model = uk.load("briefs")
     for seed in range(20):
         assert doubt_words(model.tokenizer, uk.data.brief(seed).document) is None
-    with pytest.warns(UserWarning, match=r"not council, Tiza: .* load\('smollm2'\)"):
+    with pytest.warns(UserWarning, match=r"not council, Tiza; .* load\('smollm2'\)"):
         uk.capture(model, "The council of Tiza closed the bridge.")
 
 

@@ -74,12 +74,7 @@ def segment(
     >>> uk.segment(uk.baselines.rollout(cap), n_segments=3)
     Segmentation(3 segments of 96x96, 144 tokens, cut by number)
     """
-    needs(
-        "segment",
-        ExplanationMaps,
-        (maps, *more),
-        "maps = uk.explain(uk.capture(model, x)), then segment(maps)",
-    )
+    needs("segment", ExplanationMaps, (maps, *more), "maps = uk.explain(uk.capture(model, x)) first")
     _check_maps(maps)
     own, unsaid = Settings.of(maps.card.get("model", {})), threshold is None and n_segments is None
     settings = own if metric in (None, own.metric) else Settings(metric=metric)

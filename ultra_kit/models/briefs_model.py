@@ -18,14 +18,9 @@ from .text_backbone import TextBackbone
 
 def doubt_words(tokenizer: Any, text: str) -> str | None:
     """Which words of a text no report has, in one sentence; such words fall into letters, which the model has never seen."""
-    words = dict.fromkeys(re.findall(r"\w+", text))
-    unknown = [word for word in words if len(tokenizer.tokenize(word)) > 1]
-    if not unknown:
-        return None
-    return (
-        f"briefs knows the words of the reports of data.brief, not {', '.join(unknown[:5])}: what it says of this text means "
-        "little; use load('smollm2')"
-    )
+    unknown = [w for w in dict.fromkeys(re.findall(r"\w+", text)) if len(tokenizer.tokenize(w)) > 1]
+    said = f"briefs knows the words of its reports, not {', '.join(unknown[:5])}; for other texts use load('smollm2')"
+    return said if unknown else None
 
 
 def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:

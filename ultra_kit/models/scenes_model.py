@@ -117,9 +117,8 @@ def doubt_scene(image: np.ndarray) -> str | None:
     steps = np.abs(np.diff(difference, axis=1, append=difference[:, -1:]))
     pixels = image.reshape(-1, 3).astype(np.float32)
     colourful = np.linalg.norm((pixels - pixels.mean(1, keepdims=True)).std(0))
-    if np.median(steps) >= 5 or colourful >= 65:
-        return None
-    return "scenes knows nothing but drawn scenes, and this looks like a photograph: use load('dinov2')"
+    said = "scenes knows nothing but drawn scenes, and this looks like a photograph: use load('dinov2')"
+    return said if np.median(steps) < 5 and colourful < 65 else None
 
 
 def load_scenes(folder: Path, *, pretrained: bool = True) -> TextImageBackbone:

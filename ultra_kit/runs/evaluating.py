@@ -175,12 +175,8 @@ def evaluate(
     own = Settings.of(backbone)
     how: dict[str, Any] = {"layer": own.layer if layer is None else layer}
     if method == "ultra":
-        how |= {
-            "score": score or own.score,
-            "rule": rule or own.rule,
-            "transform": transform,
-            "progress": False,
-        }
+        how |= {"score": score or own.score, "rule": rule or own.rule, "transform": transform}
+        how["progress"] = False
         if layer is None and own.since:
             how["since"] = own.since
     source, metric = model if isinstance(model, str) else backbone, metric or own.metric
@@ -198,11 +194,11 @@ def evaluate(
 def _cuts(
     threshold: float | Sequence[float] | None, n_segments: int | str | Sequence[int] | None, classes: bool
 ) -> tuple[dict[str, Any], ...]:
-    if threshold is None and n_segments is None:
-        return ({},)
     if threshold is not None and n_segments is not None:
         raise ValueError(f"give either threshold or n_segments, got {threshold} and {n_segments}")
     name, given = ("threshold", threshold) if n_segments is None else ("n_segments", n_segments)
+    if given is None:
+        return ({},)
     values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)  # type: ignore[arg-type]
     if classes and len(values) != 1:
         raise ValueError(f"a data set with classes takes one {name}, got {len(values)}; evaluate each")
