@@ -55,8 +55,10 @@ function render({ model, el }) {
   const stage = element("div", "uk-stage", root);
   const picture = makePicture(stage, model);
   const { panel: right } = makeFigure(stage, "Relevance");
-  const canvas = element("canvas", "uk-map uk-relevance", pictureBox(right, "", W / H, ""));
-  [canvas.height, canvas.width] = model.get("working");
+  const shown = pictureBox(right, "", W / H, "");
+  const canvas = element("canvas", "uk-map uk-relevance", shown);
+  const outline = element("canvas", "uk-map uk-outline", shown);
+  for (const one of [canvas, outline]) [one.height, one.width] = model.get("working");
   legend(right, lut, "relevance: one half is Otsu's threshold").set(1);
   const caption = makeCaption(root);
   const code = element("code", "uk-code", root);
@@ -98,7 +100,7 @@ function render({ model, el }) {
     const mask = found ? engine.cut(found, threshold) : null;
     const levels = found ? Uint8Array.from(found.values, (v) => Math.round(255 * v)) : new Uint8Array(canvas.width * canvas.height);
     paintLevels(canvas, levels, lut);
-    picture.drawMask(mask);
+    picture.drawMask(mask, outline);
     const area = mask ? mask.reduce((a, b) => a + b, 0) : 0;
     caption.textContent = inWords(mask, area);
     code.textContent = found ? codeOf(model) : "";

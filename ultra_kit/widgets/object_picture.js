@@ -15,15 +15,14 @@ function makePicture(stage, model) {
   cursor.hidden = true;
   const lay = (node, [x, y]) => { node.style.left = `${(100 * x) / W}%`; node.style.top = `${(100 * y) / H}%`; };
 
-  function drawMask(mask) {
+  // The mask on the veil, and its outline on the picture of the relevance.
+  function drawMask(mask, outline) {
     const { width } = veil;
     const out = (i, on) => on && !mask[i];
-    paint(veil, (i) => {
-      if (!mask) return [0, 0, 0, 0];
-      const edge = mask[i] && (out(i - 1, i % width > 0) || out(i + 1, (i + 1) % width > 0)
-        || out(i - width, i >= width) || out(i + width, i + width < mask.length));
-      return edge ? [240, 228, 66, 255] : [255, 255, 255, mask[i] ? 0 : 175];
-    });
+    const edge = (i) => mask[i] && (out(i - 1, i % width > 0) || out(i + 1, (i + 1) % width > 0)
+      || out(i - width, i >= width) || out(i + width, i + width < mask.length));
+    paint(veil, (i) => (!mask ? [0, 0, 0, 0] : edge(i) ? [240, 228, 66, 255] : [255, 255, 255, mask[i] ? 0 : 175]));
+    paint(outline, (i) => (mask && edge(i) ? [255, 255, 255, 255] : [0, 0, 0, 0]));
   }
 
   function drawPicks() {

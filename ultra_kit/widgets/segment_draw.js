@@ -36,7 +36,8 @@ function drawLines(canvas, now, { focus, chosen, grid, nPrefix }) {
   if (focus >= 0) drawDots(pen, now.members[focus], grid, nPrefix, canvas);
   Object.assign(pen, { font: "600 30px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
   now.places.forEach((place, k) => {
-    if (place < 0) return;
+    // The numbers of tiny segments would hide the picture; the list and the pointer name them.
+    if (place < 0 || (now.shares[k] < 0.008 && k !== focus && !chosen.has(k))) return;
     const x = clamp(((place % width) + 0.5) * scale, 22, canvas.width - 22);
     const y = clamp((Math.floor(place / width) + 0.5) * scale, 20, canvas.height - 20);
     const marked = chosen.has(k);
@@ -120,7 +121,7 @@ function drawTree(canvas, tree, now, threshold, limit, palette) {
 function makeTreeBox(parent, distance, limit, move) {
   element("p", "uk-subtitle", parent, `Tree of the maps: drag the dashed cut. Upwards: ${distance} between maps.`);
   const canvas = element("canvas", "uk-tree", parent);
-  Object.assign(canvas, { width: 1200, height: 300 });
+  Object.assign(canvas, { width: parent.clientWidth > 0 && parent.clientWidth < 550 ? 600 : 1200, height: 300 });
   let dragging = false;
   const at = (event, last) => {
     const box = canvas.getBoundingClientRect();

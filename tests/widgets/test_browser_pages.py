@@ -1,0 +1,114 @@
+"""Pages by night, on paper and on a telephone."""
+
+import numpy as np
+import pytest
+from test_browser import blocks_of, maps_of, written
+from toys_selection import CAP, MAPS
+from toys_text import evidence_of
+
+import ultra_kit as uk
+from ultra_kit.widgets.summary_explorer import SummaryExplorer
+from ultra_kit.widgets.tabs import Workbench
+
+pytestmark = pytest.mark.browser
+
+VIEWS = {
+    "token": lambda: uk.widgets.TokenExplorer(maps_of(), maps_of(grid=(6, 10), seed=5)),
+    "segment": lambda: uk.widgets.SegmentExplorer(uk.segment(blocks_of(), threshold=0.05)),
+    "object": lambda: uk.widgets.ObjectSelector(CAP, maps=MAPS, prompts=["bar"]),
+    "summary": lambda: SummaryExplorer(evidence_of()),
+    "workbench": lambda: Workbench({"Tokens": VIEWS["token"](), "Segments": VIEWS["segment"]()}),
+}
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a file in a context of its own: a width, a scheme of colours."""
+    contexts = []
+
+    def opened(path, **how):
+        contexts.append(browser.new_context(offline=True, **how))
+        page = contexts[-1].new_page()
+        page.goto(path.as_uri())
+        page.wait_for_selector(".uk-title, iframe, [role=tab]")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def luminance(text):
+    """Of a colour as the browser gives it, as WCAG 2 defines it."""
+    rgb = np.array([float(v) for v in text[text.index("(") + 1 : -1].split(",")[:3]]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def ink_and_paper(page, selector):
+    found = page.locator(selector).first.evaluate(
+        "e => [getComputedStyle(e).color, getComputedStyle(e.closest('.uk-view')).backgroundColor]"
+    )
+    return tuple(map(luminance, found))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["token", "segment", "object", "summary"])
+def test_text_stands_out_by_day_and_by_night(opened, tmp_path, name, scheme):
+    page = opened(written(VIEWS[name](), tmp_path / "x.html"), color_scheme=scheme)
+    for selector in (".uk-title", ".uk-hint", ".uk-caption, .uk-sum-text", ".uk-note", ".uk-button:enabled"):
+        low, high = sorted(ink_and_paper(page, selector))
+        assert (high + 0.05) / (low + 0.05) > 6, selector
+    night = scheme == "dark" and name != "summary"  # whose shades run from white
+    assert (ink_and_paper(page, ".uk-title")[1] < 0.05) == night
+
+
+@pytest.mark.parametrize(("theme", "night"), [("true", False), ("false", True)])
+def test_a_frame_in_a_notebook_follows_the_theme_of_jupyterlab(opened, tmp_path, theme, night):
+    stored = VIEWS["segment"]()._repr_mimebundle_()["text/html"]
+    path = tmp_path / "cell.html"
+    path.write_text(
+        f'<!DOCTYPE html><meta charset="utf-8"><body data-jp-theme-light="{theme}">{stored}', "utf-8"
+    )
+    page = opened(path, color_scheme="light" if night else "dark")  # the reader's system says the other
+    frame = page.frame_locator("iframe")
+    frame.locator(".uk-title").wait_for()
+    paper = frame.locator(".uk-view").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert (luminance(paper) < 0.05) == night
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_nothing_lies_beside_a_page_of_400_pixels(opened, tmp_path, name):
+    page = opened(written(VIEWS[name](), tmp_path / "x.html"), viewport={"width": 400, "height": 800})
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    for control in page.locator(".uk-view button:visible, .uk-view input:visible, .uk-picture:visible").all():
+        box = control.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 400
+
+
+def test_on_paper_pictures_are_whole_and_lists_are_not_cut(opened, tmp_path):
+    page = opened(written(VIEWS["segment"](), tmp_path / "x.html"), color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert ink_and_paper(page, ".uk-title")[1] == 1, "white paper"
+    for selector in (".uk-panel", ".uk-picture", ".uk-tree"):
+        assert page.locator(selector).first.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
+    assert not page.locator(".uk-controls").first.is_visible()
+    rows = page.locator(".uk-row").all()
+    assert len(rows) > 12
+    cut = page.locator(".uk-list").evaluate(
+        "e => [e.scrollHeight - e.clientHeight, getComputedStyle(e).overflowY]"
+    )
+    assert cut == [0, "visible"]
+
+
+def test_on_paper_a_notebook_shows_the_picture_in_place_of_the_frame(opened, tmp_path):
+    path = tmp_path / "cell.html"
+    stored = VIEWS["token"]()._repr_mimebundle_()["text/html"]
+    path.write_text(f'<!DOCTYPE html><meta charset="utf-8">{stored}', "utf-8")
+    page = opened(path)
+    page.frame_locator("iframe").locator(".uk-title").wait_for()
+    shown = lambda: [page.locator(f"body > div > {tag}").is_visible() for tag in ("img", "iframe")]  # noqa: E731
+    assert shown() == [False, True]
+    page.emulate_media(media="print")
+    assert shown() == [True, False]
