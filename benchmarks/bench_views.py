@@ -2,7 +2,8 @@
 
 Run it with ``python benchmarks/bench_views.py [--json FILE]``; it needs a Chromium. The bars are 16 ms
 from pointer to picture at 784 tokens, 1.5 forward-and-backward passes a click (ViT-B/16, random weights),
-and 2 MB for the file of a ViT-B/16 image with all layers.
+and 2 MB for the file of a ViT-B/16 image with all layers. A workbench of a large model must open without waiting for
+the whole maps of all tokens.
 
 Other work on the machine stands between a pointer and its picture too, so the load is reported, and beside
 the waiting the work: processor time of all Chromium's processes for one move of the pointer.
@@ -125,6 +126,21 @@ def click() -> tuple[float, float]:
     return busy(lambda: view.answer({**asked, "token": next(tokens)})), busy(both)
 
 
+def opening() -> dict[str, float]:
+    """Processor seconds until a workbench of DINOv2 on a photograph is there, live or as a page, and of all whole maps."""
+    torch.set_num_threads(1)
+    model, image = uk.load("dinov2"), uk.data.photograph("chelsea")
+    cap = uk.capture(model, image)
+    plan = uk.plan(cap, layer=12)
+    made = [uk.widgets.workbench(model, image)]
+    return {
+        "workbench_seconds": busy(lambda: uk.widgets.workbench(model, image)),
+        "workbench_page_seconds": busy(lambda: made[0].fragment(with_still=False)),
+        "capture_seconds": busy(lambda: uk.capture(model, image)),
+        "whole_maps_seconds": plan.seconds,
+    }
+
+
 def measure() -> dict[str, float]:
     """All figures by name, with the load of the machine (processes that want a processor) meanwhile."""
     found: dict[str, float] = {"processors": os.cpu_count() or 1}
@@ -139,6 +155,7 @@ def measure() -> dict[str, float]:
         found[f"hover_{name}_ms_median"] = float(np.median(column))
         found[f"hover_{name}_ms_95"] = float(np.quantile(column, 0.95))
     found["click_seconds"], found["forward_and_backward_seconds"] = click()
+    found |= opening()
     found["click_passes"] = found["click_seconds"] / found["forward_and_backward_seconds"]
     return found
 
@@ -165,6 +182,11 @@ def main() -> None:
     )
     print(
         f"{found['click_passes']:.2f} forward-and-backward passes ({found['forward_and_backward_seconds']:.2f} s)"
+    )
+    print(
+        f"workbench of dinov2 on a photograph: {found['workbench_seconds']:.2f} s of one core "
+        f"({found['capture_seconds']:.2f} of them the capture), its page {found['workbench_page_seconds']:.2f} s; "
+        f"the whole maps of all tokens: {found['whole_maps_seconds']:.0f} s"
     )
     print(f"file of 12 layers of ViT-B/16 maps (noise, the worst case): {found['file_megabytes']:.2f} MB")
 

@@ -64,6 +64,11 @@ def test_a_live_page_fills_in_one_question_at_a_time_until_it_is_stopped(visit, 
         assert state(page)["there"] == str(there)
     assert page.locator("progress").evaluate("e => [e.value, e.max]") == [3, 144]
     assert page.evaluate("window.sent.length") == 1
+    hover(page, 99, grid=GRID)
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.sent.length") == 1, "the patch pointed at waits for the answer, and comes next"
+    answer(page, view)
+    assert answer(page, view)["token"] == 103
     page.get_by_role("button", name="Stop").click()
     answer(page, view)
     page.wait_for_timeout(300)
