@@ -223,8 +223,8 @@ def report_eyes(done: Checkpoint, first: int) -> None:
 def main() -> None:
     parser = arguments(__doc__ or "", "like.jsonl", "folder that holds VOCdevkit")
     parser.add_argument("--faces", type=Path, required=True, help="folder with .jpg and .pts of AFW")
-    parser.add_argument("--photographs", type=int, default=240, help="of val")
-    parser.add_argument("--choose", type=int, default=60, help="photographs of train")
+    parser.add_argument("--photographs", type=int, default=120, help="of val")
+    parser.add_argument("--choose", type=int, default=25, help="photographs of train")
     parser.add_argument("--tokens", type=int, default=3, help="of each class in a photograph")
     parser.add_argument(
         "--margin", type=float, default=2.0, help="side of a face's cut, in boxes of its points"

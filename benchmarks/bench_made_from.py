@@ -102,9 +102,9 @@ def measure(
     a: Any,
     tried: dict[str, Make] | None,
     done: Checkpoint,
+    split: str = "val",
 ) -> None:
-    """All methods on the tokens of one photograph, layer by layer."""
-    split = "train" if tried else "val"
+    """All methods, or those tried, on the tokens of one photograph, layer by layer."""
     keys = {layer: f"{split} {data.items[index].name} layer {layer}" for layer in layers}
     todo = [layer for layer, key in keys.items() if key not in done]
     if not todo:
@@ -121,10 +121,19 @@ def measure(
         done[keys[layer]] = areas(cap, layer, tokens, made, index)
 
 
+def best_block(done: Checkpoint, layer: int) -> dict[str, Make]:
+    """The baseline and the block it reads that do best on "train", if that is not the latent's own."""
+    found, _ = collect(done, "train", layer)
+    gain = {name: np.mean(row["insertion"]) - np.mean(row["deletion"]) for name, row in found.items()}
+    blocks = {name: make for name, make in choices().items() if ", layer " in name}
+    best = max(blocks, key=lambda name: gain[name])
+    return {} if best.endswith("+0") else {best: blocks[best]}
+
+
 def collect(done: Checkpoint, split: str, layer: int) -> tuple[dict[str, dict[str, np.ndarray]], np.ndarray]:
     """Method -> measure -> values of all tokens, and the photograph of each."""
     rows = {k: v for k, v in done.done.items() if k.startswith(f"{split} ") and k.endswith(f" layer {layer}")}
-    names = next(iter(rows.values()), {})
+    names = [name for name in next(iter(rows.values()), {}) if all(name in row for row in rows.values())]
     found = {
         name: {m: np.concatenate([row[name][m] for row in rows.values()]) for m in ("deletion", "insertion")}
         for name in names
@@ -147,6 +156,9 @@ def report(done: Checkpoint, layers: list[int]) -> None:
         found, groups = collect(done, "val", layer)
         if not found:
             continue
+        best, same = collect(done, "best", layer)
+        if len(same) == len(groups):
+            found |= best
         print(f"\nLayer {layer}, {len(groups)} tokens of {len(set(groups))} photographs of val:\n")
         rows = []
         for name, row in found.items():
@@ -185,10 +197,14 @@ def main() -> None:
         twin = baselines.randomised(model, seed=0)
         train, val = (uk.data.PascalVOC2012(a.data, split) for split in ("train", "val"))
         for index in tqdm(some_of(train, a.choose, a.seed), desc="train"):
-            measure(model, twin, train, index, a.layers[:1], a, choices(), done)
+            measure(model, twin, train, index, a.layers[:1], a, choices(), done, "train")
+        drawn = some_of(val, a.photographs, a.seed)
         for layer in a.layers:
-            for index in tqdm(some_of(val, a.photographs, a.seed), desc=f"layer {layer}"):
+            for index in tqdm(drawn, desc=f"layer {layer}"):
                 measure(model, twin, val, index, [layer], a, None, done)
+        for index in tqdm(drawn, desc="the best baseline at its best block"):
+            if found := best_block(done, a.layers[0]):
+                measure(model, twin, val, index, a.layers[:1], a, found, done, "best")
     report(done, a.layers)
     print(f"\n{command()}")
 

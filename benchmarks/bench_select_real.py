@@ -3,13 +3,13 @@
 The 20 photographs of GrabCut, and objects of VOC's split "val": connected parts of one class that cover 2 % of their
 photograph and more, void pixels not counted, one a photograph, drawn. A simulated user (`ultra_kit.metrics.simulate_clicks`)
 clicks until the overlap is 0.9; every method goes through the same `ultra_kit.select` and only the maps differ. What is
-left open (layer, since, sharpness of a likeness) is chosen by the mean overlap after one and after three clicks on
-objects of "train". "Outline walk alone" knows no model: maps that fall off with distance.
+left open (layers, rule, sharpness of a likeness) is chosen by the mean overlap after one and after three clicks on
+objects of "train", without the refinement, which takes most of the time. "Outline walk alone" knows no model: maps that fall off with distance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from scipy.ndimage import label
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
+from ultra_kit.images.pixel_relevance import shares
 from ultra_kit.maps import baselines
 from ultra_kit.metrics import simulate_clicks
 from ultra_kit.types import Capture, ExplanationMaps
@@ -93,22 +94,39 @@ def nearness(cap: Capture, *, sigma: float) -> ExplanationMaps:
     return of_patches(cap, np.exp(-apart / (2 * sigma**2)), "nearness")
 
 
+def one_block(
+    cap: Capture, *, layers: Sequence[int], rule: str = "positive", like: int | None = None
+) -> ExplanationMaps:
+    """The mean of ULTra's maps over one block of each layer, each map shared out; times the likeness at `like`."""
+    made = [
+        uk.explain(cap, layer=k, since=-1, score="norm", rule=rule, progress=False).content for k in layers
+    ]
+    values = np.mean([shares(m) for m in made], axis=0)
+    if like is not None:
+        values = values * likeness(cap, layer=like, sharpness=5).content
+    return of_patches(cap, values, "ultra")
+
+
 def families(n_layers: int) -> dict[str, dict[str, Maps]]:
     """Family -> choice -> maps of all patches."""
-    layers = range(n_layers - 4, n_layers + 1)
-    explain = partial(uk.explain, score="norm", progress=False)
+    last = range(n_layers - 3, n_layers + 1)
+    mean = f"mean of layers {last[0]} to {last[-1]}"
+    like = n_layers - 1
     return {
-        OURS: {
-            f"layer {k}, since {s}, {rule}": partial(explain, layer=k, since=s, rule=rule)
-            for k in layers
-            for s, rule in ((-1, "positive"), (-1, "absolute"))
+        OURS: {f"layer {k}": partial(one_block, layers=[k]) for k in last}
+        | {
+            mean: partial(one_block, layers=last),
+            f"{mean}, absolute": partial(one_block, layers=last, rule="absolute"),
         },
-        "raw attention": {f"layer {k}": partial(baselines.raw_attention, layer=k) for k in layers},
-        "attention rollout": {f"layer {k}": partial(baselines.rollout, layer=k) for k in layers},
+        "ULTra x cosine": {
+            f"{mean}, cosine {like}": partial(one_block, layers=last, like=like),
+            f"layer {n_layers}, cosine {like}": partial(one_block, layers=[n_layers], like=like),
+        },
+        "raw attention": {f"layer {k}": partial(baselines.raw_attention, layer=k) for k in last},
         "latent cosine": {
             f"layer {k}, sharpness {s}": partial(likeness, layer=k, sharpness=s)
-            for k in layers
-            for s in (0, 10)
+            for k in last[1:]
+            for s in (0, 5, 10)
         },
         "outline walk alone": {f"sigma {s}": partial(nearness, sigma=s) for s in (1, 2)},
     }
@@ -121,6 +139,7 @@ def click(
     set_name: str,
     clicks: int,
     done: Checkpoint,
+    **options: Any,
 ) -> None:
     """Overlaps, click by click, of every object with every method."""
     for number, read in enumerate(tqdm(things, desc=set_name)):
@@ -132,7 +151,7 @@ def click(
         thing = read()
         cap = uk.capture(model, thing.image)
         for name, make in todo.items():
-            ask = partial(answer, cap, {"maps": make(cap)})
+            ask = partial(answer, cap, {"maps": make(cap), **options})
             run = simulate_clicks(ask, thing.truth, max_clicks=clicks, target=0.9, ignore=thing.ignore)
             found[name] = [round(v, 4) for v in run.ious]
         done[key] = found
@@ -201,15 +220,15 @@ def main() -> None:
     parser = arguments(__doc__ or "", "select_real.jsonl", "folder that holds VOCdevkit")
     parser.add_argument("--grabcut", type=Path, required=True, help="folder with data_GT and boundary_GT")
     parser.add_argument("--objects", type=int, default=60, help="of VOC val")
-    parser.add_argument("--choose", type=int, default=30, help="objects of VOC train")
-    parser.add_argument("--clicks", type=int, default=10)
+    parser.add_argument("--choose", type=int, default=24, help="objects of VOC train")
+    parser.add_argument("--clicks", type=int, default=5)
     a = parser.parse_args()
     done = Checkpoint(a.checkpoint, {"model": a.model, "seed": a.seed, "clicks": a.clicks, "area": AREA})
     if not a.report:
         model = start(a.model)
         ways = families(model.n_blocks)
         flat = {f"{f}: {c}": make for f, choices in ways.items() for c, make in choices.items()}
-        click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done)
+        click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done, refine=False)
         best = {f"{f}: {c}": ways[f][c] for f, c in chosen_on_train(done).items()}
         click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done)
         click(model, voc_objects(a.data, "val", a.objects, a.seed), best, "val", a.clicks, done)
