@@ -147,6 +147,27 @@ def test_what_is_not_said_is_left_to_the_model(picture, tmp_path, monkeypatch):
     assert "own settings" in repr(model) and "own settings" not in repr(other)
 
 
+def test_files_in_the_wrong_place_are_told_in_one_line(picture, tmp_path, monkeypatch):
+    """An address, a text for an image, an image for a text, and a photograph for drawn scenes."""
+    monkeypatch.setattr(uk, "load", lambda name, load=uk.load: load(name, pretrained=name == "scenes"))
+    text, photo = tmp_path / "a.txt", tmp_path / "photo.png"
+    text.write_text("A flood struck.", "utf-8")
+    Image.fromarray(uk.data.photograph("rocket")).save(photo)
+    out = ["--out", str(tmp_path / "out")]
+    for arguments, words in (
+        (["segment", str(text)], "a text goes to a text model"),
+        (["explain", "https://a.org/b.jpg"], "must be a local file, got the address"),
+        (["summarize", "--model", "briefs", str(picture)], "no text in UTF-8; images go to explain"),
+        (["summarize", "--model", "briefs", "https://a.org/b.txt"], "must be a local file, got the address"),
+    ):
+        result = run(app, [*arguments, *out])
+        assert result.exit_code == 1 and words in result.output and "Traceback" not in result.output
+    result = run(app, ["explain", str(photo), "--token", "50", *out])
+    assert result.exit_code == 0
+    lines = [line for line in result.output.splitlines() if "warning" in line.lower()]
+    assert len(lines) == 1 and lines[0].startswith(f"{photo}: warning: scenes knows nothing but drawn")
+
+
 def test_a_bad_image_leaves_the_others_alone(picture, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("hello")
@@ -184,7 +205,7 @@ def test_bad_options_are_told_in_one_line(picture, tmp_path, arguments, message)
 
 def test_threshold_and_number_exclude_each_other(picture):
     result = run(app, ["segment", str(picture), "--threshold", "0.2", "--n-segments", "3"])
-    assert result.exit_code == 1 and "either threshold or n_segments" in result.output
+    assert result.exit_code == 1 and "give either --threshold or --n-segments" in result.output
 
 
 def test_version_and_help():

@@ -60,6 +60,8 @@ def segment(
 ) -> None:
     """Segment images: patches whose explanation maps look alike belong together."""
     how = options.said(score=score, rule=rule) | options.transform_of(transform, layer)
+    if threshold is not None and n_segments is not None:
+        options.stop("give either --threshold or --n-segments")  # before the work
     cut = options.said(metric=metric, threshold=threshold, n_segments=n_segments)
     backbone = options.load(model)
 

@@ -6,6 +6,7 @@ A file of commands stands in ``cli/__init__.py``; what takes long to import is i
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,10 @@ def each(
         used.add(stem)
         base = out / stem
         try:
-            result, facts, figure, said = work(path)
+            with warnings.catch_warnings(record=True) as noted:
+                result, facts, figure, said = work(path)
+            for note in noted:
+                typer.echo(f"{path}: warning: {note.message}", err=True)
             uk.save(result, f"{base}.npz")
             write_text(f"{base}.json", json.dumps(facts, indent=1, default=str) + "\n")
             write_png(figure, Path(f"{base}.png"))
