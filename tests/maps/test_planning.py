@@ -33,10 +33,10 @@ class Alive(TorchDispatchMode):
         return out
 
 
-def captured(side, width, **options):
+def captured(side, width, depth=4, **options):
     torch.manual_seed(0)
     model = VisionTransformer(
-        img_size=side, patch_size=8, embed_dim=width, depth=4, num_heads=4, num_classes=0
+        img_size=side, patch_size=8, embed_dim=width, depth=depth, num_heads=4, num_classes=0
     )
     return uk.capture(uk.load(model.eval()), np.zeros((side, side, 3), np.uint8), **options)
 
@@ -79,6 +79,43 @@ def test_memory_is_as_promised(kind, options, request):
     with Alive() as alive:
         uk.explain(cap, progress=False, **options)
     assert uk.plan(cap, **options).peak_bytes == pytest.approx(alive.peak, rel=0.15)
+
+
+def peak(cap, **options):
+    """The most bytes that a run takes."""
+    with Alive() as alive:
+        uk.explain(cap, layer=-1, score="energy", progress=False, **options)
+    return alive.peak
+
+
+@pytest.mark.parametrize("options", [dict(tokens=[5]), dict(tokens=range(6), chunk_size=3)])
+def test_memory_does_not_grow_with_depth(options):
+    # The gradient of a block's maps is used up before that of the block below is made.
+    shallow, deep = (peak(captured(64, 32, depth), **options) for depth in (3, 9))
+    assert deep <= 1.01 * shallow
+
+
+def test_max_memory_holds(image):
+    for chunk in (1, 2, 5):
+        limit = uk.plan(image, layer=-1, chunk_size=chunk).peak_bytes
+        assert uk.plan(image, layer=-1, chunk_size=30, max_memory=limit).chunk_size == chunk
+        found = peak(image, tokens=range(10), chunk_size=30, max_memory=limit)
+        assert found <= 1.05 * limit
+        assert chunk == 1 or found > 0.6 * limit
+
+
+def test_nothing_grows_over_200_captures():
+    torch.manual_seed(0)
+    module = VisionTransformer(img_size=16, patch_size=8, embed_dim=8, depth=2, num_heads=2, num_classes=0)
+    model, image, left = uk.load(module.eval()), np.zeros((16, 16, 3), np.uint8), []
+    with Alive() as alive:
+        for turn in range(200):
+            cap = uk.capture(model, image)
+            since = turn % 2  # the closed form, and the pass down
+            uk.explain(cap, layer=-1, since=since, score="energy", progress=False)
+            left.append((len(alive.sizes), sum(alive.sizes.values())))
+    assert set(left[2:]) == {left[1]}
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
 @pytest.mark.parametrize("options", [dict(tokens=[5]), dict(tokens=[5], since=-2), dict(since=-1)])

@@ -13,6 +13,7 @@ import time
 import joblib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from toys_datasets import bsds_truth
 from typer.testing import CliRunner
@@ -236,6 +237,24 @@ def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_
     assert threads and threading.current_thread() not in threads
     assert files(tmp_path / "loky") == files(whole)
     assert files(tmp_path / "dask") == files(whole)
+
+
+def test_another_process_works_with_one_thread(data, tmp_path, monkeypatch):
+    """Two processes of two threads each slow one another; the caller's own process keeps its threads."""
+    threads, before = [], torch.get_num_threads()
+    monkeypatch.setattr(
+        image_records, "measure", lambda job, sample: threads.append(torch.get_num_threads()) or {"a": 1}
+    )
+    job = image_records.Job("scenes", data, tmp_path, "cosine", {}, ({},), 0)
+    here = image_records.this_process()
+    torch.set_num_threads(2)
+    try:
+        for caller in (here, (here[0], here[1] + 1), ("another machine", here[1])):
+            image_records.work(job, 0, caller)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [2, 1, 1]
 
 
 def test_true_k_reads_the_truth_and_says_so(data, tmp_path):

@@ -1,7 +1,8 @@
 """The engine: gradients of attention maps, and the row of the product that they make.
 
 All gradients of a token come from one backward pass, and its row is carried through the blocks as
-``r <- r C_b`` for b = k..1, which costs N^2 per block where the product costs N^3. Behind the last
+``r <- r C_b`` for b = k..1, which costs N^2 per block where the product costs N^3: the order of the pass, so the
+gradient of one block's maps is used up before the next block's is made. Behind the last
 attention a token's gradient lies in its own row alone; what is there is passed once for all tokens.
 With one block the row is read off: row i of ``A * df/dA`` is ``A[i] * <g_i, v>``, g_i the gradient at
 the product of attention and values v (this project's reading of the same equation, exact).
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from ..types import AttentionStep, Capture, UltraError
+from ..types.graphs import only_through
 from .scores import Score, keep_sign_
 
 FEW = 4
@@ -66,6 +68,7 @@ def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Ten
         )
     tokens, owner = (torch.as_tensor(x, device=z.device) for x in (request.tokens, request.rows))
     behind = _behind_attention(cap, steps, tokens, request.upstream) if steps else None
+    parts = in_parts(cap, steps)
     dtype, total = torch.promote_types(z.dtype, torch.float32), int(owner[-1]) + 1
     closed = len(steps) == 1 and behind is not None and steps[0].values is not None
     size = total if closed else request.chunk_size
@@ -78,9 +81,7 @@ def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Ten
         if closed:
             r = _one_block(r, steps[0], here[0].rows, rows, index, request.rule, by_head)
         elif steps:
-            # Handed on unnamed, so that they are gone before those of the next chunk are made.
-            weights = [s.weights for s in steps]
-            r = _carry(r, steps, token_gradients(here, weights, index, rows), request.rule, by_head)
+            r = _carry(r, _gradients(parts, here, index, rows), request.rule, by_head)
         yield r if by_head else r[:, 0]
 
 
@@ -100,11 +101,52 @@ def token_gradients(
     upstream = [t.new_zeros(n, *t.shape) for t in tensors]
     for gradient, u in zip(upstream, arrived, strict=True):
         gradient[rows, ..., index, :] = u.rows.movedim(-2, 0).to(gradient)
+    return _backward(tensors, inputs, upstream)
+
+
+def _backward(
+    tensors: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor]
+) -> list[torch.Tensor | None]:
+    """Gradients (C, *S) at the inputs from those (C, ...) at the tensors."""
     options: dict[str, Any] = {"retain_graph": True, "allow_unused": True}
-    if n == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
+    if len(upstream[0]) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
         found = torch.autograd.grad(tensors, inputs, [g[0] for g in upstream], **options)
         return [None if g is None else g[None] for g in found]
     return list(torch.autograd.grad(tensors, inputs, upstream, is_grads_batched=True, **options))
+
+
+def in_parts(
+    cap: Capture, steps: list[AttentionStep]
+) -> list[tuple[list[AttentionStep], list[torch.Tensor]]]:
+    """The steps in parts, with the latents below each part on which all above them depends through them alone; [] below the last."""
+    parts: list[tuple[list[AttentionStep], list[torch.Tensor]]] = [([], [])]
+    for step in steps:
+        part, gate = parts[-1]
+        if part and part[-1].layer > step.layer:
+            z = cap.latents[step.layer]
+            if only_through(cap.latents[part[0].layer], z):
+                gate.append(z)
+                parts.append(([], []))
+        parts[-1][0].append(step)
+    return parts
+
+
+def _gradients(
+    parts: list[tuple[list[AttentionStep], list[torch.Tensor]]],
+    arrived: Sequence[Upstream],
+    index: torch.Tensor,
+    rows: torch.Tensor,
+) -> Iterator[tuple[AttentionStep, torch.Tensor | None]]:
+    """df/dA of every step for C rows, (C, H, Nq, Nk); those of a part are handed on before those of the next are made."""
+    down: list[Any] = []
+    for k, (steps, gate) in enumerate(parts):
+        inputs = [*(s.weights for s in steps), *gate]
+        found = (
+            _backward(parts[k - 1][1], inputs, down) if k else token_gradients(arrived, inputs, index, rows)
+        )
+        down = [found.pop() for _ in gate]
+        for step in steps:
+            yield step, found.pop(0)
 
 
 def _behind_attention(
@@ -152,17 +194,17 @@ def _behind_attention(
 
 def _carry(
     r: torch.Tensor,
-    steps: list[AttentionStep],
-    gradients: list[torch.Tensor | None],
+    gradients: Iterator[tuple[AttentionStep, torch.Tensor | None]],
     rule: str,
     by_head: bool,
 ) -> torch.Tensor:
     """R <- r C_b for every step, last first; r is (C, 1, N), and `by_head` (C, 1 + H, N) behind the first of them.
 
-    The gradients are df/dA of every step, (C, H, Nq, Nk); a missing one is an error, not zero.
+    The gradients are those of `_gradients`; a missing one is an error, not zero.
     """
-    sums, scratch = [], {}
-    for step, g in zip(steps, gradients, strict=True):
+    steps, sums, scratch = [], [], {}
+    for step, g in gradients:
+        steps.append(step)
         if g is None:
             raise UltraError(
                 f"the latents do not depend on {_in_words(step)} that came with them: its gradient is missing, and a "
@@ -176,12 +218,13 @@ def _carry(
         sums.append(product.sum())  # one number shows a NaN or an infinity anywhere in it
         kept = keep_sign_(product, rule)
         queries = r[..., step.query_start : step.query_start + nq] / heads
-        if by_head and step is steps[0]:
+        if by_head and len(steps) == 1:
             r = torch.cat([r, r.new_zeros(len(r), heads, r.shape[-1])], 1)
             more = torch.cat([torch.zeros_like(kept[:, 0, :1]), (queries[:, :, None] @ kept)[:, :, 0]], 1)
         else:
             more = torch.bmm(queries.repeat(1, 1, heads), kept.view(len(r), heads * nq, nk))
         r[..., step.key_start : step.key_start + nk] += more
+        del g  # before the next part's are made
     _check_finite(sums, steps)
     return r
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..types import Capture, Settings, Tokens, UltraError
 from ..types.checks import one_of, whole_number
 from ..types.provenance import fingerprint
-from .engine import ENTRIES, FEW, Request, row_chunks
+from .engine import ENTRIES, FEW, Request, in_parts, row_chunks
 from .scores import RULES, make_score
 
 _GPU_CHUNK = 32  # more tokens at once than this bring a GPU little and cost memory
@@ -214,20 +214,27 @@ def _parse_memory(text: int | str | None) -> int | None:
 def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int) -> int:
     """The most that a run takes at a time on top of the capture, counted from what the engine does.
 
-    Either at the MLP of the first block, when the gradients of all maps but its own are there (the rule for many
-    tokens at once builds seven more of its hidden layer), or when all are there and are multiplied.
+    Either at the MLP of a block, or where the gradients of a part's maps, that of one softmax's input and the product
+    are there. (The rule for many tokens at once builds up to seven more of the MLP's hidden layer.)
     """
-    z, steps = cap.latents[layer], [s for s in cap.steps if since < s.layer <= layer]
-    maps = [s.weights.numel() for s in steps]
+    z, steps = cap.latents[layer], [s for s in reversed(cap.steps) if since < s.layer <= layer]
     (n, d), wider = z.shape, max(z.element_size(), 4)
     item = steps[0].weights.element_size() if steps else wider  # less than the latents' in half precision
-    wide, largest = n * _widest(cap, layer), max(maps, default=0)
+    largest, blocks = max((s.weights.numel() for s in steps), default=0), len(steps)
+    hidden = n * _widest(cap, layer)
     rows, upstream = n_tokens * n * wider, 2 * n_tokens * d * z.element_size()
-    if len(steps) == 1 and steps[0].values is not None and n_tokens >= FEW:  # the closed form
-        return max(2 * (wide + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
-    at_mlp = (chunk * (sum(maps[1:]) + 2 * wide + 2 * n * d) + (chunk > 1) * 7 * wide) * item if maps else 0
-    at_product = chunk * (sum(maps) * item + largest * (wider if item == wider else 3 * wider))
-    return max(at_mlp, at_product) + rows + upstream
+    if blocks == 1 and steps[0].values is not None and n_tokens >= FEW:  # the closed form
+        return max(2 * (hidden + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
+    part = max(sum(s.weights.numel() for s in steps) for steps, _ in in_parts(cap, steps))
+    at_softmax = (
+        part * item + (blocks > 1) * (largest + hidden + n * d) * item + (blocks != 2) * largest * wider
+    )
+    at_product = (item < wider) * (part * item + 3 * largest * wider)
+    at_mlp = bool(steps) * (2 * hidden + n * d) * item + (blocks > 2) * largest * wider
+    batched = (chunk > 1 and blocks > 1) * hidden * item
+    return (
+        max(chunk * max(at_softmax, at_product) + 7 * batched, chunk * at_mlp + 4 * batched) + rows + upstream
+    )
 
 
 def _widest(cap: Capture, layer: int) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from ..types import UltraError
+from ..types.graphs import only_through
 from .recorder import Map, Recorder, Run
 
 SEES = "seen are F.scaled_dot_product_attention, softmax over keys, and nn.MultiheadAttention"
@@ -79,20 +78,6 @@ def _check_block(number: int, block: Run, blocks: list[Run]) -> None:
         if not block.sources or not all(only_through(t, before) for t in block.sources):
             what = "takes a shortcut from an earlier one" if block.sources else "is detached from it"
             raise UltraError(f"{where} must depend on earlier blocks only through the one before; it {what}")
-
-
-def only_through(x: Tensor, gate: Tensor) -> bool:
-    """Whether every path from `x` back to a leaf of the autograd graph passes `gate`."""
-    todo, done = [x.grad_fn], {gate.grad_fn}
-    while todo:
-        node = todo.pop()
-        if node in done:
-            continue
-        done.add(node)
-        if node is None or type(node).__name__ == "AccumulateGrad":
-            return False
-        todo += [parent for parent, _ in node.next_functions if parent is not None]
-    return True
 
 
 def _check_count(recorder: Recorder, blocks: list[Run]) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..types import AttentionStep, UltraError
+from ..types.graphs import only_through
 from .attention import outputs_of
-from .blocks import only_through, refuse_loose, shapes_in_words
+from .blocks import refuse_loose, shapes_in_words
 from .hooks_and_flags import as_it_was, hooked
 from .recorder import Recorder, Run, with_tokens
 

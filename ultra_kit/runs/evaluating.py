@@ -22,7 +22,18 @@ from ..types.checks import one_of
 from ..types.progress import reporting
 from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
-from .image_records import BASELINES, CEILING, COLOURS, FIELDS, GRIDS, HUMAN_AGREEMENT, Job, Record, work
+from .image_records import (
+    BASELINES,
+    CEILING,
+    COLOURS,
+    FIELDS,
+    GRIDS,
+    HUMAN_AGREEMENT,
+    Job,
+    Record,
+    this_process,
+    work,
+)
 from .printed_tables import PrintedTable
 from .record_pictures import side_by_side
 from .semantic_classes import cluster_segments
@@ -149,7 +160,8 @@ def evaluate(
     Notes
     -----
     Images are independent tasks for joblib: ``with joblib.parallel_config(backend="loky", n_jobs=4):`` spreads them over
-    processes, ``"dask"`` or ``"ray"`` over a cluster, whose machines must see the data set and `out` under one path.
+    processes of one thread each, ``"dask"`` or ``"ray"`` over a cluster, whose machines must see the data set and `out`
+    under one path.
 
     Examples
     --------
@@ -261,7 +273,7 @@ def _run(job: Job, progress: bool) -> None:
     done = len(job.dataset) - len(todo)
     task = f"evaluate layer {job.how['layer']}"
     with reporting(progress, len(job.dataset), task, "images", done) as report:
-        for _ in parallel(delayed(work)(job, i) for i in todo):
+        for _ in parallel(delayed(work)(job, i, this_process()) for i in todo):
             report(1)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
@@ -58,9 +62,27 @@ class Job:
         return self.folder / f"{index:06}.npz"
 
 
-def work(job: Job, index: int) -> None:
-    """Measure one image of the data set and write its record, all of it or nothing."""
-    record = measure(job, job.dataset[index])
+def this_process() -> tuple[str, int]:
+    """Which process of which machine this is."""
+    return platform.node(), os.getpid()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Inside, this process computes with one thread: several processes with more slow one another many times over."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def work(job: Job, index: int, caller: tuple[str, int]) -> None:
+    """Measure one image of the data set and write its record, all of it or nothing; not in the caller's process with one thread."""
+    with nullcontext() if this_process() == caller else _one_thread():
+        record = measure(job, job.dataset[index])
     with whole_file(job.path(index)) as partial:
         np.savez_compressed(partial, allow_pickle=False, **record)
 

@@ -1,0 +1,19 @@
+"""The autograd graph behind a tensor."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def only_through(x: Tensor, gate: Tensor) -> bool:
+    """Whether every path from `x` back to a leaf of the autograd graph passes `gate`."""
+    todo, done = [x.grad_fn], {gate.grad_fn}
+    while todo:
+        node = todo.pop()
+        if node in done:
+            continue
+        done.add(node)
+        if node is None or type(node).__name__ == "AccumulateGrad":
+            return False
+        todo += [parent for parent, _ in node.next_functions if parent is not None]
+    return True
