@@ -184,7 +184,7 @@ def test_the_result_says_so(case):
     assert maps.since == 1 and maps.card["explanation"]["since"] == 1
     assert "layer 3 since 1" in repr(maps) and "since" not in repr(uk.explain(cap, since=0))
     p = uk.plan(cap, since=-1)
-    assert p.since == 2 and "at layer 3 since 2" in repr(p) and p.peak_bytes < uk.plan(cap).peak_bytes
+    assert p.since == 2 and "at layer 3 since 2" in repr(p)
     np.testing.assert_array_equal(
         uk.explain(cap, layer=0, since=0).values, np.eye(maps.values.shape[1])[maps.tokens]
     )
