@@ -66,7 +66,9 @@ def test_a_live_page_fills_in_one_question_at_a_time_until_it_is_stopped(visit, 
     assert page.evaluate("window.sent.length") == 1
     hover(page, 99, grid=GRID)
     page.wait_for_timeout(300)
-    assert page.evaluate("window.sent.length") == 1, "the patch pointed at waits for the answer, and comes next"
+    assert page.evaluate("window.sent.length") == 1, (
+        "the patch pointed at waits for the answer, and comes next"
+    )
     answer(page, view)
     assert answer(page, view)["token"] == 103
     page.get_by_role("button", name="Stop").click()
