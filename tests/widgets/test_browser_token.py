@@ -1,5 +1,7 @@
 """`TokenExplorer` in a real browser: the last block at once, the whole map when it is there, values, marks, fingers."""
 
+import re
+
 import numpy as np
 import pytest
 from browser_pages import alive, answer
@@ -58,10 +60,11 @@ def test_a_live_page_fills_in_one_question_at_a_time_until_it_is_stopped(visit, 
     view = uk.widgets.TokenExplorer(cap)
     page = visit(alive(view, tmp_path / "t.html"))
     line = page.locator(".uk-filling")
-    assert "The whole map of layer 5: 1 of 144 tokens" in line.inner_text()
+    assert "Whole maps of layer 5: 1 of 144 tokens" in line.inner_text()
     for there in (2, 3):
         assert answer(page, view) == {"side": 0, "kind": view.kind, "layer": 5, "since": 0}
         assert state(page)["there"] == str(there)
+    assert re.search(r"3 of 144 tokens, about \d+ (s|min) left", line.inner_text())
     assert page.locator("progress").evaluate("e => [e.value, e.max]") == [3, 144]
     assert page.evaluate("window.sent.length") == 1
     hover(page, 99, grid=GRID)

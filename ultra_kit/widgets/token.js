@@ -44,16 +44,20 @@ function sinceOf(model) {
   return Math.max(0, Math.min(model.get("since"), model.get("layer") - 1));
 }
 
-// How many of the maps wanted are there, with a bar, while they come in.
+// How many of the maps wanted are there, with a bar and the time left, while they come in.
 function makeFilling(root, onStop) {
   const line = element("p", "uk-filling", root);
   const bar = element("progress", "", line);
   const text = element("span", "", line);
   const toggle = button(line, "Stop", onStop);
+  let begun = {}; // what was there when these maps began to come in
   return (there, total, title, running) => {
     line.hidden = there >= total;
     Object.assign(bar, { max: total, value: there });
-    say(text, `${title}: ${there} of ${total} tokens are worked out`);
+    if (!running || begun.title !== title) begun = { title: running && title, there, at: performance.now() };
+    const seconds = (performance.now() - begun.at) / 1000 / (there - begun.there) * (total - there);
+    const left = there === begun.there ? "" : seconds < 100 ? `, about ${Math.ceil(seconds)} s left` : `, about ${Math.ceil(seconds / 60)} min left`;
+    say(text, `${title}: ${there} of ${total} tokens${left}`);
     say(toggle, running ? "Stop" : "Work out the rest");
   };
 }
@@ -110,7 +114,7 @@ function render({ model, el }) {
     const made = sides.map((_, i) => i).filter((i) => library.makes(kind, i));
     const total = made.reduce((sum, i) => sum + sides[i].grid[0] * sides[i].grid[1], 0);
     const there = made.reduce((sum, i) => sum + patchesOf(i), 0);
-    showFilling(there, total, `${whole[0].toUpperCase()}${whole.slice(1)} of layer ${layer}`, filling);
+    showFilling(there, total, since ? `Maps of layer ${layer} since layer ${since}` : `Whole maps of layer ${layer}`, filling);
     Object.assign(el.dataset, { token, side: s, layer, since: shown, kind, head, scale, there, total });
   }
 
