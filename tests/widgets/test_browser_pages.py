@@ -1,7 +1,9 @@
 """Pages by night, on paper and on a telephone."""
 
+import nbformat
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from test_browser import blocks_of, maps_of, written
 from toys_selection import CAP, MAPS
 from toys_text import evidence_of
@@ -30,7 +32,7 @@ def opened(browser):
         contexts.append(browser.new_context(offline=True, **how))
         page = contexts[-1].new_page()
         page.goto(path.as_uri())
-        page.wait_for_selector(".uk-title, iframe, [role=tab]")
+        page.wait_for_selector(".uk-title, iframe, [role=tab], .jp-Cell")
         return page
 
     yield opened
@@ -112,3 +114,16 @@ def test_on_paper_a_notebook_shows_the_picture_in_place_of_the_frame(opened, tmp
     assert shown() == [False, True]
     page.emulate_media(media="print")
     assert shown() == [True, False]
+
+
+def test_on_paper_the_code_of_a_notebook_is_wrapped(opened, tmp_path):
+    line = "found = " + " + ".join(f"number_{i}" for i in range(40))
+    nbformat.write(new_notebook(cells=[new_code_cell(line)]), tmp_path / "nb.ipynb")
+    uk.export_html(tmp_path / "nb.ipynb", tmp_path / "nb.html")
+    page = opened(tmp_path / "nb.html", viewport={"width": 700, "height": 900})
+    code = page.locator(".highlight pre")
+    assert code.bounding_box()["height"] < 40, "on the screen it is one long line"
+    page.emulate_media(media="print")
+    assert code.bounding_box()["height"] > 60
+    right = code.locator("span").last.bounding_box()
+    assert right["x"] + right["width"] < 700
