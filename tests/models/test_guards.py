@@ -129,3 +129,21 @@ def test_a_step_that_was_left_out_is_named():
 def test_a_near_miss_gets_a_guess(name, meant):
     with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
         uk.load(name)
+
+
+@pytest.mark.parametrize("name", ["vit_smal_patch16_224.dino", "vit_small_patch16_224.dinno"])
+def test_a_near_miss_of_timm_gets_the_nearest(name):
+    with pytest.raises(ValueError, match=r"near it: .*\bvit_small_patch16_224\.dino\b"):
+        uk.load(f"timm:{name}", pretrained=False)
+
+
+def test_what_a_run_takes_is_said():
+    with pytest.raises(ValueError, match=r"there is no folder '\./nowhere'"):
+        uk.load("hf:./nowhere")
+    model, image = uk.load("scenes", pretrained=False), uk.data.scene(3).image
+    with pytest.raises(ValueError, match=r"images must be several, got one array of shape \(96, 96, 3\)"):
+        uk.train_transform(model, image)
+    with pytest.raises(ValueError, match="there is no folder 'nowhere'"):
+        uk.train_transform("scenes", "nowhere")
+    with pytest.raises(TypeError, match=r"evaluate needs Dataset, got str: data = uk.data.Folder\(path\)"):
+        uk.evaluate("scenes", "my_images", out="nowhere")

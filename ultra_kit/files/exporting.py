@@ -40,11 +40,11 @@ def _pages() -> dict[type, Callable[[Any], str]]:
     return {
         ExplanationMaps: _maps,
         Segmentation: _segments,
-        Selection: lambda sel: _figure(show_selection(sel)) + _said({"Again": sel.code}) + _card(sel.card),
+        Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
         Evaluation: lambda found: _table(found._repr_html_()) + _images(found) + _card(found.card),
-        Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p._repr_html_()),
+        Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p.table.to_html()),
         View: lambda view: view.fragment(),
         Figure: _figure,
         BaseFigure: plotly_div,

@@ -26,6 +26,8 @@ _PREFIX = ("cls_token", "class_token", "class_embedding", "distillation_token", 
 def load_huggingface(source: str, layout: Mapping[str, Any], pretrained: bool) -> Backbone:
     """A model from a local folder or the hub, in eval mode: safetensors or GGUF, and no code of the repository."""
     local = Path(source).is_dir()
+    if not local and source.startswith((".", "/", "~")):
+        raise ValueError(f"there is no folder {source!r}")
     with contextlib.nullcontext() if local else hub(f"hf:{source}"):
         try:
             files = [] if Path(source, "config.json").is_file() else sorted(Path(source).glob("*.gguf"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ def load_timm(name: str, pretrained: bool, checkpoint: Any, size: Any, options: 
     """
     import timm
 
-    if not timm.is_model(name):
-        known = timm.list_models(f"*{name.split('.')[0]}*") or timm.list_models(f"{name.split('_')[0]}*")
-        near = f"; near it: {', '.join(known[:5])}" if known else ""
+    tagged = timm.list_models(pretrained=True)
+    if not timm.is_model(name) or ("." in name and name not in tagged):
+        known = get_close_matches(name, [*timm.list_models(), *tagged], n=5)
+        near = f"; near it: {', '.join(known)}" if known else ""
         raise ValueError(f"timm has no model {name!r}{near}; timm.list_models('*vit*') lists more")
     if (pair := size_pair(size)) is not None:
         options = {"img_size": pair} | options

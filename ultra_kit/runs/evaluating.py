@@ -18,7 +18,7 @@ from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, poo
 from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
 from ..types import Backbone, Settings
-from ..types.checks import one_of
+from ..types.checks import needs, one_of
 from ..types.progress import reporting
 from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
@@ -177,6 +177,7 @@ def evaluate(
     >>> 0 < found.row("ultra", "B: image, present")["miou"] < 1
     True
     """
+    needs("evaluate", Dataset, (dataset,), "data = uk.data.Folder(path), or another of uk.data, first")
     backbone = load(model)
     cuts = _cuts(threshold, n_segments, bool(dataset.classes))
     one_of("method", method, ("ultra", *BASELINES))

@@ -13,6 +13,7 @@ from ..data.image_folder import image_files
 from ..images.clustering import METRICS
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
+from ..models.loading import load
 from ..types import Backbone, Settings, UltraError
 from ..types.checks import one_of
 from ..types.progress import reporting
@@ -98,7 +99,12 @@ def train_transform(
     >>> train_transform(uk.load("scenes"), scenes, layer=2, epochs=1, progress=False).loss.shape
     (2, 2)
     """
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        raise ValueError(
+            f"images must be several, got one array of shape {images.shape}; pass a list of images"
+        )
     images = image_files(images) if isinstance(images, (str, os.PathLike)) else list(images)
+    model = load(model)
     own = Settings.of(model)
     layer, rule = own.layer if layer is None else layer, own.rule if rule is None else rule
     if model.modality != "image":
