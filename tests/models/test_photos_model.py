@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import ultra_kit as uk
+from ultra_kit.models.image_backbone import KeepAspect
 from ultra_kit.models.loading import data_folder
-from ultra_kit.models.photos_model import LongerSide
 
 FOLDER = data_folder() / "models" / "photos"
 
@@ -32,6 +32,7 @@ def training():
         (100, 100, (18, 18)),
         (1000, 10, (1, 18)),
         (36, 30, (15, 18)),
+        (500, 375, (14, 18)),  # 13.5 rows
     ],
 )
 def test_grid_follows_the_shape_of_the_image(model, width, height, grid):
@@ -44,7 +45,7 @@ def test_grid_follows_the_shape_of_the_image(model, width, height, grid):
 def test_the_whole_image_is_in_view_and_scaled_to_one():
     image = np.zeros((50, 100, 3), np.uint8)
     image[:, 50:] = 255
-    seen = LongerSide(16)(Image.fromarray(image))
+    seen = KeepAspect(8, 16, measure=max)(Image.fromarray(image))
     assert seen.shape == (3, 8, 16)
     assert torch.allclose(seen[..., 0], torch.tensor(-1.0)) and torch.allclose(
         seen[..., -1], torch.tensor(1.0)

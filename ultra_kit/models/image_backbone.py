@@ -44,26 +44,34 @@ class WholeImage:
         return (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
 
 
+def mean_side(size: Size) -> float:
+    """The side of a square of the same area."""
+    return sqrt(size[0] * size[1])
+
+
 @dataclass(frozen=True)
 class KeepAspect:
     """Resize the whole image to whole patches without squashing it, and normalise it.
 
-    The sides become multiples of `patch` pixels whose product is about ``side ** 2``, in the image's own shape as
-    nearly as whole patches allow.
+    The sides become multiples of `patch` pixels, in the image's own shape as nearly as whole patches allow, and their
+    `measure` is about `side`: the root of the area, or `max` for the longer one.
 
     >>> KeepAspect(14, 224)(Image.new("RGB", (451, 300))).shape
     torch.Size([3, 182, 280])
+    >>> KeepAspect(8, 144, measure=max)(Image.new("RGB", (481, 321))).shape
+    torch.Size([3, 96, 144])
     """
 
     patch: int
     side: int
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.5, 0.5, 0.5)
+    measure: Callable[[Size], float] = mean_side
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(3, height, width) float32."""
-        scale = self.side / sqrt(image.width * image.height) / self.patch
-        width, height = (max(1, round(n * scale)) * self.patch for n in image.size)
+        whole = self.measure(image.size) * self.patch
+        width, height = (max(1, round(self.side * n / whole)) * self.patch for n in image.size)
         return WholeImage((height, width), self.mean, self.std)(image)
 
 

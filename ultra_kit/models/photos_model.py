@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
 from .bundled_files import read_bundled, vision_fields
-from .image_backbone import ImageBackbone, WholeImage
+from .image_backbone import ImageBackbone, KeepAspect
 from .scenes_model import build_vision
 
-PATCH = 8
-SIZE = 144
+PATCH, SIZE = 8, 144
 """Pixels of the longer side, at which a photograph is looked at: at most 18 x 18 patches."""
-
-
-@dataclass(frozen=True)
-class LongerSide:
-    """Resize the whole image so that its longer side has `size` pixels, and normalise it.
-
-    The shorter side keeps the image's shape as nearly as whole patches of 8 pixels allow.
-
-    >>> LongerSide(144)(Image.new("RGB", (481, 321))).shape
-    torch.Size([3, 96, 144])
-    """
-
-    size: int = SIZE
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        """(3, height, width) float32."""
-        longer = max(image.size)
-        width, height = (max(PATCH, round(self.size * n / longer / PATCH) * PATCH) for n in image.size)
-        return WholeImage((height, width))(image)
 
 
 def build_photos(width: int = 128, depth: int = 5, heads: int = 4) -> VisionTransformer:
@@ -47,4 +24,4 @@ def load_photos(folder: Path, *, pretrained: bool = True) -> ImageBackbone:
     config, state = read_bundled("photos", folder, pretrained)
     vision = build_photos(config["width"], config["depth"], config["heads"])
     fields = vision_fields("photos", folder, {"vision": vision}, config | {"pretrained": pretrained}, state)
-    return ImageBackbone(**fields, transform=LongerSide())
+    return ImageBackbone(**fields, transform=KeepAspect(PATCH, SIZE, measure=max))
