@@ -46,7 +46,8 @@ def summary_shades(page, panel=0):
 
 
 def expected_shades(ev, words):
-    row = sum(ev.row(w).astype(float) for w in words)
+    rows = [ev.row(w).astype(float) for w in words]
+    row = rows[0] if len(rows) == 1 else sum(row / row.sum() for row in rows)  # no word rules a sentence
     levels = np.floor(255 * row / row.max() + 0.5).astype(int)
     return [SHADES[k].tolist() if k else None for k in levels]
 

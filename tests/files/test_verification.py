@@ -57,3 +57,22 @@ def test_what_cannot_be_made_again_is_refused(maps, tmp_path):
         uk.verify(path(card={**card, "explanation": {**card["explanation"], "towards": "ab12"}}))
     with pytest.raises(uk.UltraError, match="method 'rollout'"):
         uk.verify(path(card={**card, "explanation": {**card["explanation"], "method": "rollout"}}))
+
+
+def test_evidence_is_made_again(tmp_path):
+    """Whatever made it, also of a summary whose tokens are not those of its text, and of a contrast."""
+    model = uk.load("briefs")
+    s = uk.summarize(model, uk.data.brief(1).document, max_new_tokens=6)
+    words = [1, 2]
+    made = [uk.evidence(s, words=words, method=m) for m in ("string_search", "random_map", "cosine")]
+    made += [uk.evidence(s, words=words, method="random_map", seed=7)]
+    made += [uk.evidence(s, words=words, since=-1), uk.evidence(s, words=[1], contrast="storm")]
+    for ev in made:
+        found = uk.verify(uk.save(ev, tmp_path / "ev.npz"))
+        assert found and found.difference <= 1e-5, (ev, found.message)
+    matrix = made[-1].matrix.copy()
+    matrix[0, 3] += matrix.max()
+    assert not uk.verify(uk.save(replace(made[-1], matrix=matrix), tmp_path / "ev.npz"))
+    old = {**made[0].card, "summary": {"at": "emits", "contrast": None, "written_by": "model"}}
+    with pytest.raises(uk.UltraError, match="older version"):
+        uk.verify(uk.save(replace(made[0], card=old), tmp_path / "ev.npz"))

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,43 @@ def test_beams_are_kept_by_their_whole_probability(lm):
     assert s.token_ids == beams[0][1]
 
 
+def test_a_summary_that_was_cut_says_so(lm, monkeypatch):
+    cut = uk.summarize(lm, DOCUMENT, max_new_tokens=4)
+    assert cut.cut and "written by the model, cut after 4 tokens" in repr(cut)
+    ev = uk.evidence(cut, layer=1, progress=False)
+    assert (
+        ev.cut
+        and repr(ev).endswith(", own score and rule, summary cut)")
+        and ev.card["summary"]["cut"] is True
+    )
+    assert not uk.summarize(lm, DOCUMENT, summary=SUMMARY).cut
+    third = cut.token_ids[2]
+    assert third not in cut.token_ids[:2]
+    monkeypatch.setattr(lm.module.generation_config, "eos_token_id", third)
+    ending = copy.copy(lm.tokenizer)
+    ending.eos_token = lm.tokenizer.convert_ids_to_tokens(third)
+    whole = uk.summarize(replace(lm, tokenizer=ending), DOCUMENT, max_new_tokens=4)
+    assert not whole.cut and whole.token_ids == cut.token_ids[:2]
+
+
+def test_a_penalty_is_on_what_the_summary_says_again(bytes_lm):
+    from ultra_kit.text.tokenizing import generate
+
+    ids = bytes_lm.tokenizer("flood")["input_ids"]
+    plain, _ = generate(bytes_lm, ids, 12, 1)
+    hard, _ = generate(bytes_lm, ids, 12, 1, 50.0)
+    assert len(set(plain)) < 12 == len(set(hard))
+    assert hard[0] == plain[0] and plain[0] in ids  # what was given may be said
+    for bad in (0.5, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="repetition_penalty must be at least 1"):
+            uk.summarize(bytes_lm, DOCUMENT, repetition_penalty=bad)
+
+
+def test_the_least_likely_word(s):
+    logs = [sum(s.log_probabilities[p - s.span[0]] for p in w.tokens) for w in s.words]
+    np.testing.assert_allclose(s.word_log_probabilities, logs, rtol=1e-6)
+
+
 def test_encoder_and_decoder(seq2seq):
     s = uk.summarize(seq2seq, DOCUMENT, summary=SUMMARY)
     inputs = {k: v for k, v in s.capture.inputs.items()}
@@ -158,14 +196,15 @@ def test_encoder_and_decoder(seq2seq):
 
 
 def test_words_are_sums_of_their_tokens(s):
-    ev = uk.evidence(s, layer=3, at="holds", progress=False)
+    ev = uk.evidence(s, layer=3, score="norm", at="holds", progress=False)
     for row, word in enumerate(s.words):
-        maps = uk.explain(s.capture, layer=3, tokens=list(word.tokens), progress=False).values
+        maps = uk.explain(s.capture, layer=3, tokens=list(word.tokens), score="norm", progress=False).values
         expected = [sum(maps[:, p].sum() for p in w.tokens) for w in s.document_words]
         np.testing.assert_allclose(ev.matrix[row], expected, rtol=1e-5)
     sentences = [[ev.matrix[i, a:b].sum() for a, b in s.document_sentences] for i in range(6)]
     np.testing.assert_allclose(ev.by_sentence, sentences, rtol=1e-5)
-    np.testing.assert_allclose(ev.sentence_matrix, [np.sum(sentences, 0)], rtol=1e-5)
+    each = sentences / ev.matrix.sum(1, keepdims=True)  # every word counts alike
+    np.testing.assert_allclose(ev.sentence_matrix, [each.sum(0)], rtol=1e-5)
 
 
 def test_shares_tell_where_the_mass_lies(s):
@@ -201,7 +240,7 @@ def nudged(lm, s, layer, position, step):
 
 @pytest.mark.parametrize("layer", [2, 5])
 def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer):
-    from ultra_kit.text.tracing import _logprob_upstream
+    from ultra_kit.maps.scores import emitted_upstream
 
     place = s.positions(4)
     token = ids_of(s)[0, place[0] + 1]
@@ -209,35 +248,136 @@ def test_logprob_follows_the_emitted_token_through_the_blocks_above(s, lm, layer
     direction = torch.randn(lm.module.config.hidden_size, dtype=torch.float64) * 3e-3
     up, down = (nudged(lm, s, layer, int(place[0]), d) for d in (direction, -direction))
     slope = (up.log_softmax(-1) - down.log_softmax(-1))[token] / 2
-    upstream = _logprob_upstream(s, layer, place, None)
+    upstream = emitted_upstream(s.capture, layer, place)
     assert float(upstream[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
     other = 7
-    upstream = _logprob_upstream(s, layer, place, other)
+    upstream = emitted_upstream(s.capture, layer, place, other)
     slope = ((up - down)[token] - (up - down)[other]) / 2
     assert float(upstream[0] @ direction) == pytest.approx(float(slope), rel=1e-2)
     ev = uk.evidence(s, layer=layer, score="logprob", words=[4], progress=False)
     maps = uk.explain(
-        s.capture, layer=layer, tokens=place, towards=_logprob_upstream(s, layer, place, None), progress=False
+        s.capture,
+        layer=layer,
+        tokens=place,
+        towards=emitted_upstream(s.capture, layer, place),
+        progress=False,
     )
     np.testing.assert_allclose(ev.matrix[0], [maps.values[0, list(w.tokens)].sum() for w in s.document_words])
 
 
 def test_contrast_asks_at_the_first_token_that_differs(s):
-    ev = uk.evidence(s, score="logprob", words=3, contrast="112", progress=False)
+    ev = uk.evidence(s, layer=5, words=3, contrast="112", progress=False)
     assert ev.contrast == "112" and ev.matrix.shape[0] == 1  # "11" is common, "##5" and "##2" differ
     _, second = s.words[3].tokens
     alone = uk.explain(
         s.capture,
+        layer=5,
         tokens=[second - 1],
         towards=_difference(s, second, "##2"),
         progress=False,
     ).values
     expected = [alone[0, list(w.tokens)].sum() for w in s.document_words]
     np.testing.assert_allclose(ev.matrix[0], expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="contrast must differ from '115'"):
+    with pytest.raises(ValueError, match="contrast must differ from '115' in a token"):
         uk.evidence(s, score="logprob", words=3, contrast="115")
     with pytest.raises(ValueError, match="contrast needs score='logprob' and one word"):
-        uk.evidence(s, words=3, contrast="112")
+        uk.evidence(s, words=3, contrast="112", score="norm")
+
+
+def test_contrast_of_words_of_several_tokens(bytes_lm):
+    """A number begins with a space that is a token of its own: the numbers after it must tell, each in its own text."""
+    made = {"prompt": "{document}\n\n"}
+    s = uk.summarize(bytes_lm, DOCUMENT, summary="The flood damaged 97 houses.", **made)
+    ids, tokenizer = ids_of(s)[0].tolist(), bytes_lm.tokenizer
+    at = [w.text for w in s.words].index("97")
+    first, last = s.words[at].tokens
+    assert [tokenizer.decode([ids[p]]) for p in (first - 1, first, last)] == [" ", "9", "7"]
+
+    how = {"layer": 2, "progress": False}
+
+    def words_of(*rows):
+        return [sum(row[list(w.tokens)].sum() for row in rows) for w in s.document_words]
+
+    def at_fork(position, other):
+        z = s.capture.latents[-1][position - 1].detach().clone().requires_grad_()
+        logits = bytes_lm.module.lm_head(bytes_lm.module.transformer.ln_f(z))
+        (g,) = torch.autograd.grad(logits[ids[position]] - logits[other], z)
+        return uk.explain(s.capture, tokens=[position - 1], towards=g, **how).values[0]
+
+    (eight,) = tokenizer("8")["input_ids"]
+    found = uk.evidence(s, words=at, contrast="98", **how)
+    np.testing.assert_allclose(found.matrix[0], words_of(at_fork(last, eight)), rtol=1e-4)
+
+    # " flood" against " 97": the space, then what lowers 9 and 7 in a text that says so.
+    flood = s.words[1].tokens[0]
+    other = uk.summarize(bytes_lm, DOCUMENT, summary="The 97", **made)
+    assert ids_of(other)[0, :flood].tolist() == ids[:flood]
+    rest = uk.explain(
+        other.capture, tokens=[flood, flood + 1], score="logprob", rule="negative", **how
+    ).values.sum(0)
+    parts = [at_fork(flood, ids[first - 1]), rest]
+    for p in s.words[1].tokens[1:]:
+        parts.append(uk.explain(s.capture, tokens=[p - 1], score="logprob", **how).values[0])
+    expected = words_of(*parts)
+    mine = uk.evidence(s, words=1, contrast="97", **how).matrix[0]
+    np.testing.assert_allclose(mine, expected, rtol=1e-4)
+    assert not np.allclose(mine, uk.evidence(s, words=1, contrast="98", **how).matrix[0], rtol=1e-3)
+    assert uk.evidence(s, words=1, contrast="97", rule="negative", **how).rule == "negative"
+
+
+def test_a_word_of_many_tokens_does_not_win_a_likeness(bytes_lm):
+    s = uk.summarize(bytes_lm, "A zqxjkvwzqxjkvw flood, a FLOOD.", summary="Zug flood")
+    sizes = [len(w.tokens) for w in s.document_words]
+    assert max(sizes) > 10
+    cosine = uk.baselines.cosine(s.capture, layer=1).values
+    ev = uk.evidence(s, layer=1, at="holds", method="cosine")
+    first = s.capture.layout.n_prefix
+    for row, word in enumerate(s.words):
+        pairs = [cosine[np.array(word.tokens) - first][:, list(w.tokens)] for w in s.document_words]
+        np.testing.assert_allclose(ev.matrix[row], [p.mean() for p in pairs], rtol=1e-5)
+    noise = uk.evidence(s, method="random_map").matrix
+    assert noise.max() <= 1
+    found = uk.evidence(s, method="string_search").matrix
+    np.testing.assert_array_equal(found, [[0] * 7, [0, 0, 1, 0, 0, 1, 0]])
+
+
+def test_a_model_that_writes_is_asked_why_it_wrote(bytes_lm, lm, s):
+    """Unknown causal models: logprob in the upper fifth of their layers; bundled ones: what was chosen; card and repr say it."""
+    assert uk.types.Settings.of(bytes_lm) == uk.types.Settings(layer=-1, score="logprob")
+    deep = tf.GPT2LMHeadModel(tf.GPT2Config(n_layer=10, n_embd=8, n_head=1, vocab_size=9))
+    assert uk.load(deep).settings.layer == -3
+    assert uk.load(deep.transformer).settings == uk.types.Settings()  # no head: it writes nothing
+    ev = uk.evidence(s, words=[4], progress=False)
+    same = uk.evidence(s, words=[4], layer=3, score="logprob", rule="positive", progress=False)
+    np.testing.assert_array_equal(ev.matrix, same.matrix)
+    assert repr(ev).endswith("layer 3, ultra, logprob, positive, emits, own layer and score and rule)")
+    assert "own" not in repr(same) and same.card["summary"]["own_settings"] == []
+    assert "seeds 200000 to 200005" in ev.card["model"]["settings"]["chosen_on"]
+    # The same through explain, where the last position emits what is likeliest there.
+    maps = uk.explain(s.capture, tokens=[int(s.positions(4)[0]), s.span[1] - 1], progress=False)
+    assert (maps.score, maps.layer) == ("logprob", 3)
+    np.testing.assert_allclose(
+        ev.matrix[0], [maps.values[0, list(w.tokens)].sum() for w in s.document_words], rtol=1e-6
+    )
+    with torch.no_grad():
+        likeliest = int(lm.module(**s.capture.inputs).logits[0, -1].argmax())
+    longer = {"input_ids": [*ids_of(s)[0].tolist(), likeliest]}
+    known = uk.explain(uk.capture(lm, longer), tokens=[s.span[1] - 1], progress=False).values[0]
+    np.testing.assert_allclose(maps.values[1], known[:-1], rtol=1e-4, atol=1e-12)
+    encoder = tf.BertForMaskedLM(
+        tf.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    ).eval()
+    with pytest.raises(uk.UltraError, match="emit a token of a text"):
+        uk.explain(uk.capture(encoder, {"input_ids": [1, 2, 3]}), score="logprob")
+
+
+def test_a_sentence_is_not_ruled_by_one_word(s):
+    ev = uk.evidence(s, layer=3, score="logprob", progress=False)
+    loud = ev.matrix.copy()
+    loud[1] *= 1000  # a word that the model was unsure of
+    np.testing.assert_allclose(replace(ev, matrix=loud).sentence_matrix, ev.sentence_matrix, rtol=1e-5)
+    assert replace(ev, matrix=loud).coverage().weak == ev.coverage().weak
+    np.testing.assert_allclose(ev.row_shares.sum(1), 1, rtol=1e-5)
 
 
 def _difference(s, position, other):
@@ -263,12 +403,13 @@ def test_every_method_gives_evidence_in_the_same_form(s):
 def test_coverage_names_what_was_not_used():
     from ultra_kit.text.evidence_words import Evidence
 
+    # Sentences 0 (words 0-1), 1 (2-3), 2 (4-5). The model was sure of x, so its map is small; z rests on other words.
     matrix = np.zeros((3, 6), np.float32)
-    matrix[0, 0], matrix[1, 1], matrix[2, 4] = 4.0, 4.0, 0.5  # sentences 0 (words 0-1), 1 (2-3), 2 (4-5)
+    matrix[0, 0], matrix[1, 1], matrix[2, 4] = 1e-4, 4.0, 0.5
     ev = Evidence(
         matrix,
         np.arange(3),
-        {},
+        {"document": np.array([0.8, 0.8, 0.1])},
         tuple("abcdef"),
         ("x", "y", "z"),
         ((0, 2), (2, 4), (4, 6)),
@@ -283,7 +424,7 @@ def test_coverage_names_what_was_not_used():
         "x y z",
     )
     found = ev.coverage()
-    assert found.unused == (1,) and found.weak == (2,)  # 0.5 < a quarter of the median, 4
+    assert found.unused == (1,) and found.weak == (2,)  # 0.1 < a quarter of the median, 0.8
     assert ev.coverage(weak=0.1).weak == ()
     assert ev.top(2, 1) == [(4, "e", 0.5)]
     with pytest.raises(ValueError, match=r"one of the explained, \[0, 1, 2\], got 7"):
@@ -382,7 +523,8 @@ def test_a_tokenizer_without_bos_and_pad_writes_too(bytes_lm):
     ids = bytes_lm.tokenizer("flood")["input_ids"]
     from ultra_kit.text.tokenizing import generate
 
-    assert len(generate(bytes_lm, ids, 4, 1)) == 4  # whatever bytes random weights write
+    new, cut = generate(bytes_lm, ids, 4, 1)
+    assert len(new) == 4 and cut  # whatever bytes random weights write
     given = uk.summarize(bytes_lm, DOCUMENT, summary=SUMMARY)
     assert given.text == f" {SUMMARY}"  # the space before a word is part of its token
     assert [w.text for w in given.words] == ["The", "flood", "damaged", "115", "houses", "."]

@@ -89,14 +89,15 @@ def test_coverage_marks_what_was_not_used(visit, tmp_path):
     ev.matrix[:] = 0
     ev.matrix[:, 0] = 1  # every word takes all from the first sentence,
     ev.matrix[6:8, 14] = 5  # but two from the third
-    ev.matrix[3, 0] = 0.01  # and one takes next to nothing
+    ev.matrix[3, 0] = 0.01  # one the model was sure of: a small map,
+    ev.shares["document"][4] = 0.01  # and one takes next to nothing of its map from the document
     page = visit(uk.export_html(SummaryExplorer(ev), tmp_path / "s.html"))
     assert page.locator(".uk-sum-unused, .uk-sum-weak").count() == 0
     page.get_by_label("Coverage").check()
     wait_for_summary(page, coverage="true")
     numbers = page.locator(".uk-sum-unused .uk-sum-number").all_inner_texts()
     assert numbers == ["2", "4"]
-    assert page.locator(".uk-sum-weak").all_inner_texts() == ["15"]
+    assert page.locator(".uk-sum-weak").all_inner_texts() == ["houses"]
     assert "2 of 4 document sentences" in page.locator(".uk-sum-covered").inner_text()
 
 
@@ -158,17 +159,24 @@ def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatc
     summary_word(page, 3).click()
     page.mouse.move(0, 0)
     wait_for_summary(page, found="false true")  # attention costs nothing and is there
-    assert answer(page, view) == {"kind": view.kind, "layer": 5, "contrast": "", "words": [3]}
+    assert answer(page, view) == {"kind": view.kind, "layer": 3, "contrast": "", "words": [3]}
     wait_for_summary(page, chosen="3", found="true true")
-    assert summary_shades(page) == expected_shades(uk.evidence(s, words=[3]), [3])
+    assert summary_shades(page) == expected_shades(uk.evidence(s, words=[3], score="norm"), [3])
     page.evaluate("model.set('layer', 1)")  # as Python would
     assert answer(page, view)["layer"] == 1
     wait_for_summary(page, layer="1", found="true true")
     page.get_by_placeholder("another word").fill("12")
     page.keyboard.press("Enter")
-    assert answer(page, view) == {"kind": "", "layer": 1, "contrast": "12", "words": [3]}
+    for side, rule in enumerate(["positive", "negative"]):  # what speaks for 15, and for 12
+        asked = {"kind": ["", "against"][side], "layer": 1, "contrast": "12", "words": [3]}
+        assert answer(page, view) == asked
+        contrast = uk.evidence(s, layer=1, rule=rule, words=[3], contrast="12")
+        shades = expected_shades(contrast, [3])
+        page.wait_for_function(
+            "([n]) => !document.querySelectorAll('.uk-sum-missing')[n].textContent", arg=[side]
+        )
+        assert summary_shades(page, side) == shades
     wait_for_summary(page, contrast="12", found="true true")
-    contrast = uk.evidence(s, layer=1, score="logprob", words=[3], contrast="12")
-    assert summary_shades(page) == expected_shades(contrast, [3])
+    assert "speaks for “12” instead of “15”" in page.locator(".uk-sum-panel figcaption").nth(1).inner_text()
     page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'contrast must differ' }, []))")
     assert page.locator(".uk-caption").first.inner_text() == "contrast must differ"

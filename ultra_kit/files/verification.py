@@ -18,6 +18,9 @@ from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load
+from ..text.evidence_words import Evidence
+from ..text.summarizing import read_together
+from ..text.tracing import evidence
 from ..types import Backbone, Capture, ExplanationMaps, UltraError
 from ..types.provenance import versions
 from . import storage
@@ -31,7 +34,7 @@ class Verification:
     ----------
     same : bool
     difference, tolerance : float
-        Maps: largest difference of two values, as a share of the largest value stored.
+        Maps and evidence: largest difference of two values, as a share of the largest value stored.
         Segments: share of the pixels that changed segment. Selections: that are in one mask only.
     message : str
         The finding in one sentence, with what differs in the surroundings (weights, versions).
@@ -83,7 +86,7 @@ def verify(
     kind = type(stored).__name__
     if kind not in _REPLAYS:
         raise UltraError(f"cannot verify {path}: a {kind} cannot be made again from its card")
-    if stored.input is None:
+    if getattr(stored, "input", "texts of evidence") is None:
         raise UltraError(
             f"cannot verify {path}: the input is not in the file; save a result that kept its input"
         )
@@ -141,10 +144,30 @@ def _capture_again(card: Mapping[str, Any], x: Any, model: Backbone) -> Capture:
 
 def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
     again = _explain_again(stored.card, stored.tokens, stored.input, model, stored.groups)
-    if again.values.shape != stored.values.shape:
+    return _relative(again.values, stored.values)
+
+
+def _replay_evidence(stored: Evidence, model: Backbone) -> float:
+    asked, made = dict(stored.card["summary"]), stored.card["explanation"]
+    if "token_ids" not in asked or made.get("transform") is not None:
+        raise UltraError("cannot verify: the evidence was made with a transform, or by an older version")
+    del asked["own_settings"]
+    how = {name: asked.pop(name) for name in ("at", "contrast")}
+    kept = ("seed", "baseline", "n_steps", *(["since"] if stored.method == "ultra" else []))
+    how |= {name: made[name] for name in kept if name in made}
+    if stored.score != "none":
+        how |= {"score": stored.score, "rule": stored.rule, "progress": False}
+    s = read_together(model, stored.document, **asked)
+    again = evidence(s, layer=stored.layer, words=stored.rows.tolist(), method=stored.method, **how)
+    return _relative(again.matrix, stored.matrix)
+
+
+def _relative(again: np.ndarray, stored: np.ndarray) -> float:
+    """The largest difference as a share of the largest value stored; infinite for another shape."""
+    if again.shape != stored.shape:
         return math.inf
-    largest = float(np.abs(stored.values).max(initial=0)) or 1.0
-    return float(np.abs(again.values - stored.values).max(initial=0)) / largest
+    largest = float(np.abs(stored).max(initial=0)) or 1.0
+    return float(np.abs(again - stored).max(initial=0)) / largest
 
 
 def _replay_segments(stored: Segmentation, model: Backbone) -> float:
@@ -178,4 +201,5 @@ _REPLAYS: dict[str, Callable[[Any, Backbone], float]] = {
     "ExplanationMaps": _replay_maps,
     "Segmentation": _replay_segments,
     "Selection": _replay_selection,
+    "Evidence": _replay_evidence,
 }

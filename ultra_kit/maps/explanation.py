@@ -74,13 +74,15 @@ def explain(
     layer : int
         0..L or negative from the end; layer 0 gives the token's own position alone. What is left at None here, in
         `score` and in `rule` is the model's own setting (``cap.model.settings``): chosen on data set aside for the
-        bundled and fetched models, the paper's (last layer, norm, positive) for any other.
+        bundled and fetched models; for any other, "logprob" in the upper fifth of its layers if it writes texts from
+        left to right, else the paper's (last layer, norm, positive).
     tokens : int, sequence of int, sequence of sequences of int, or float, optional
         Positions, prefix tokens counted; every content position by default. With sequences in it each entry is a group.
         A float is a share of the content positions, spread evenly (`Layout.spread`): 0.2 is enough for `segment`.
-    score : {"norm", "sum", "energy", "head", "towards"}
-        f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest
-        entry of the model's head at z (which was made for last-layer latents); <z, towards>.
+    score : {"norm", "sum", "energy", "head", "logprob", "towards"}
+        f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest entry of the model's
+        head at z (which was made for last-layer latents); the log-probability of the token that the position emits, as
+        it depends on its latent through the blocks above `layer` (models that write texts); <z, towards>.
     rule : {"positive", "negative", "absolute"}
         Which sign of ``A * df/dA`` counts: what raises f (the paper's), what lowers it, both.
     towards : array of shape (D,) or (T, D), optional

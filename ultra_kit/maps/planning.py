@@ -136,7 +136,7 @@ def make_request(
     rows = np.repeat(np.arange(len(members or index)), [len(m) for m in members] if members else 1)
     one_of("rule", rule, RULES)
     n_rows = int(rows[-1]) + 1
-    f = make_score(cap, n_rows, score, towards, transform)
+    f = make_score(cap, n_rows, score, towards, transform, number, index)
     start = _since(number, since)
     chunk = _chunk(cap, number, start, len(index), n_rows, chunk_size, max_memory)
     z = cap.latents[number].detach()
@@ -148,7 +148,7 @@ def make_request(
         "since": start,
     }
     at, owner = (torch.as_tensor(x, device=z.device) for x in (index, rows))
-    upstream = f.upstream(z[at], owner)
+    upstream = f.upstream(z[at], torch.arange(len(at)).to(at) if f.name == "logprob" else owner)
     return Request(cap, number, start, index, rows, f, rule, upstream, chunk, made, members)
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..types import Capture, UltraError
 from ..types.checks import one_of
 
-SCORES = ("norm", "sum", "energy", "head", "towards")
+SCORES = ("norm", "sum", "energy", "head", "logprob", "towards")
 RULES = ("positive", "negative", "absolute")
 
 
@@ -36,8 +37,10 @@ class Score:
             return torch.autograd.grad(self.function(z, rows).sum(), z)[0]
 
 
-def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform: Any) -> Score:
-    """The score that the arguments of `explain` name; `n_tokens` is T."""
+def make_score(
+    cap: Capture, n_tokens: int, score: str, towards: Any, transform: Any, layer: int, index: np.ndarray
+) -> Score:
+    """The score that the arguments of `explain` name; `n_tokens` is T, and "logprob" is of the positions `index`."""
     one_of("score", score, SCORES)
     d = cap.latents[-1].shape[1]
     v = _array(cap, "towards", towards, {(d,): "a direction", (n_tokens, d): "one per token"})
@@ -51,12 +54,15 @@ def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform:
         return Score("towards", lambda z, rows: (z * (v if v.ndim == 1 else v[rows])).sum(-1))
     if score == "towards":
         raise ValueError("score 'towards' needs a direction: pass towards=, an array of shape (D,)")
-    if score == "head" and w is not None:
+    if score in ("head", "logprob") and w is not None:
         raise ValueError("the head reads latents as they are: leave out transform, or use another score")
+    if score == "logprob":
+        each = emitted_upstream(cap, layer, index)
+        return Score(score, lambda z, rows: (z * each[rows]).sum(-1))
 
     def function(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         if score == "head":
-            return _best_entry(cap, z)
+            return read_by_head(cap, z).max(dim=-1).values
         y = z if w is None else z @ w.T
         if score == "norm":
             return y.norm(dim=-1)
@@ -66,6 +72,36 @@ def make_score(cap: Capture, n_tokens: int, score: str, towards: Any, transform:
         return y.sum(-1) / (length + (length == 0))  # a latent of zeros is left as it is, not made NaN
 
     return Score(score, function)
+
+
+def emitted_upstream(cap: Capture, layer: int, index: np.ndarray, rather: int | None = None) -> torch.Tensor:
+    """The gradient of the log-probability of the token that each position emits, by its latent of a layer: (T, D).
+
+    With `rather`, a token: of that log-probability less this token's. The last position emits what is likeliest there.
+    """
+    last = cap.latents[-1]
+    text: Any = cap.inputs.get("decoder_input_ids", cap.inputs.get("input_ids"))
+    writes = text is not None and getattr(cap.model, "kind", "encoder") != "encoder"
+    where, first = torch.as_tensor(index, device=last.device), len(last) - (text.shape[1] if writes else 0)
+    if int(where.min()) < first:
+        raise UltraError(
+            f"score 'logprob' is of positions that emit a token of a text, not {where.min()}: use another"
+        )
+    following = text[0].roll(-1)[where - first]
+
+    def log_probability(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        logits = read_by_head(cap, z)
+        ids = torch.where(where == len(last) - 1, logits.argmax(-1), following)
+        return logits[rows, ids] - (logits.logsumexp(-1) if rather is None else logits[rows, rather])
+
+    with torch.inference_mode(False):
+        found = Score("logprob", log_probability).upstream(last[where], torch.arange(len(where)).to(where))
+    if layer < cap.n_layers and last.requires_grad:
+        for row, at in zip(found, where, strict=True):
+            upstream = torch.zeros_like(last)
+            upstream[at] = row
+            row.copy_(torch.autograd.grad(last, cap.latents[layer], upstream, retain_graph=True)[0][at])
+    return found
 
 
 def keep_sign_(x: torch.Tensor, rule: str) -> torch.Tensor:
@@ -93,11 +129,11 @@ def _array(cap: Capture, name: str, array: Any, shapes: dict[tuple[int, ...], st
     return x
 
 
-def _best_entry(cap: Capture, z: torch.Tensor) -> torch.Tensor:
-    """The largest entry of the model's head at latents (M, D): (M,)."""
+def read_by_head(cap: Capture, z: torch.Tensor) -> torch.Tensor:
+    """What the model's head says to last-layer latents (M, D): (M, K)."""
     out = cap.model.head(z)
     if out is None:
         raise UltraError(
-            f"score 'head' needs a model with a head, and {cap.model.name!r} has none; use another score, or towards="
+            f"scores 'head' and 'logprob' need a model with a head, and {cap.model.name!r} has none; use another score, or towards="
         )
-    return out.max(dim=-1).values
+    return out

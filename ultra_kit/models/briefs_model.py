@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-from .bundled_files import fill, read_bundled
+from .bundled_files import fill, read_bundled, read_settings
 from .huggingface_text import wrap_text
 from .text_backbone import TextBackbone
 
@@ -37,4 +37,5 @@ def load_briefs(folder: Path, *, pretrained: bool = True) -> TextBackbone:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     backbone = wrap_text(module.eval(), name="briefs", tokenizer=tokenizer, prompt="{document}<sep>")
     backbone.facts["pretrained"] = pretrained
-    return replace(backbone, doubt=partial(doubt_words, tokenizer)) if pretrained else backbone
+    doubt = partial(doubt_words, tokenizer) if pretrained else backbone.doubt
+    return replace(backbone, settings=read_settings(folder), doubt=doubt)

@@ -169,9 +169,7 @@ def _orders(
 def _ranking(ev: Evidence, word: int | None) -> np.ndarray:
     if word is not None:
         return np.argsort(-ev.row(word), kind="stable")
-    total = ev.matrix.sum(1, keepdims=True)
-    share = np.divide(ev.matrix, total, out=np.zeros_like(ev.matrix), where=total > 0)
-    return np.argsort(-share.sum(0), kind="stable")
+    return np.argsort(-ev.row_shares.sum(0), kind="stable")
 
 
 def _log_probabilities(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ class Evidence:
     Attributes
     ----------
     matrix : ndarray of shape (S, D), float32
-        Relevance of document word d for summary word `rows[s]`, summed over the tokens of both.
+        Relevance of document word d for summary word `rows[s]`, put together from the tokens of both. Rows are not on
+        one scale (the log-probability of a sure word has a small gradient): compare words by `row_shares`.
     rows : ndarray of shape (S,), int64
         Which summary words.
     shares : dict of str to ndarray of shape (S,)
@@ -25,7 +26,8 @@ class Evidence:
     document_words, words, document_sentences, sentences, document, text
         As in `Summary`; words as str.
     layer, method, score, rule, at, contrast, card
-        As asked for, "none" where the method has no such thing; the card says all of it.
+        As asked for, "none" where the method has no such thing; the card says all of it, and what of it was the
+        model's own setting.
     """
 
     matrix: np.ndarray
@@ -46,14 +48,25 @@ class Evidence:
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def cut(self) -> bool:
+        """Whether the summary stops only because the model had no tokens left."""
+        return bool(self.card.get("summary", {}).get("cut"))
+
+    @property
+    def row_shares(self) -> np.ndarray:
+        """`matrix` with each row scaled to the sum 1, or 0 where it holds nothing: words on one scale, (S, D)."""
+        total = self.matrix.sum(1, keepdims=True)
+        return np.divide(self.matrix, total, out=np.zeros_like(self.matrix), where=total > 0)
+
+    @property
     def by_sentence(self) -> np.ndarray:
         """Summed over the words of each document sentence: (S, document sentences)."""
         return np.stack([self.matrix[:, a:b].sum(1) for a, b in self.document_sentences], axis=1)
 
     @property
     def sentence_matrix(self) -> np.ndarray:
-        """Summed over the words of sentences on both sides: (summary sentences, document sentences)."""
-        rows = self.by_sentence
+        """`row_shares`, every word counting alike, summed over both sides' sentences: (summary's, document's)."""
+        rows = replace(self, matrix=self.row_shares).by_sentence
         return np.stack([rows[(self.rows >= a) & (self.rows < b)].sum(0) for a, b in self.sentences])
 
     def row(self, word: int) -> np.ndarray:
@@ -73,16 +86,14 @@ class Evidence:
         """Say which document sentences no summary word used, and which words have weak support.
 
         This project's reading: a word uses a sentence whose share of the word's mass on the document is at least
-        `lift` times its share of the document's words, or the largest of all. A word's support is its row's
-        sum; weak is at most `weak` times the median.
+        `lift` times its share of the document's words, or the largest of all. A word's support is the document's share
+        of its whole map, however sure the model was of it; weak is at most `weak` times the median.
         """
-        mass = self.by_sentence
+        share = replace(self, matrix=self.row_shares).by_sentence
         sizes = np.array([b - a for a, b in self.document_sentences]) / max(1, len(self.document_words))
-        total = mass.sum(1, keepdims=True)
-        share = mass / np.where(total > 0, total, 1)
         uses = (share >= lift * sizes) | ((share == share.max(1, keepdims=True)) & (share > 0))
         real = np.array([any(c.isalnum() for c in self.words[w]) for w in self.rows], dtype=bool)
-        support = self.matrix.sum(1)
+        support = self.shares["document"]
         least = weak * float(np.median(support[real])) if real.any() else 0.0
         return Coverage(
             unused=tuple(int(k) for k in np.flatnonzero(~uses[real].any(0))),
@@ -92,8 +103,10 @@ class Evidence:
         )
 
     def __repr__(self) -> str:
-        s, d = self.matrix.shape
-        return f"Evidence({s} summary x {d} document words, layer {self.layer}, {self.method}, {self.score}, {self.rule}, {self.at})"
+        own = self.card.get("summary", {}).get("own_settings")
+        notes = [f"own {' and '.join(own)}"] * bool(own) + ["summary cut"] * self.cut
+        how = ", ".join([f"layer {self.layer}", self.method, self.score, self.rule, self.at, *notes])
+        return f"Evidence({self.matrix.shape[0]} summary x {self.matrix.shape[1]} document words, {how})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +118,7 @@ class Coverage:
     unused, weak : tuple of int
         Document sentences that no summary word uses; summary words with weak support.
     uses, support : ndarray of shape (S, document sentences), bool, and (S,)
-        Which words use which sentences; each word's mass on the document.
+        Which words use which sentences; the document's share of each word's map.
     """
 
     unused: tuple[int, ...]

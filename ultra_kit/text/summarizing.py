@@ -6,6 +6,7 @@ summary token is the one before the position that *holds* it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from ..maps.forward_pass import capture
+from ..maps.scores import read_by_head
 from ..types import Capture, UltraError
 from ..types.checks import one_of, whole_number
 from .tokenizing import checked_text, decode, encode, encode_summary, generate, text_model
@@ -33,8 +35,10 @@ class Summary:
     document_words, words : tuple of Word, with the positions of their tokens
     document_sentences, sentences, document_span, span : (int, int), or a tuple of them
         First and last + 1: of the sentences' words, and of the positions of document and summary.
-    token_ids, written_by : tuple of int, {"model", "user"}
-        The summary's tokens, and whose they are.
+    token_ids, written_by, cut : tuple of int, {"model", "user"}, bool
+        The summary's tokens, whose they are, and whether the model stopped only because it had no tokens left.
+    prompt, chat : str, bool
+        What the model was asked, and whether through the chat template.
     """
 
     document: str
@@ -48,6 +52,9 @@ class Summary:
     span: tuple[int, int]
     token_ids: tuple[int, ...]
     written_by: str = "model"
+    cut: bool = False
+    prompt: str = "{document}"
+    chat: bool = False
 
     def positions(self, word: int, *, at: str = "emits") -> np.ndarray:
         """Positions, int64, where the tokens of summary word `word` are: `at` "emits", predicted, or "holds", one later."""
@@ -69,14 +76,20 @@ class Summary:
         """Natural logarithm of the probability of each summary token, (T,)."""
         first, last = self.span
         with torch.no_grad():
-            logits = next_token_logits(self.capture, self.capture.latents[-1][first - 1 : last - 1].detach())
+            logits = read_by_head(self.capture, self.capture.latents[-1][first - 1 : last - 1].detach())
         chosen = torch.tensor(self.token_ids, device=logits.device)[:, None]
         return logits.float().log_softmax(-1).gather(1, chosen)[:, 0].cpu().numpy()
 
+    @cached_property
+    def word_log_probabilities(self) -> np.ndarray:
+        """The sum over the tokens of each word, (words,): the lowest is what the model would have said least."""
+        return np.array([sum(self.log_probabilities[p - self.span[0]] for p in w.tokens) for w in self.words])
+
     def __repr__(self) -> str:
+        cut = f", cut after {len(self.token_ids)} tokens" if self.cut else ""
         return (
             f"Summary({len(self.document_words)} words in {len(self.words)}, {self.capture.model.name!r}, "
-            f"written by the {self.written_by}): {self.text[:80]!r}"
+            f"written by the {self.written_by}{cut}): {self.text[:80]!r}"
         )
 
 
@@ -89,6 +102,7 @@ def summarize(
     chat: bool | None = None,
     max_new_tokens: int = 80,
     num_beams: int = 1,
+    repetition_penalty: float = 1.0,
 ) -> Summary:
     """Write a summary, or take one, and run the model once over document and summary.
 
@@ -99,11 +113,13 @@ def summarize(
         Special tokens in them are read as plain text; with `summary` the model writes none.
     prompt : str, optional
         With ``{document}`` in it. By default the model's own; else, in a chat, `ASK`; `CONTINUE` for
-        other causal models; the document alone for an encoder-decoder.
+        other causal models; the document alone for an encoder-decoder. Before a long document an instruction is forgotten.
     chat : bool, optional
         Whether to use the tokenizer's chat template; by default where there is one.
     max_new_tokens, num_beams : int
-        Of what the model writes; one beam is greedy.
+        Of what the model writes; one beam is greedy. Where it comes to no end the summary is marked as cut.
+    repetition_penalty : float
+        At least 1: makes tokens less likely that the summary holds already (Keskar et al., 2019), not the document's.
 
     Returns
     -------
@@ -124,13 +140,23 @@ def summarize(
     ['The', 'flood', 'struck', '.']
     """
     backbone = text_model(model)
-    words = split_words(checked_text(document, "document"))
+    ids, *_ = encode(backbone, checked_text(document, "document"), prompt, chat)
+    if summary is None:
+        with torch.inference_mode(False):
+            new, cut = generate(backbone, ids, max_new_tokens, num_beams, repetition_penalty)
+        made = {"written_by": "model", "cut": cut}
+    else:
+        new, made = encode_summary(backbone, checked_text(summary, "summary"), ids), {"written_by": "user"}
+    return read_together(backbone, document, new, prompt, chat, **made)
+
+
+def read_together(
+    backbone: Any, document: str, token_ids: Sequence[int], prompt: str | None, chat: bool | None, **made: Any
+) -> Summary:
+    """Run the model once over a document and the tokens of its summary; all else is as in `Summary`."""
+    words, new = split_words(document), list(token_ids)
     with torch.inference_mode(False):
-        ids, doc_at, spans = encode(backbone, document, prompt, chat)
-        if summary is None:
-            new = generate(backbone, ids, max_new_tokens, num_beams)
-        else:
-            new = encode_summary(backbone, checked_text(summary, "summary"), ids)
+        ids, doc_at, spans, asked = encode(backbone, document, prompt, chat)
         first, inputs = len(ids), {"input_ids": ids + new}
         if backbone.kind == "encoder-decoder":
             first += 1
@@ -153,13 +179,6 @@ def summarize(
         document_span=(doc_at, doc_at + len(spans)),
         span=(first, first + len(new)),
         token_ids=tuple(new),
-        written_by="model" if summary is None else "user",
+        **asked,
+        **made,
     )
-
-
-def next_token_logits(cap: Capture, latents: torch.Tensor) -> torch.Tensor:
-    """What the model's head says to last-layer latents (M, D): (M, size of the vocabulary)."""
-    logits = cap.model.head(latents)
-    if logits is None:
-        raise UltraError(f"log-probabilities need a language-model head, {cap.model.name!r} has none")
-    return logits

@@ -13,8 +13,8 @@ from ..models.text_backbone import warn_if_path
 from ..types import Backbone, UltraError
 from ..types.checks import whole_number
 
-ASK = "Summarize the following text in one or two sentences.\n\n{document}"
-"""What an instructed model is asked."""
+ASK = "{document}\n\nSummarize the text above in one or two sentences."
+"""What an instructed model is asked: after the document, since it forgets what stands before a long one."""
 CONTINUE = "{document}\n\nTL;DR:"
 """What a plain causal model is given to continue (Radford et al., 2019)."""
 _MARK = "\ue000DOCUMENT\ue001"
@@ -46,8 +46,8 @@ def checked_text(text: str, what: str) -> str:
 
 def encode(
     backbone: Any, document: str, prompt: str | None, chat: bool | None
-) -> tuple[list[int], int, list[tuple[int, int]]]:
-    """Token ids of prompt and document, where the document's begin, and their characters in it."""
+) -> tuple[list[int], int, list[tuple[int, int]], dict[str, Any]]:
+    """Token ids of prompt and document, where the document's begin, their characters in it; the prompt, and if in a chat."""
     tokenizer = backbone.tokenizer
     seq2seq = backbone.kind == "encoder-decoder"
     has_chat = bool(getattr(tokenizer, "chat_template", None)) and not seq2seq
@@ -75,17 +75,15 @@ def encode(
     tail = [*ids(after), *(trail if seq2seq else [])]
     whole_ids = [*head, *found["input_ids"], *tail]
     backbone.check_length(len(whole_ids))
-    return whole_ids, len(head), [tuple(pair) for pair in found["offset_mapping"]]
+    asked = {"prompt": template, "chat": use_chat}
+    return whole_ids, len(head), [tuple(pair) for pair in found["offset_mapping"]], asked
 
 
 def _special_ends(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The special tokens that the tokenizer puts before and after a text."""
-    whole = list(tokenizer("a")["input_ids"])
-    inner = list(tokenizer("a", add_special_tokens=False)["input_ids"])
-    for i in range(len(whole) - len(inner) + 1):
-        if whole[i : i + len(inner)] == inner:
-            return whole[:i], whole[i + len(inner) :]
-    return [], []
+    whole = tokenizer("a", return_special_tokens_mask=True)
+    ids, mask = whole["input_ids"], whole["special_tokens_mask"]
+    return ids[: mask.index(0)], ids[len(mask) - mask[::-1].index(0) :]
 
 
 def encode_summary(backbone: Any, summary: str, ids: list[int]) -> list[int]:
@@ -106,10 +104,14 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
-def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int) -> list[int]:
-    """Token ids that the model writes after those given, without the ends; always the same ones."""
+def generate(
+    backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int, repetition_penalty: float = 1.0
+) -> tuple[list[int], bool]:
+    """Token ids that the model writes after those given, without the ends, and whether it was cut; always the same ones."""
     for name, value in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
         whole_number(name, value, 1)
+    if not 1 <= repetition_penalty < float("inf"):
+        raise ValueError(f"repetition_penalty must be at least 1 (no penalty), got {repetition_penalty}")
     seq2seq = backbone.kind == "encoder-decoder"
     backbone.check_length(max_new_tokens + (1 if seq2seq else len(ids)))
     module, tokenizer = backbone.module, backbone.tokenizer
@@ -117,6 +119,15 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
     end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else module.config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else [*ends, 0][0] or 0
+    first = 1 if seq2seq else len(ids)
+
+    def penalised(given: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores with what the summary holds made less likely; what the document says may be said again."""
+        held = given[:, first:]
+        said = scores.gather(1, held)
+        changed = torch.where(said < 0, said * repetition_penalty, said / repetition_penalty)
+        return scores.scatter(1, held, changed)
+
     with as_it_was(module), torch.no_grad():
         out = module.generate(
             input_ids=given,
@@ -125,14 +136,16 @@ def generate(backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int)
             num_beams=num_beams,
             do_sample=False,
             pad_token_id=pad,
+            logits_processor=[penalised],
             **dict.fromkeys(("temperature", "top_p", "top_k")),  # a model's own ones are for sampling
         )[0].tolist()
-    new = out[1:] if seq2seq else out[len(ids) :]
+    new = out[first:]
+    cut = len(new) == max_new_tokens and new[-1] not in {pad, *ends}
     while new and new[-1] in {pad, *ends}:
         new.pop()
     if not new:
         raise UltraError(f"the model {backbone.name!r} wrote nothing; try another prompt, or pass summary=")
-    return new
+    return new, cut
 
 
 def decode(tokenizer: Any, ids: list[int]) -> tuple[str, list[tuple[int, int]]]:

@@ -19,8 +19,12 @@ Form = tuple[dict[str, Any], Parts]
 K = TypeVar("K")
 
 
+AGAINST = "against"
+"""The kind of a contrast's other side: what speaks for the word that was not written."""
+
+
 class Key(NamedTuple):
-    """What maps are: how they were made, of which layer and since which; a contrast has no kind."""
+    """What maps are: how they were made, of which layer and since which; a contrast has no kind, or `AGAINST`."""
 
     kind: str
     layer: int
@@ -32,7 +36,7 @@ def key_of(maps: ExplanationMaps | Evidence) -> Key:
     """Name how maps were made, for a reader: ``("ULTra: norm, positive", 4)`` or ``("raw attention", 4)``."""
     contrast = getattr(maps, "contrast", None)
     if contrast is not None:
-        return Key("", maps.layer, contrast)
+        return Key(AGAINST if maps.rule == "negative" else "", maps.layer, contrast)
     if getattr(maps, "groups", None) is not None:
         raise ValueError(
             "a view shows maps of single tokens, got maps of groups; draw them with uk.plots.show_map"
@@ -96,7 +100,11 @@ class Shelf(ABC):
     @property
     def kinds(self) -> list[str]:
         """The kinds that are there or can be made."""
-        return list(dict.fromkeys(k for k in [*self.offered, *(key.kind for key in self.books)] if k))
+        return list(
+            dict.fromkeys(
+                k for k in [*self.offered, *(key.kind for key in self.books if not key.contrast)] if k
+            )
+        )
 
     def keep(self, key: Key, book: Book) -> None:
         """Add a book to those of its key, of which it must repeat no row."""

@@ -3,11 +3,14 @@
 // Keys that never change: document and summary (sentences: first, the index of the first word; pairs of what
 // stands before a word and the word; tail), books (the evidence of one kind at one layer: kind, layer, contrast, rows,
 // which are summary words, widths, and unused sentences and weak words where that is known), matrix (float32, the rows of
-// all books), places (float32, where the mass of each row lies), explained, layers, kinds, can_contrast, left_out, lut.
+// all books), places (float32, where the mass of each row lies), explained, layers, kinds, can_contrast, left_out, lut,
 // Keys of the state: chosen (summary words), layer, kind, beside, contrast, coverage.
-// A document word's value is the sum over the chosen words; its colour is lut[round(255 * value / largest)].
+// cut (whether the summary stops only because no tokens were left). A contrast has two sides: its kind is "", or "against".
+// A document word's value is that of the chosen word, or the sum over several, each of whose rows is scaled to the sum 1;
+// its colour is lut[round(255 * value / largest)].
 
 const STATE = ["chosen", "layer", "kind", "beside", "contrast", "coverage"];
+const AGAINST = "against"; // the kind of a contrast's other side
 const PLACES = [["document", "#e3a23b"], ["summary so far", "#9cc3e4"], ["special tokens", "#bdbdc6"], ["prompt", "#a9d6b5"]];
 
 // The evidence that is here, by [kind, layer, contrast]: sum(key, words) adds that of the words, or gives undefined.
@@ -18,7 +21,10 @@ function makeEvidence(model) {
     const rows = words.map((word) => shelf.find(key, word));
     if (!rows.length || rows.some((row) => !row)) return undefined;
     const values = new Float64Array(rows[0][0].length);
-    for (const [row] of rows) row.forEach((v, i) => { values[i] += v; });
+    for (const [row] of rows) {
+      const whole = rows.length > 1 ? row.reduce((a, b) => a + b, 0) || 1 : 1;
+      row.forEach((v, i) => { values[i] += v / whole; });
+    }
     const shares = PLACES.map((_, i) => rows.reduce((total, [, places]) => total + places[i], 0) / rows.length);
     return { values, shares, top: values.reduce((a, b) => Math.max(a, b), 0) };
   };
@@ -85,7 +91,10 @@ function render({ model, el }) {
 
   const keysShown = () => {
     const [layer, kind, beside, contrast] = ["layer", "kind", "beside", "contrast"].map((key) => model.get(key));
-    return [contrast ? ["", layer, contrast] : [kind, layer, ""], ...(beside ? [[beside, layer, ""]] : [])];
+    if (!contrast) return [[kind, layer, ""], ...(beside ? [[beside, layer, ""]] : [])];
+    const both = (model.get("has_kernel") && model.get("can_contrast"))
+      || shelf.has((book) => book.kind === AGAINST && book.layer === layer && book.contrast === contrast);
+    return ["", ...(both ? [AGAINST] : [])].map((side) => [side, layer, contrast]);
   };
 
   function lackingText(key, words) {
@@ -104,7 +113,7 @@ function render({ model, el }) {
       if (i >= keys.length) return;
       const [kind, layer, contrast] = keys[i];
       panel.draw(found[i], {
-        title: `Document: ${contrast ? `why “${shortened(nameOf(words), 30)}” rather than “${shortened(contrast, 30)}”` : kind}, layer ${layer}`,
+        title: `Document: ${contrast ? whyText(kind, words, contrast) : kind}, layer ${layer}`,
         unit: `relevance (no unit), 0 to this map's largest`,
         lacking: lackingText(keys[i], words),
         unused: (marked && coverage[i].unused) || [],
@@ -115,6 +124,11 @@ function render({ model, el }) {
     caption.textContent = said(words, found[0], keys[0]);
     covered.textContent = marked ? coverageText(keys, coverage) : "";
     Object.assign(el.dataset, { chosen: words.join(" "), layer: model.get("layer"), kind: keys[0][0], contrast: keys[0][2], found: found.map(Boolean).join(" "), coverage: String(marked) });
+  }
+
+  function whyText(side, words, contrast) {
+    const [word, other] = [nameOf(words), contrast].map((text) => `“${shortened(text, 30)}”`);
+    return side === AGAINST ? `what speaks for ${other} instead of ${word}` : `why ${word} rather than ${other}`;
   }
 
   const shortened = (text, n) => (text.length > n ? text.slice(0, n - 1) + "…" : text);
@@ -196,7 +210,7 @@ function render({ model, el }) {
   pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");
   keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"]]);
   element("p", "uk-note", root, "Shades run from 0 to the largest value of the map shown, so two maps are compared by where they lie, not by their numbers. "
-    + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps."
+    + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps, each scaled to the same sum."
     + shelf.note);
 
   const changed = () => { controls.follow(); show(); ask(); };

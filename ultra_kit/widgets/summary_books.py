@@ -12,7 +12,8 @@ from ..text.evidence_words import Evidence
 from ..text.summarizing import Summary
 from ..text.tracing import EVIDENCE_METHODS, evidence
 from ..text.words import split_words
-from .map_books import Book, Form, Key, Shelf, given, gradients, pack
+from ..types import Settings
+from .map_books import AGAINST, Book, Form, Key, Shelf, given, gradients, pack
 
 _MAX_BYTES = 1_500_000
 """Bytes of evidence that a page carries, four per value."""
@@ -21,7 +22,7 @@ _MAX_ENTRIES = 300_000_000
 """Attention gradients that are worked out beforehand, some ten seconds of one core; see `token_books`."""
 
 _SHARES = ("document", "summary", "sinks", "prompt")
-_FORWARD = ("raw_attention", "rollout", "cosine")  # methods that take no backward pass
+_FORWARD = ("raw_attention", "rollout", "cosine", "string_search")  # methods that take no backward pass
 
 Source = Summary | Evidence | Sequence[Evidence]
 
@@ -40,13 +41,17 @@ def evidence_of(book: Book) -> Evidence:
 class SummaryShelf(Shelf):
     """The evidence of one summary: `words` are those that can be explained, `first` any of it, for the texts."""
 
-    def __init__(self, source: Source, scores: Sequence[str], baselines: Sequence[str]) -> None:
+    def __init__(self, source: Source, scores: Sequence[str] | None, baselines: Sequence[str]) -> None:
         self.summary = source if isinstance(source, Summary) else None
         if isinstance(source, Summary):
-            super().__init__(source.capture, _offered(scores, baselines))
+            own = Settings.of(source.capture.model)
+            super().__init__(
+                source.capture, _offered((own.score, "norm") if scores is None else scores, baselines)
+            )
             self.words = [i for i, w in enumerate(source.words) if w.tokens]
+            self.begin = Key(next(iter(self.offered)), max(1, source.capture.layer_index(own.layer)))
             self._work_out_little(source)
-            self.first: Evidence = next(iter(self.books.values())).about
+            self.first: Evidence = self.books[self.begin].about
             return
         found = given(source, Evidence, "Summary", "uk.evidence or uk.summarize")
         super().__init__(None, {})
@@ -54,32 +59,34 @@ class SummaryShelf(Shelf):
             raise ValueError("the evidence must be of one summary of one document")
         self.keep_given(map(book_of, found))
         self.first = found[0]
+        self.begin = min(self.books, key=lambda key: bool(key.contrast))
         self.words = sorted({int(w) for ev in found for w in ev.rows})
 
     def make(self, key: Key, rows: list[int]) -> Book:
         """Find the evidence of summary words."""
         if self.summary is None or (key.kind not in self.offered and not key.contrast):
             raise ValueError("that evidence is not there; make the view from the Summary to ask for more")
-        how = {"score": "logprob", "contrast": key.contrast} if key.contrast else self.offered[key.kind]
+        how = self.offered.get(key.kind, {"score": "logprob", "contrast": key.contrast})
+        if key.contrast:
+            how = how | {"rule": "negative" if key.kind == AGAINST else "positive"}
         return book_of(evidence(self.summary, layer=key.layer, words=rows, progress=False, **how))
 
     def _work_out_little(self, s: Summary) -> None:
-        """Work out beforehand what is little work, from the last layer on, and one word there in any case."""
+        """Work out beforehand what is little work, and first what the view begins with: its long words at least."""
         room, last = _MAX_ENTRIES, s.capture.n_layers
-        n_tokens = sum(len(s.words[i].tokens) for i in self.words)
-        # The last layer, the middle, the quarters, then the rest, from above.
-        order = [last, (last + 1) // 2, (last + 3) // 4, (3 * last + 3) // 4, *range(last, 0, -1)]
-        for layer in dict.fromkeys(order):
-            cost = n_tokens * gradients(s.capture, layer)
+        # The layer to begin with, the last, the middle, the quarters, then the rest, from above.
+        few = [self.begin.layer, last, (last + 1) // 2, (last + 3) // 4, (3 * last + 3) // 4]
+        for layer in dict.fromkeys([*few, *range(last, 0, -1)]):
             for kind, how in self.offered.items():
-                price = 0 if how.get("method") in _FORWARD else cost
-                if price <= room:
-                    room -= price
-                    self.work_out(Key(kind, layer), self.words)
-        first = Key(next(iter(self.offered)), last)
-        if first not in self.books:
-            real = [i for i in self.words if any(c.isalnum() for c in s.words[i].text)]
-            self.work_out(first, (real or self.words)[:1])
+                each = 0 if how.get("method") in _FORWARD else gradients(s.capture, layer)
+                words, key = self.words, Key(kind, layer)
+                if each * sum(len(s.words[i].tokens) for i in words) > max(0, room):
+                    if key != self.begin:
+                        continue
+                    longest = sorted(words, key=lambda i: -len(s.words[i].text))
+                    words = sorted(longest[: max(1, room // each)])
+                room -= each * sum(len(s.words[i].tokens) for i in words)
+                self.work_out(key, words)
 
 
 def _offered(scores: Sequence[str], baselines: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -89,7 +96,9 @@ def _offered(scores: Sequence[str], baselines: Sequence[str]) -> dict[str, dict[
         raise ValueError(
             f"scores must hold at least one, and baselines be of {', '.join(EVIDENCE_METHODS)}; got {list(scores)}, {unknown}"
         )
-    kinds: dict[str, dict[str, Any]] = {f"ULTra: {score}, positive": {"score": score} for score in scores}
+    kinds: dict[str, dict[str, Any]] = {
+        f"ULTra: {score}, positive": {"score": score, "rule": "positive"} for score in scores
+    }
     return kinds | {name.replace("_", " "): {"method": name} for name in baselines}
 
 

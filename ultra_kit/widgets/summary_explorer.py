@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import traitlets
 
 from ..text.evidence_words import Evidence
-from .map_books import Key, answer_of
+from .map_books import AGAINST, Key, answer_of
 from .summary_books import Source, SummaryShelf, evidence_of, pack_evidence, page_form, pieces
 from .view import View, must_be_one_of
 
@@ -25,19 +26,21 @@ class SummaryExplorer(View):
     Parameters
     ----------
     source : Summary, Evidence, or sequence of Evidence
-        Of a summary, the evidence at the last layer and as many others as are little work is worked out beforehand;
-        the live view asks for the rest, a word at a time. Evidence is shown as it is.
+        Of a summary, the evidence at the model's own layer (of all words, or of the longest) and as much else as is
+        little work is worked out beforehand; the live view asks for the rest, a word at a time. Evidence is shown as it is.
     scores, baselines : sequence of str
-        Scores and other methods that are offered of a summary; see `ultra_kit.evidence`.
+        Scores and other methods that are offered of a summary; see `ultra_kit.evidence`. The view opens with the first
+        score, by default the model's own.
 
     Attributes
     ----------
     chosen : list of int
-        Summary words, by their index; the evidence of several is summed.
+        Summary words, by their index; the evidence of several is summed, each word's scaled to the sum 1.
     layer, kind, beside : int, str, str
         Which evidence, of ``layers`` and ``kinds``, and the kind that stands beside it, "" for none.
     contrast : str
-        In place of `kind` why the one chosen word rather than this: their difference in log-probability; "" for none.
+        In place of `kind` and `beside` why the one chosen word rather than this, their difference in log-probability: what
+        speaks for the one, and for the other; "" for none.
     coverage : bool
         Whether sentences that no summary word used and words of weak support are marked.
 
@@ -53,7 +56,7 @@ class SummaryExplorer(View):
     >>> view = uk.widgets.SummaryExplorer(s)
     >>> view.chosen = [1]
     >>> view
-    SummaryExplorer(5 document words, 3 summary words, layer 5, ULTra: norm, positive, chosen='flood')
+    SummaryExplorer(5 document words, 3 summary words, layer 3, ULTra: logprob, positive, chosen='flood')
     """
 
     _name = "summary"
@@ -70,19 +73,19 @@ class SummaryExplorer(View):
         self,
         source: Source,
         *,
-        scores: Sequence[str] = ("norm", "logprob"),
+        scores: Sequence[str] | None = None,
         baselines: Sequence[str] = ("raw_attention", "rollout"),
     ) -> None:
         self._shelf = SummaryShelf(source, scores, baselines)
-        first = self.kinds[0] if self.kinds else ""
-        key, book = next((key, book) for key, book in self._shelf.books.items() if key.kind == first)
-        real = np.array([any(c.isalnum() for c in self._shelf.first.words[w]) for w in book.rows], bool)
-        best = (book.parts["matrix"].max(1) * (real if real.any() else 1)).argmax()
+        key = self._shelf.begin
+        ev = evidence_of(self._shelf.books[key])
+        real = np.array([any(c.isalnum() for c in ev.words[w]) for w in ev.rows], bool)
+        best = (ev.row_shares.max(1) * (real if real.any() else 1)).argmax()
         others = [k for k in self.kinds if not k.startswith("ULTra") and k != key.kind]
         super().__init__(
-            chosen=[int(book.rows[best])],
+            chosen=[int(ev.rows[best])],
             beside=others[0] if others else "",
-            kind=key.kind,
+            kind="" if key.contrast else key.kind,
             layer=key.layer,
             contrast=key.contrast,
         )
@@ -116,6 +119,8 @@ class SummaryExplorer(View):
         return self._summed(self.evidence)
 
     def _summed(self, ev: Evidence) -> np.ndarray:
+        if len(self.chosen) > 1:
+            ev = replace(ev, matrix=ev.row_shares)
         return np.sum([ev.row(w).astype(np.float64) for w in self.chosen], axis=0)
 
     @traitlets.validate("chosen", "layer", "kind", "beside")
@@ -131,8 +136,10 @@ class SummaryExplorer(View):
 
     def _keys(self) -> list[Key]:
         """What the panels show: the choice, and what stands beside it."""
-        left = Key("", self.layer, self.contrast) if self.contrast else Key(self.kind, self.layer)
-        return [left, Key(self.beside, self.layer)] if self.beside else [left]
+        if self.contrast:
+            sides = [Key(kind, self.layer, self.contrast) for kind in ("", AGAINST)]
+            return sides if self._shelf.summary is not None or sides[1] in self._shelf.books else sides[:1]
+        return [Key(kind, self.layer) for kind in ([self.kind, self.beside] if self.beside else [self.kind])]
 
     def _work_out_shown(self) -> None:
         """Work out what the state shows, if it can be."""
@@ -155,6 +162,7 @@ class SummaryExplorer(View):
             "layers": self.layers,
             "kinds": self.kinds,
             "can_contrast": self._shelf.summary is not None,
+            "cut": ev.cut,
             "lut": shades(),
         }
 
@@ -178,7 +186,8 @@ class SummaryExplorer(View):
             there = not self._shelf.lacking(key, self.chosen)
             whole = not key.contrast and not self._shelf.lacking(key, self._shelf.words)
             ev = evidence_of(self._shelf.books[key]) if there else None
-            name = f"rather than “{self.contrast}”" if key.contrast else key.kind
+            side = "for" if key.kind == AGAINST else "rather than"
+            name = f"{side} “{self.contrast}”" if key.contrast else key.kind
             unused = ev.coverage().unused if ev and whole and self.coverage else ()
             panels.append(Panel(f"{name}, layer {key.layer}", self._summed(ev) if ev else None, unused))
         return draw_summary(self._shelf.first, self.chosen, panels, coverage=self.coverage)

@@ -46,7 +46,8 @@ def draw_summary(ev: Evidence, chosen: Sequence[int], panels: Sequence[Panel], *
         box = Rectangle((column - 0.25, line + 0.04), width + 0.5, 0.92, fill=False)
         ax.add_patch(box).set(edgecolor=FOCUS, linewidth=2.5)
     note = "; blue line: document sentences that no summary word used" if coverage else ""
-    ax.set_title(f"Summary; framed: the chosen words{note}", loc="left")
+    cut = " (cut: no tokens were left)" if ev.cut else ""
+    ax.set_title(f"Summary{cut}; framed: the chosen words{note}", loc="left")
     for k, panel in enumerate(panels):
         left, wide = k * (_COLUMNS + 4) * CELL / across, (_COLUMNS + 2) * CELL / across
         ax = figure.add_axes((left, 0.75 / height, wide, tops[1] * LINE / height))

@@ -38,6 +38,7 @@ function makeSummary(root, model, handlers) {
     writeSentence(line, sentence, spans);
     return words;
   });
+  if (model.get("cut")) element("p", "uk-sum-cut", root, "The summary was cut: the model had no tokens left (max_new_tokens).");
   spans.forEach((span, w) => {
     span.setAttribute("role", "option");
     if (!explained.has(w)) span.classList.add("uk-sum-mute");
