@@ -3,8 +3,8 @@
 TEXTS.json holds documents with a summary and, marked by hand, the document words that each summary word rests on:
 `[{"name", "document", "prompt" (or null), "summary", "truth": "word#n=word#n,word;..."}]`, where n counts occurrences from 0
 and a document word without n stands for every occurrence. ULTra takes the model's own settings, so that nothing is chosen
-here; raw attention, rollout and cosine have the layer and place that `--chosen FILE` found best, and beside it the best on
-these very words. With `--choose` layers are looked for: `data/models/smollm2/choosing.json` is set aside for that. With `--wrong` each number
+here; raw attention, rollout and cosine have the layer that `--chosen FILE` found best, and beside it the best on these very words,
+for both positions: the one that emits the word, as ULTra's, and the one where it stands already and can be compared. With `--choose` layers are looked for: `data/models/smollm2/choosing.json` is set aside for that. With `--wrong` each number
 of a summary is replaced by another, one at a time: is it the least likely word, and does its evidence name the true one?
 
 `--json FILE` keeps what was found after every step; the same command goes on from there.
@@ -144,12 +144,16 @@ def wrong_numbers(row: dict[str, Any], model: Any) -> Iterator[dict[str, Any]]:
 
 
 def means_of(found: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Mean average precision over all words: row of the table -> choice -> value."""
-    return {
-        name: {choice: float(np.mean(np.concatenate(list(by.values())))) for choice, by in choices.items()}
-        for name, choices in found.items()
-        if name not in ("mass on special tokens", "wrong numbers")
-    }
+    """Mean average precision over all words: row of the table -> choice -> value; each place is a row of its own."""
+    means: dict[str, dict[str, float]] = {}
+    for name, choices in found.items():
+        if name in ("mass on special tokens", "wrong numbers"):
+            continue
+        for choice, by in choices.items():
+            place, _, layer = choice.partition(", layer")
+            row = f"{name}, the position that {place} the word" if layer else name
+            means.setdefault(row, {})[choice] = float(np.mean(np.concatenate(list(by.values()))))
+    return means
 
 
 def top(values: dict[str, float], known: dict[str, float]) -> str:
@@ -194,7 +198,7 @@ def main() -> None:
     for name, choices in sorted(means.items(), key=lambda item: -max(item[1].values())):
         best = max(choices, key=lambda c: choices[c])
         for choice in choices if a.choose and name == "ULTra" else [top(chosen.get(name, choices), choices)]:
-            mass = shares.get(f"{name}, {choice}")
+            mass = shares.get(f"{name.partition(',')[0]}, {choice}")
             sinks = f"{np.mean(np.concatenate(list(mass.values()))):.2f}" if mass else ""
             beside = f"{choices[best]:.3f} ({best})" if len(choices) > 1 else ""
             print(f"| {name.replace('_', ' ')} | {choices[choice]:.3f} | {choice} | {beside} | {sinks} |")

@@ -41,7 +41,7 @@ def wrap_text(
     else:
         kind = "encoder"
     # The upper fifth of the layers of a model that writes: where evidence was best on those that were measured.
-    upper = {"layer": -(getattr(config, "num_hidden_layers", 0) // 5) - 1, "score": "logprob"}
+    upper: dict[str, Any] = {"layer": -(getattr(config, "num_hidden_layers", 0) // 5) - 1, "score": "logprob"}
     facts = {
         "model_type": config.model_type,
         "kind": kind,

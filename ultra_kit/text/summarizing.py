@@ -66,8 +66,10 @@ class Summary:
     def sinks(self) -> np.ndarray:
         """Positions of special tokens outside of document and summary: BOS, separators, ends."""
         special = set(self.capture.model.tokenizer.all_special_ids)  # type: ignore[attr-defined]
-        rows = [self.capture.inputs.get(key) for key in ("input_ids", "decoder_input_ids")]
-        ids = torch.cat([row[0] for row in rows if row is not None]).tolist()
+        inputs = self.capture.inputs
+        ids = [
+            t for key in ("input_ids", "decoder_input_ids") if key in inputs for t in inputs[key][0].tolist()
+        ]
         inside = {*range(*self.document_span), *range(*self.span)}
         return np.array([i for i, t in enumerate(ids) if t in special and i not in inside], dtype=np.int64)
 

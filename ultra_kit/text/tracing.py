@@ -86,9 +86,7 @@ def evidence(
     score = "none" if not scored else score or (own.score if contrast is None else "logprob")
     rule = (rule or own.rule) if scored else "none"
     if score == "logprob" and at != "emits":
-        raise ValueError(
-            "score 'logprob' is of positions that emit: at must be 'emits', or pass another score"
-        )
+        raise ValueError("score 'logprob' is of a position that emits: at must be 'emits', or score another")
     places = [s.positions(int(w), at=at) for w in rows]
     if not any(map(len, places)):
         raise ValueError("the words must have a token of their own, these have none")
@@ -119,9 +117,7 @@ def evidence(
     )
 
 
-def _maps(
-    s: Summary, rows: np.ndarray, places: Sequence[np.ndarray], method: str, how: dict[str, Any]
-) -> ExplanationMaps:
+def _maps(s: Summary, rows: np.ndarray, places: Any, method: str, how: dict[str, Any]) -> ExplanationMaps:
     """The maps of the tokens of words, one after the other."""
     tokens = np.concatenate(places)
     if method != "string_search":
