@@ -134,6 +134,6 @@ def read_by_head(cap: Capture, z: torch.Tensor) -> torch.Tensor:
     out = cap.model.head(z)
     if out is None:
         raise UltraError(
-            f"scores 'head' and 'logprob' need a model with a head, and {cap.model.name!r} has none; use another score, or towards="
+            f"score 'head' or 'logprob' needs a model with a head, and {cap.model.name!r} has none; use another score, or towards="
         )
     return out
