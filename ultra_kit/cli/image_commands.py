@@ -133,11 +133,7 @@ def _facts(maps: uk.types.ExplanationMaps) -> dict[str, Any]:
         center = layout.center_of(token) if token >= first else None
         rows.append({"token": token, "center": center, "strongest": strongest})
     return {
-        "method": maps.method,
-        "score": maps.score,
-        "rule": maps.rule,
-        "since": maps.since,
-        "layer": maps.layer,
+        **{name: getattr(maps, name) for name in ("method", "score", "rule", "since", "layer")},
         "grid": layout.grid,
         "size": layout.size,
         "maps": rows,

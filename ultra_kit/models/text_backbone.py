@@ -209,11 +209,8 @@ def warn_if_path(text: str) -> None:
     if re.fullmatch(
         r"https?://\S+|\S+\.(txt|md|html?|pdf|docx?|jpe?g|png|webp|tiff?|bmp)", text.strip(), re.I
     ):
-        warnings.warn(
-            f"{text.strip()!r} is read as a text, and looks like the path of one: pass what is in the file, "
-            "pathlib.Path(...).read_text('utf-8'); pictures go to an image model, load('dinov2')",
-            stacklevel=4,
-        )
+        hint = "pass pathlib.Path(...).read_text('utf-8'), or a picture to an image model, load('dinov2')"
+        warnings.warn(f"{text.strip()!r} is read as a text, and looks like a path: {hint}", stacklevel=4)
 
 
 def _memory(device: torch.device) -> int | None:
