@@ -27,7 +27,10 @@ def both_eyes() -> None:
 
 def cost_curve() -> None:
     """Time and memory of all tokens of a ViT-S/16 over their number."""
-    rows = list(json.loads((HERE / "cost_curve.json").read_text()).values())
+    figures = HERE / "cost_curve.json"
+    if not figures.is_file():
+        sys.exit(f"{figures.name} is not there: python benchmarks/bench_fast.py --curve {figures}")
+    rows = list(json.loads(figures.read_text()).values())
     n = [row["tokens"] for row in rows]
     figure, (time, memory) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     shown = {"exact": ("all tokens, all blocks", "o"), "fifth": ("a fifth of the tokens", "s")}
@@ -36,7 +39,7 @@ def cost_curve() -> None:
         time.loglog(n, [row[key] for row in rows], marker=marker, label=label)
     for key, (label, marker) in {"GB": shown["exact"], "one block GB": shown["one block"]}.items():
         colour = {"GB": "C0", "one block GB": "C2"}[key]
-        memory.loglog(n, [row[key] for row in rows], marker=marker, color=colour, label=label)
+        memory.semilogx(n, [row[key] for row in rows], marker=marker, color=colour, label=label)
     for axes, title in (
         (time, "processor seconds, one thread"),
         (memory, "memory, GB, model and capture included"),
@@ -44,7 +47,7 @@ def cost_curve() -> None:
         axes.set(title=title, xlabel="tokens of a ViT-S/16", xticks=n, xticklabels=n)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+    figure.legend(*time.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(HERE / "cost_curve.png", dpi=100)
 
 

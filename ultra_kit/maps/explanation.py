@@ -78,7 +78,7 @@ def explain(
         left to right, else the paper's (last layer, norm, positive).
     tokens : int, sequence of int, sequence of sequences of int, or float, optional
         Positions, prefix tokens counted; every content position by default. With sequences in it each entry is a group.
-        A float is a share of the content positions, spread evenly (`Layout.spread`): 0.2 is enough for `segment`.
+        A float is a share of the content positions, spread evenly (`Layout.spread`), for `segment`.
     score : {"norm", "sum", "energy", "head", "logprob", "towards"}
         f: the norm ||z||; the sum of z / ||z|| with the norm held fixed; 1/2 ||z||^2; the largest entry of the model's
         head at z (which was made for last-layer latents); the log-probability of the token that the position emits, as
