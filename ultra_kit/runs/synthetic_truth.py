@@ -74,9 +74,7 @@ def measure_maps(
         tokens = own + cap.layout.n_prefix
         return _measured(own, truth, methods, lambda make: make(cap, tokens=tokens).content)
 
-    return _means(
-        rows, seeds, "maps", "scenes", MEASURES, progress, "one scene with an object of four patches"
-    )
+    return _means(rows, seeds, "maps", MEASURES, progress, "one scene with an object of four patches")
 
 
 def measure_segments(
@@ -98,7 +96,7 @@ def measure_segments(
             found = [segment(maps, n_segments=k, metric=metric).labels for metric in METRICS]
             yield name, [[metrics.hungarian_miou(labels, s.instances) for labels in found]]
 
-    return _means(rows, seeds, "segments", "scenes", METRICS, progress, "one scene")
+    return _means(rows, seeds, "segments", METRICS, progress, "one scene")
 
 
 def source_words(b: Brief, s: Summary) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +143,7 @@ def measure_evidence(
         truth = np.pad(truth, before)
         return _measured(own, truth, methods, lambda read: np.pad(read(s, words=words).matrix, before))
 
-    return _means(rows, seeds, "evidence", "briefs", MEASURES, progress, "one word to score")
+    return _means(rows, seeds, "evidence", MEASURES, progress, "one word to score")
 
 
 def _measured(
@@ -163,7 +161,6 @@ def _means(
     rows: Callable[[int], Rows],
     seeds: Iterable[int],
     task: str,
-    units: str,
     columns: Iterable[str],
     progress: bool,
     needed: str,
@@ -171,7 +168,7 @@ def _means(
     """Means of the rows of all seeds: method -> column -> value."""
     parts: dict[str, list[Any]] = {}
     seeds = list(seeds)
-    with reporting(progress, len(seeds), f"measure {task}", units) as report:
+    with reporting(progress, len(seeds), f"measure {task}", "seeds") as report:
         for seed in seeds:
             for name, values in rows(seed):
                 parts.setdefault(name, []).append(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -144,12 +144,7 @@ def train_transform(
 
 
 def _descend(
-    model: Backbone,
-    one: torch.Tensor,
-    rest: list[Any],
-    held: list[Any],
-    options: dict[str, Any],
-    report: Callable[[int], Any],
+    model: Backbone, one: torch.Tensor, rest: list[Any], held: list[Any], options: dict[str, Any], report: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adam over W - 1, image by image: the matrix of the best epoch, and the loss curve."""
     delta = torch.zeros_like(one).requires_grad_()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from .objects import Progress
 
 _WITHIN: ContextVar[bool] = ContextVar("within a task", default=False)
@@ -27,25 +29,20 @@ def reporting(
         raise TypeError(
             f"progress must be True, False, None or a callable of (done, total), got {progress!r}"
         )
-    nested, counted = _WITHIN.get(), [done]
-    outer = _WITHIN.set(True)
+    nested, outer = _WITHIN.get(), _WITHIN.set(True)
     try:
         if callable(progress):
+            counted = [done]
 
             def report(more: int) -> None:
                 counted[0] += more
                 progress(counted[0], total)
 
             yield report
-        elif nested or progress is False:
-            yield lambda more: None
         else:
-            from tqdm.auto import tqdm
-
-            how: dict[str, Any] = {"unit": unit, "unit_scale": unit == "B", "bar_format": _FORMAT}
-            with tqdm(
-                total=total, initial=done, desc=task, leave=False, delay=0 if progress else 2, **how
-            ) as bar:
+            how: dict[str, Any] = {"desc": task, "unit": unit, "unit_scale": unit == "B", "leave": False}
+            how |= {"disable": nested or progress is False, "delay": 0 if progress else 2}
+            with tqdm(total=total, initial=done, bar_format=_FORMAT, **how) as bar:
                 yield bar.update
     finally:
         _WITHIN.reset(outer)

@@ -54,8 +54,8 @@ def made_how(card: Mapping[str, Any]) -> str:
         return ""
     since = made.get("since", 0)
     alone = " (the last block alone)" if since == made["layer"] - 1 else ""
-    whole = f"{_kind(made['method'], made['score'], made['rule'])}, layer {made['layer']}"
-    return whole + (f", since layer {since}{alone}" if since else "")
+    end = f", since layer {since}{alone}" if since else ""
+    return f"{_kind(made['method'], made['score'], made['rule'])}, layer {made['layer']}{end}"
 
 
 @dataclass(frozen=True, eq=False)

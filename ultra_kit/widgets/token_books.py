@@ -67,9 +67,7 @@ class Side(Shelf):
 
     def makes(self, key: Key) -> bool:
         """Whether maps of that key can be made here."""
-        return (
-            self.capture is not None and key.kind in self.offered and 0 < key.layer <= self.capture.n_layers
-        )
+        return key.kind in self.offered and key.layer in self.layers
 
     def make(self, key: Key, rows: list[int]) -> Book:
         """Explain tokens of the capture."""

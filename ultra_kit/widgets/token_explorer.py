@@ -117,6 +117,10 @@ class TokenExplorer(View):
         return self._sides[self.side].maps(self._key)
 
     @property
+    def _layers(self) -> str:
+        return f"{self.layer} since {self._key.since}" if self._key.since else str(self.layer)
+
+    @property
     def _key(self) -> Key:
         return Key(self.kind, self.layer, since=max(0, min(self.since, self.layer - 1)))
 
@@ -194,16 +198,14 @@ class TokenExplorer(View):
                     right.text(0.5, 0.5, "not worked out", **centred)
                     continue
                 show_map(maps, token, ax=right, highest=top)
-                since = f" since {self._key.since}" if self._key.since else ""
-                right.set_title(f"{self.kind}, layer {self.layer}{since}{head}")
+                right.set_title(f"{self.kind}, layer {self._layers}{head}")
             return figure
 
         return draw()
 
     def __repr__(self) -> str:
         grids = " and ".join("{}x{}".format(*(s.layout.grid or (0, 0))) for s in self._sides)
-        since = f" since {self._key.since}" if self._key.since else ""
-        return f"TokenExplorer({grids} patches, layer {self.layer}{since}, {self.kind}, pinned={self.pinned})"
+        return f"TokenExplorer({grids} patches, layer {self._layers}, {self.kind}, pinned={self.pinned})"
 
 
 def _counterpart(own: Layout, other: Layout, token: int) -> int:
