@@ -28,7 +28,14 @@ from ultra_kit.metrics import simulate_clicks
 from ultra_kit.types import Capture, ExplanationMaps
 
 AREA = 0.02
-OURS = "ULTra"
+OURS, OWN = "ULTra", "ULTra at the model's own settings"
+CHOSEN = {
+    "ULTra": "mean of layers 9 to 12, absolute",
+    "raw attention": "mean of layers 9 to 12",
+    "latent cosine": "layer 11, sharpness 5",
+    "outline walk alone": "sigma 1",
+}
+"""For dinov2, on 24 to 40 objects of train; `--choose` chooses again."""
 Maps = Callable[[Capture], ExplanationMaps]
 
 
@@ -94,35 +101,19 @@ def nearness(cap: Capture, *, sigma: float) -> ExplanationMaps:
     return of_patches(cap, np.exp(-apart / (2 * sigma**2)), "nearness")
 
 
-def one_block(
-    cap: Capture, *, layers: Sequence[int], rule: str = "positive", like: int | None = None
+def mean_maps(
+    cap: Capture, *, make: Callable[..., ExplanationMaps], layers: Sequence[int]
 ) -> ExplanationMaps:
-    """The mean of ULTra's maps over one block of each layer, each map shared out; times the likeness at `like`."""
-    made = [
-        uk.explain(cap, layer=k, since=-1, score="norm", rule=rule, progress=False).content for k in layers
-    ]
-    values = np.mean([shares(m) for m in made], axis=0)
-    if like is not None:
-        values = values * likeness(cap, layer=like, sharpness=5).content
-    return of_patches(cap, values, "ultra")
+    """The mean of the maps of several layers, each map shared out."""
+    return of_patches(cap, np.mean([shares(make(cap, layer=k).content) for k in layers], axis=0), "mean")
 
 
 def families(n_layers: int) -> dict[str, dict[str, Maps]]:
     """Family -> choice -> maps of all patches."""
     last = range(n_layers - 3, n_layers + 1)
     mean = f"mean of layers {last[0]} to {last[-1]}"
-    like = n_layers - 1
-    return {
-        OURS: {f"layer {k}": partial(one_block, layers=[k]) for k in last}
-        | {
-            mean: partial(one_block, layers=last),
-            f"{mean}, absolute": partial(one_block, layers=last, rule="absolute"),
-        },
-        "ULTra x cosine": {
-            f"{mean}, cosine {like}": partial(one_block, layers=last, like=like),
-            f"layer {n_layers}, cosine {like}": partial(one_block, layers=[n_layers], like=like),
-        },
-        "raw attention": {f"layer {k}": partial(baselines.raw_attention, layer=k) for k in last},
+    found: dict[str, dict[str, Maps]] = {
+        OWN: {"": partial(uk.explain, progress=False)},
         "latent cosine": {
             f"layer {k}, sharpness {s}": partial(likeness, layer=k, sharpness=s)
             for k in last[1:]
@@ -130,6 +121,17 @@ def families(n_layers: int) -> dict[str, dict[str, Maps]]:
         },
         "outline walk alone": {f"sigma {s}": partial(nearness, sigma=s) for s in (1, 2)},
     }
+    explain = partial(uk.explain, since=-1, score="norm", progress=False)
+    makers = {
+        "ULTra": {"": partial(explain, rule="positive"), ", absolute": partial(explain, rule="absolute")}
+    }
+    makers["raw attention"] = {"": baselines.raw_attention}
+    for family, options in makers.items():
+        found[family] = {}
+        for said, make in options.items():
+            found[family] |= {f"layer {k}{said}": partial(make, layer=k) for k in last}
+            found[family][f"{mean}{said}"] = partial(mean_maps, make=make, layers=last)
+    return found
 
 
 def click(
@@ -172,8 +174,10 @@ def rows_of(done: Checkpoint, set_name: str) -> dict[str, list[list[float]]]:
 
 
 def chosen_on_train(done: Checkpoint, aloud: bool = False) -> dict[str, str]:
-    """Family -> the choice with the best mean overlap after one and three clicks."""
+    """Family -> the choice with the best mean overlap after one and three clicks; `CHOSEN` where none was tried."""
     found = rows_of(done, "train")
+    if not found:
+        return {OWN: "", **CHOSEN}
     means = {name: [np.mean([after(r, n) for r in rows]) for n in (1, 3)] for name, rows in found.items()}
     best: dict[str, str] = {}
     for name in sorted(means, key=lambda n: -sum(means[n])):
@@ -220,7 +224,8 @@ def main() -> None:
     parser = arguments(__doc__ or "", "select_real.jsonl", "folder that holds VOCdevkit")
     parser.add_argument("--grabcut", type=Path, required=True, help="folder with data_GT and boundary_GT")
     parser.add_argument("--objects", type=int, default=60, help="of VOC val")
-    parser.add_argument("--choose", type=int, default=24, help="objects of VOC train")
+    parser.add_argument("--choose", type=int, default=0, help="objects of VOC train")
+    parser.add_argument("--sets", nargs="+", default=["grabcut", "val"])
     parser.add_argument("--clicks", type=int, default=5)
     a = parser.parse_args()
     done = Checkpoint(a.checkpoint, {"model": a.model, "seed": a.seed, "clicks": a.clicks, "area": AREA})
@@ -230,8 +235,10 @@ def main() -> None:
         flat = {f"{f}: {c}": make for f, choices in ways.items() for c, make in choices.items()}
         click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done, refine=False)
         best = {f"{f}: {c}": ways[f][c] for f, c in chosen_on_train(done).items()}
-        click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done)
-        click(model, voc_objects(a.data, "val", a.objects, a.seed), best, "val", a.clicks, done)
+        if "grabcut" in a.sets:
+            click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done)
+        if "val" in a.sets:
+            click(model, voc_objects(a.data, "val", a.objects, a.seed), best, "val", a.clicks, done)
     report(done, a.clicks)
     print(f"\n{command()}")
 
