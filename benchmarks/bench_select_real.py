@@ -4,11 +4,12 @@ The 20 photographs of GrabCut, and objects of VOC's split "val": connected parts
 photograph and more, void pixels not counted, one a photograph, drawn. A simulated user (`ultra_kit.metrics.simulate_clicks`)
 clicks until the overlap is 0.9; every method goes through the same `ultra_kit.select` and only the maps differ. What is
 left open (layers, rule, sharpness of a likeness) is chosen by the mean overlap after one and after three clicks on
-objects of "train", without the refinement, which takes most of the time. "Outline walk alone" knows no model: maps that fall off with distance.
+objects of "train", without the refinement, which takes most of the time; `--no-refine` tests without it too. "Outline walk alone" knows no model: maps that fall off with distance.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -225,10 +226,12 @@ def main() -> None:
     parser.add_argument("--grabcut", type=Path, required=True, help="folder with data_GT and boundary_GT")
     parser.add_argument("--objects", type=int, default=60, help="of VOC val")
     parser.add_argument("--choose", type=int, default=0, help="objects of VOC train")
+    parser.add_argument("--refine", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--sets", nargs="+", default=["grabcut", "val"])
     parser.add_argument("--clicks", type=int, default=5)
     a = parser.parse_args()
-    done = Checkpoint(a.checkpoint, {"model": a.model, "seed": a.seed, "clicks": a.clicks, "area": AREA})
+    options = {"model": a.model, "seed": a.seed, "clicks": a.clicks, "area": AREA}
+    done = Checkpoint(a.checkpoint, options if a.refine else {**options, "refine": False})
     if not a.report:
         model = start(a.model)
         ways = families(model.n_blocks)
@@ -236,9 +239,17 @@ def main() -> None:
         click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done, refine=False)
         best = {f"{f}: {c}": ways[f][c] for f, c in chosen_on_train(done).items()}
         if "grabcut" in a.sets:
-            click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done)
+            click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done, refine=a.refine)
         if "val" in a.sets:
-            click(model, voc_objects(a.data, "val", a.objects, a.seed), best, "val", a.clicks, done)
+            click(
+                model,
+                voc_objects(a.data, "val", a.objects, a.seed),
+                best,
+                "val",
+                a.clicks,
+                done,
+                refine=a.refine,
+            )
     report(done, a.clicks)
     print(f"\n{command()}")
 
