@@ -289,11 +289,17 @@ def class_table(records: list[dict[str, Any]], classes: int) -> list[dict[str, A
     return sorted(rows, key=lambda r: (r["cut"], -r["B mean"]))
 
 
-def interval(records: list[dict[str, Any]], name: str, other: str) -> tuple[float, float, float]:
-    """Difference of two methods' mean IoU at the true K, and its 95 % interval by paired bootstrap over images."""
+def interval(records: list[dict[str, Any]], name: str, other: str) -> str:
+    """Differences of two methods at the true K, mean and pooled, with 95 % intervals by paired bootstrap over images."""
+    draws = np.random.default_rng(0).integers(0, len(records), (1000, len(records)))
     d = np.array([r[f"miou:{name}|true K"] - r[f"miou:{other}|true K"] for r in records])
-    means = np.random.default_rng(0).choice(d, (10000, len(d))).mean(1)
-    return float(d.mean()), *np.quantile(means, (0.025, 0.975)).tolist()
+    hits = [np.array([image_counts(r[f"counts:{m}|true K"]) for r in records]) for m in (name, other)]
+    pooled = [[pooled_metrics(h[i].sum(axis=0)).miou for i in (slice(None), *draws)] for h in hits]
+    each_draw = [np.array([d.mean(), *d[draws].mean(axis=1)]), np.subtract(*pooled)]
+    return ", ".join(
+        f"{what} {100 * v[0]:+.1f} ({100 * np.quantile(v[1:], 0.025):+.1f} to {100 * np.quantile(v[1:], 0.975):+.1f})"
+        for what, v in zip(("mean", "pooled"), each_draw, strict=True)
+    )
 
 
 def by_region(cap: Capture, s: Any, best: dict[str, Way], *, w: Transform | None) -> dict[str, Any]:
@@ -393,7 +399,11 @@ def report(model: Any, a: argparse.Namespace, best: dict[str, Way], w: Transform
         elif name == "ecssd":
             data, work = objects(root), partial(by_object, w=w)
         else:
-            data = PascalVOC2012(root, "val") if name == "voc" else COCOStuff27(root, a.coco_split)
+            data = (
+                PascalVOC2012(root, "val")
+                if name == "voc"
+                else COCOStuff27(root, a.coco_split, names=a.coco_names)
+            )
             n = len(data.classes)
             work = partial(by_class, w=w, classes=n, family_a=name == "coco")
         records = each(model, data, a.out / name, best, work, a.step)
@@ -415,10 +425,9 @@ def report(model: Any, a: argparse.Namespace, best: dict[str, Way], w: Transform
 
 def compare(records: list[dict[str, Any]], names: list[str]) -> None:
     """Print by how much ULTra is above or below every other method at the true number of classes."""
-    for mine in (m for m in names if m.startswith("ULTra")):
+    for mine in (m for m in ("ULTra with W", "ULTra") if m in names):
         for other in (o for o in names if o != mine):
-            d, low, high = interval(records, mine, other)
-            print(f"  {mine} less {other}: {100 * d:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})")
+            print(f"  {mine} less {other}, points: {interval(records, mine, other)}")
 
 
 def main() -> None:
@@ -426,6 +435,7 @@ def main() -> None:
     for name in ("voc", "coco", "bsds", "ecssd"):
         parser.add_argument(f"--{name}", type=Path, help="folder of the data set")
     parser.add_argument("--coco-split", default="val2017")
+    parser.add_argument("--coco-names", type=Path, help="file of image ids; the curated list by default")
     parser.add_argument("--out", type=Path, required=True, help="folder of the choices and of the records")
     parser.add_argument("--every", type=int, default=4, help="choose on every so-many-th image of train")
     parser.add_argument("--step", type=int, default=1, help="report on every so-many-th image")
