@@ -180,3 +180,12 @@ def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatc
     assert "speaks for “12” instead of “15”" in page.locator(".uk-sum-panel figcaption").nth(1).inner_text()
     page.evaluate("listeners['msg:custom'].forEach((f) => f({ error: 'contrast must differ' }, []))")
     assert page.locator(".uk-caption").first.inner_text() == "contrast must differ"
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_cut_summary_says_so(visit, tmp_path, cut):
+    view = SummaryExplorer(evidence_of(card={"summary": {"cut": cut}}))
+    page = visit(uk.export_html(view, tmp_path / "s.html"))
+    assert page.locator(".uk-sum-cut").count() == cut
+    title = view.figure().axes[0].get_title(loc="left")
+    assert ("cut: no tokens were left" in title) == cut
