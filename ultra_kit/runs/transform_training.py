@@ -122,20 +122,9 @@ def train_transform(
     if number == 0:
         raise ValueError("layer must be 1 or later: layer 0 has no attention, so its maps do not depend on W")
     held, rest = images[::_HELD_OUT], [x for n, x in enumerate(images) if n % _HELD_OUT]
-    options = {
-        "layer": number,
-        "rule": rule,
-        "affinity": affinity,
-        "loss": loss,
-        "metric": metric,
-        "epochs": epochs,
-        "patience": patience,
-        "learning_rate": learning_rate,
-        "decay": decay,
-        "seed": seed,
-        "images": len(images),
-        "held_out": len(held),
-    }
+    what = {"layer": number, "rule": rule, "affinity": affinity, "loss": loss, "metric": metric}
+    how = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "decay": decay}
+    options = what | how | {"seed": seed, "images": len(images), "held_out": len(held)}
     bar = reporting(progress, epochs * len(rest), f"train W for layer {number}", "images")
     with bar as report, torch.inference_mode(False), torch.enable_grad():
         one = torch.eye(first.latents[0].shape[1]).to(first.latents[0])
