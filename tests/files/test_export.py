@@ -229,7 +229,7 @@ def one_of_each():
         ),
         "segments": (uk.segment(named(maps)), "cat.png, toy"),
         "selection": (selection, "The object of the image picked by 1 point, toy, layer 2"),
-        "summary": (s, f"A summary of {len(s.document_words)} words in 4, briefs"),
+        "summary": (s, f"{len(s.document_words)} words in 4: a summary, briefs"),
         "evidence": (ev, "What each word of a summary rests on, briefs, layer 1"),
         "perturbation": (curves, "1 token as patches go and come, layer 4"),
         "evaluation": (found, "Segments of 7 images of VOC against the truth, toy"),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from ..text.summarizing import Summary
 from ..types import ExplanationMaps
 from ..types.whole_file import write_text
 from .page_titles import title_of
-
-if TYPE_CHECKING:
-    from ..runs import Evaluation
 
 # Views and figures are imported where they are used: a program that only saves and opens results needs none.
 
@@ -43,7 +40,7 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
-        Evaluation: lambda found: _table(found._repr_html_()) + _images(found) + _card(found.card),
+        Evaluation: lambda found: _table(found._repr_html_() + found.ranked().to_html()) + _card(found.card),
         Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p.table.to_html()),
         View: lambda view: view.fragment(),
         Figure: _figure,
@@ -140,11 +137,6 @@ def _summary(s: Summary) -> str:
     texts = {f"Summary, by the {s.written_by}": s.text, "Document": s.document}
     parts = (f'<h2>{name}</h2><p class="uk-text">{html.escape(text)}</p>' for name, text in texts.items())
     return "".join(parts) + _card(s.capture.card)
-
-
-def _images(found: Evaluation) -> str:
-    rows = found.ranked().to_html(float_format="{:.3f}".format, index=False)
-    return f"<details><summary>Every image, the worst first</summary>{_table(rows)}</details>"
 
 
 def _table(text: str) -> str:

@@ -12,10 +12,8 @@ def title_of(kind: str, obj: Any) -> str:
     """The title for a result of a kind in `_TITLES`; of a figure its own, of a view what it is."""
     if kind in _TITLES:
         return _TITLES[kind](obj)
-    if kind == "View":
-        return type(obj).__name__
-    own = [ax.get_title() for ax in obj.axes] if kind == "Figure" else [obj.layout.title.text]
-    return next(filter(None, own), "Figure")
+    own = [ax.get_title() for ax in obj.axes] if kind == "Figure" else []
+    return next(filter(None, own), type(obj).__name__)
 
 
 def _count(n: int, what: str) -> str:
@@ -40,13 +38,6 @@ def _selection(sel: Any) -> str:
     return f"The object {_of(sel.card)} picked by {' and '.join(how)}, {_by(sel.card)}"
 
 
-def _evaluation(found: Any) -> str:
-    data = found.card["dataset"]
-    return (
-        f"Segments of {data['images']} images of {data['name']} against the truth, {found.card['model_name']}"
-    )
-
-
 def _of(card: Mapping[str, Any], modality: str = "image") -> str:
     """The file that was captured, if the card names it."""
     return f"of {card.get('input_name') or f'the {modality}'}"
@@ -61,16 +52,13 @@ def _by(card: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+_EVALUATION = "Segments of {images} images of {name} against the truth, {}"
 _TITLES: dict[str, Callable[[Any], str]] = {
     "ExplanationMaps": _maps,
     "Segmentation": lambda seg: f"{_count(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
     "Selection": _selection,
     "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
-    "Summary": lambda s: (
-        f"A summary of {len(s.document_words)} words in {len(s.words)}, {_by(s.capture.card)}"
-    ),
-    "Evaluation": _evaluation,
-    "Perturbation": lambda found: (
-        f"{_count(len(found.deletion), 'token')} as patches go and come, layer {found.layer}"
-    ),
+    "Summary": lambda s: f"{len(s.document_words)} words in {len(s.words)}: a summary, {_by(s.capture.card)}",
+    "Evaluation": lambda found: _EVALUATION.format(found.card["model_name"], **found.card["dataset"]),
+    "Perturbation": lambda p: f"{_count(len(p.deletion), 'token')} as patches go and come, layer {p.layer}",
 }

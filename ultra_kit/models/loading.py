@@ -149,13 +149,12 @@ def _by_name(
         from .huggingface import load_huggingface
 
         return load_huggingface(rest, layout, pretrained)
+    given = [name for name in _given(layout) if (source, name) != ("dinov2", "size")]
+    if given and source in (*FETCHED, *_BUNDLED):
+        raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
     if source in FETCHED:
-        if given := [n for n in _given(layout) if (source, n) != ("dinov2", "size")]:
-            raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
         return load_fetched(source, layout, pretrained)
     if source in _BUNDLED:
-        if given := _given(layout):
-            raise ValueError(f"{', '.join(given)} can't be changed for the bundled model {source!r}")
         file, builder = _BUNDLED[source]
         build = getattr(import_module(f".{file}", __package__), builder)
         return build(data_folder() / "models" / source, pretrained=pretrained)
