@@ -233,6 +233,12 @@ def test_over_one_block_all_tokens_are_there_at_once(cap, monkeypatch):
     )
 
 
+def test_of_an_image_too_large_for_all_layers_the_first_is_there(cap, monkeypatch):
+    monkeypatch.setattr("ultra_kit.widgets.token_books.MAX_BYTES", 144**2)
+    sizes = {key: len(book.rows) for key, book in TokenExplorer(cap)._sides[0].books.items()}
+    assert sizes == {Key("ULTra: norm, positive", 5): 1, Key("ULTra: norm, positive", 5, since=4): 144}
+
+
 def test_a_page_holds_the_token_shown_since_every_layer(cap, monkeypatch):
     monkeypatch.setattr("ultra_kit.widgets.token_books._MAX_ENTRIES", 0)
     view = TokenExplorer(cap)

@@ -47,6 +47,8 @@ class Side(Shelf):
             self._work_out_all(source)
             number = source.layer_index(own.layer)
             self.start = Key(next(iter(kinds)), number, since=own.since % number)
+            if self.closed and self.layout.n_content**2 <= MAX_BYTES:  # however many layers there are
+                self.work_out(self.start._replace(since=number - 1), self.layout.content)
             return
         found = given(source, ExplanationMaps, "Capture", "uk.explain or uk.capture")
         super().__init__(None, {})
