@@ -206,4 +206,9 @@ def test_smollm2_writes_a_summary_of_a_text():
         "The council voted on Tuesday to close the old bridge. Repairs will cost two million and take a year."
     )
     assert "bridge" in uk.summarize(lm, text).text
+    s = uk.summarize(lm, text, summary="Repairs of the bridge will cost seven million.")  # two, the text says
+    wrong = int(s.word_log_probabilities.argmin())
+    assert s.words[wrong].text == "seven"
+    ev = uk.evidence(s, words=[wrong], progress=False)
+    assert "two" in [w for _, w, _ in ev.top(wrong, 2)] and "layer 30, ultra, logprob" in repr(ev)
     assert Path(fetching.fetch("smollm2")).is_dir() and torch.is_grad_enabled()
