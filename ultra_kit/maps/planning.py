@@ -215,7 +215,7 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     """The most that a run takes at a time on top of the capture, counted from what the engine does.
 
     Either at the MLP of a block, or where the gradients of a part's maps, that of one softmax's input and the product
-    are there. (The rule for many tokens at once builds up to seven more of the MLP's hidden layer.)
+    are there. (The rules for many tokens at once build a few more of the MLP's hidden layer, or of a map.)
     """
     z, steps = cap.latents[layer], [s for s in reversed(cap.steps) if since < s.layer <= layer]
     (n, d), wider = z.shape, max(z.element_size(), 4)
@@ -231,10 +231,9 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     )
     at_product = (item < wider) * (part * item + 3 * largest * wider)
     at_mlp = bool(steps) * (2 * hidden + n * d) * item + (blocks > 2) * largest * wider
-    batched = (chunk > 1 and blocks > 1) * hidden * item
-    return (
-        max(chunk * max(at_softmax, at_product) + 7 * batched, chunk * at_mlp + 4 * batched) + rows + upstream
-    )
+    batched = (chunk > 1 and blocks > 1) * item
+    at_attention = chunk * max(at_softmax, at_product) + 3 * batched * largest
+    return max(at_attention, chunk * at_mlp + 4 * batched * hidden) + rows + upstream
 
 
 def _widest(cap: Capture, layer: int) -> int:
