@@ -190,9 +190,8 @@ def chosen_on_train(done: Checkpoint, aloud: bool = False) -> dict[str, str]:
 
 
 def report(done: Checkpoint, clicks: int) -> None:
-    print(
-        f"\nMean overlap after 1 and 3 clicks, {len(next(iter(rows_of(done, 'train').values())))} objects of train:"
-    )
+    if tried := rows_of(done, "train"):
+        print(f"\nMean overlap after 1 and 3 clicks, {len(next(iter(tried.values())))} objects of train:")
     chosen = chosen_on_train(done, aloud=True)
     for set_name in ("grabcut", "val"):
         found = rows_of(done, set_name)
