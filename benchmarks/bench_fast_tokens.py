@@ -8,7 +8,8 @@ scale, which each way chooses on train photographs, and at each photograph's own
 for each image and the ways take rows of them: a row does not depend on which others are asked for.
 
 spread    `explain(tokens=share)`: evenly over the grid.
-medoids   the latents nearest to the centres of k-means (this project's other candidate).
+medoids   the latents nearest to the centres of k-means (`uk.maps.medoids`).
+completed every other token with the map of the one that stands for it (`uk.maps.complete`).
 random    any tokens, for comparison.
 
 Times are of `explain` and `segment` on one capture, processor seconds of one thread, in turn.
@@ -28,7 +29,6 @@ from typing import Any
 import numpy as np
 import torch
 from bench_bsds import THRESHOLDS, WHERE, from_maps
-from scipy.cluster.vq import kmeans2
 from tqdm.auto import tqdm
 
 import ultra_kit as uk
@@ -41,24 +41,17 @@ TEST = 3_000_000
 FIELDS = ("covered", "area", "rand", "information")
 
 
-def medoids(cap: Capture, layer: int, n: int) -> np.ndarray:
-    """The tokens whose latents, as unit vectors, are nearest to the centres of k-means."""
-    z = cap.tokens(layer)[cap.layout.n_prefix :].astype(float)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    centres, _ = kmeans2(z, n, minit="++", seed=0)
-    return cap.layout.n_prefix + np.unique((z @ centres.T).argmax(axis=0))
-
-
 def ways(cap: Capture, maps: ExplanationMaps, share: float) -> dict[str, ExplanationMaps]:
     """The maps of the tokens that each way takes."""
     spread = cap.layout.spread(share)
     any_ = np.random.default_rng(0).choice(cap.layout.content, len(spread), replace=False)
     chosen = {"all": cap.layout.content, "spread": spread, "random": np.sort(any_)}
-    chosen["medoids"] = medoids(cap, maps.layer, len(spread))
+    chosen["medoids"] = uk.maps.medoids(cap, share, layer=maps.layer)
     rows = {name: index - cap.layout.n_prefix for name, index in chosen.items()}
-    return {
+    out = {
         name: replace(maps, values=maps.values[row], tokens=maps.tokens[row]) for name, row in rows.items()
     }
+    return out | {f"{name}, completed": uk.maps.complete(out[name], cap) for name in ("spread", "medoids")}
 
 
 def of_a_scene(model: Any, seed: int, share: float) -> dict[str, list[float]]:
@@ -84,13 +77,22 @@ def of_a_photograph(model: Any, sample: Any, transform: Any, share: float) -> di
 
 
 def times(model: Any, image: Any, share: float, turns: int = 5) -> dict[str, float]:
-    """Processor seconds of explain and segment, all tokens and a share, and the median ratio of the turns."""
+    """Processor seconds of explain and segment, all tokens and the medoids completed, and the median ratio of the turns."""
     cap = uk.capture(model, image)
+    layer = uk.types.Settings.of(model).layer
+
+    def all_tokens() -> ExplanationMaps:
+        return uk.explain(cap, layer=layer, progress=False)
+
+    def share_of_them() -> ExplanationMaps:
+        few = uk.explain(cap, layer=layer, tokens=uk.maps.medoids(cap, share, layer=layer), progress=False)
+        return uk.maps.complete(few, cap)
+
     spent: dict[str, list[float]] = {"all": [], "share": []}
     for _ in range(turns):
-        for name, tokens in (("all", None), ("share", share)):
+        for name, make in (("all", all_tokens), ("share", share_of_them)):
             start = time.process_time()
-            uk.segment(uk.explain(cap, tokens=tokens, progress=False), n_segments=4)
+            uk.segment(make(), n_segments=4)
             spent[name].append(time.process_time() - start)
     ratio = statistics.median(a / b for a, b in zip(*spent.values(), strict=True))
     return {name: statistics.median(t) for name, t in spent.items()} | {"faster": ratio}

@@ -187,7 +187,7 @@ class Bar:
 
 
 # Lines that may be added to the house since it was rebuilt (at 8,288 lines, 3,699 of them in the core): all, core.
-SINCE = 520, 260
+SINCE = 550, 290
 
 
 def bars(house: House) -> dict[str, Bar]:

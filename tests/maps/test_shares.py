@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys_captures import attention_stack
+from toys_captures import attention_stack, make_capture
 
 import ultra_kit as uk
 from ultra_kit.types import ExplanationMaps, Layout
@@ -78,3 +79,51 @@ def test_groups_are_refused():
     groups = replace(maps, groups=tuple((int(t),) for t in maps.tokens))
     with pytest.raises(ValueError, match="maps of groups; explain tokens"):
         uk.segment(groups, n_segments=2)
+
+
+def six_tokens():
+    """A prefix token and a grid of 1 x 6: three latents along one axis, three along another, of different lengths."""
+    z = np.array([[9, 9], [1, 0], [5, 0.2], [1, 0.1], [0, 2], [0.1, 1], [0, 7.0]])
+    return make_capture([torch.tensor(z)], [], prefix=1)
+
+
+def test_medoids_by_hand():
+    cap = six_tokens()
+    # Two centres, of the directions of tokens 1 to 3 and 4 to 6: the one in the middle of each is the nearest.
+    unit = np.array([[1, 0], [1, 0.04], [1, 0.1]]) / np.sqrt(1 + np.array([[0], [0.04], [0.1]]) ** 2)
+    middle = np.linalg.norm(unit - unit.mean(axis=0), axis=1).argmin()
+    first, second = uk.maps.medoids(cap, 0.34, layer=0)
+    assert first == 1 + middle == 2
+    assert second in (4, 6)  # of one direction, and nearer to the mean than 5
+    assert uk.maps.medoids(cap, 1.0, layer=0).tolist() == [1, 2, 3, 4, 5]  # 6 has the direction of 4
+
+
+def test_every_other_token_takes_the_map_of_the_nearest():
+    cap = six_tokens()
+    values = np.array([[0.5, 0.1, 1, 0.3, 0, 0, 0.2], [0.5, 0, 0, 0, 0.4, 1, 0.6]], np.float32)
+    card = {"explanation": {"score": "norm"}}
+    few = ExplanationMaps(values, np.array([2, 5]), 0, cap.layout, card=card)
+    every = uk.maps.complete(few, cap)
+    # Tokens 1 and 3 take the map of 2, 4 and 6 that of 5; the spike stays with 2 and 5 alone.
+    by_2, by_5 = [0.5, 0.1, 0.3, 0.3, 0, 0, 0.2], [0.5, 0, 0, 0, 0.4, 0.6, 0.6]
+    np.testing.assert_allclose(every.values, [by_2, values[0], by_2, by_5, values[1], by_5])
+    np.testing.assert_array_equal(every.tokens, cap.layout.content)
+    assert every.card["explanation"] == {"score": "norm", "explained": [2, 5]} and few.card == card
+
+
+def test_of_latents_alike_the_near_one_stands():
+    cap = make_capture([torch.ones(8, 3)], [], grid=(2, 4))
+    few = ExplanationMaps(np.eye(8, dtype=np.float32)[[0, 7]] + 0.1, np.array([0, 7]), 0, cap.layout)
+    few = replace(few, values=few.values + np.array([[0], [1]], np.float32), card={"explanation": {}})
+    found = uk.maps.complete(few, cap).values.min(axis=1)
+    # Rows count 1/2, columns 1/4: of the first row the first three, of the second none but the first is nearer to 0.
+    near_0 = [True, True, True, False, True, False, False, False]
+    np.testing.assert_array_equal(found < 1, near_0)
+
+
+@pytest.mark.parametrize("change", [{"tokens": np.array([0])}, {"groups": ((2, 3),)}])
+def test_what_cannot_be_completed(change):
+    cap = six_tokens()
+    maps = ExplanationMaps(np.ones((1, 7), np.float32), np.array([2]), 0, cap.layout)
+    with pytest.raises(ValueError, match="complete needs maps of single patch tokens"):
+        uk.maps.complete(replace(maps, **change), cap)

@@ -39,8 +39,8 @@ def segment(
     Parameters
     ----------
     maps : ExplanationMaps
-        T maps of patch tokens of one image. Those of a fifth, ``explain(cap, tokens=0.2)``, take a fifth of the time:
-        they are clustered, and then every pixel chooses (`benchmarks/bench_fast_tokens.py` says what it costs).
+        T maps of patch tokens of one image, or of a share: they are clustered, and then every pixel chooses. A fifth
+        takes a fifth of the time; `ultra_kit.maps.medoids` and `complete` give what comes nearest to all.
     threshold : float, optional
         Distance at which the tree is cut, 0 (only equal directions) to 1. Where nothing is said it is the model's
         own (``maps.card["model"]["settings"]``), chosen so that a person would accept the number of segments; the

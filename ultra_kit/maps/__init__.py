@@ -4,14 +4,17 @@ from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
 from .forward_pass import capture
 from .heads import head_shares
 from .planning import Plan, plan
+from .shares import complete, medoids
 
 __all__ = [
     "ConstantNormWarning",
     "Interrupted",
     "Plan",
     "capture",
+    "complete",
     "explain",
     "head_shares",
     "make_maps",
+    "medoids",
     "plan",
 ]
