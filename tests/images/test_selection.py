@@ -208,6 +208,15 @@ def test_a_box_selects_what_stays_inside():
     assert not uk.select(CAP, box=(8, 0, 16, 32), maps=MAPS).mask[:, 16:].any()
 
 
+def test_a_box_selects_something_where_no_edge_holds_the_relevance():
+    coarse = np.zeros((6, 6))
+    coarse[2:4, 2:4] = 1
+    grey = np.full((48, 48, 3), 128, np.uint8)
+    found = steps.pixel_relevance(coarse, grey, (), (), (12, 12, 36, 36), refine=True)
+    assert found[20:28, 20:28].min() > 0.5 > found[12:14, 12:14].max()
+    assert not steps.pixel_relevance(coarse, grey, (), (), (12.0, 12.0, 12.1, 12.1), refine=True).any()
+
+
 def test_equal_values_but_for_rounding_have_no_two_classes():
     values = 1 + np.finfo(float).eps * np.arange(4)
     assert steps.otsu(values) == values.max()

@@ -150,6 +150,8 @@ def pixel_relevance(
     if refine:
         held = near_points(size, [(x * across, y * down) for x, y in points])
         values = smooth(looks(image, size), values, held, ruled_out)
+        if box is not None:  # what flowed out of it is missing: one half at Otsu's threshold again
+            values[~outside] = odds(values[~outside])
     values[ruled_out | outside] = 0
     return (values if size == full else bicubic(values, full).clip(0, 1)).astype(np.float32)
 
@@ -205,7 +207,7 @@ def otsu(values: np.ndarray) -> float:
 def odds(values: np.ndarray) -> np.ndarray:
     """``v / (v + otsu)``: non-negative values in 0..1, one half at `otsu`, so that a sharp peak does not outweigh."""
     values = np.asarray(values, np.float64)
-    if values.max() <= 0:
+    if values.max(initial=0) <= 0:
         return np.zeros(values.shape)
     return values / (values + otsu(values))
 

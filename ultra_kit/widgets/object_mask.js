@@ -216,6 +216,10 @@ function makeEngine(model) {
     const outside = (i) => box.length && !within([((i % W) + 0.5) / scale[0], (Math.floor(i / W) + 0.5) / scale[1]], box);
     for (let i = 0; i < value.length; i++) if (pull[i] < 1 && outside(i)) value[i] = 0;
     const found = smooth(edges, working, value, pull);
+    if (box.length) {  // what flowed out of it is missing: one half at Otsu's threshold again
+      const left = [...found.keys()].filter((i) => !outside(i));
+      oddsOf(left.map((i) => found[i])).forEach((v, k) => { found[left[k]] = v; });
+    }
     ruledOut.forEach((on, i) => { if (on || outside(i)) found[i] = 0; });
     return { values: found, anchors: (wanted.length ? wanted : [...picked].map(middle)).map(small) };
   }
