@@ -216,3 +216,9 @@ def test_version_and_help():
 def test_help_waits_for_no_library():
     program = "import sys; import ultra_kit.cli; sys.exit(bool({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_model_of_the_other_kind_is_named_with_one_that_fits(tmp_path):
+    found = CliRunner().invoke(app, ["summarize", str(tmp_path / "x.txt"), "--model", "scenes"])
+    assert found.exit_code == 1
+    assert "needs a text model, scenes is for images; try --model smollm2" in found.output

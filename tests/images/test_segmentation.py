@@ -238,6 +238,7 @@ def test_other_linkages_are_used(method):
     [
         ({"threshold": -0.1}, "threshold must be .* at least 0, got -0.1"),
         ({"threshold": float("nan")}, "got nan"),
+        ({"threshold": "0.3"}, "got '0.3'"),
         ({"n_segments": 0}, r"n_segments must be in 1\.\.12 .* got 0"),
         ({"n_segments": 13}, "got 13"),
         ({"method": "ward"}, "method must be one of average.*'ward'"),

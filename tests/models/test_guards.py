@@ -118,6 +118,10 @@ def test_a_step_that_was_left_out_is_named():
             lambda: uk.capture(Image.fromarray(image), model),
             r"got Image; the model comes first: capture\(model, x\)",
         ),
+        (lambda: uk.explain(cap, 3), r"got Capture and int: options have names, write name=value$"),
+        (lambda: uk.save("x.npz", cap), r"save takes .*; got str$"),
+        (lambda: uk.plots.show_map(cap), r"show_map needs ExplanationMaps, got Capture$"),
+        (lambda: uk.plots.show_segments(uk.explain(cap, tokens=[9])), "needs Segmentation, got Explanation"),
     ):
         with pytest.raises(TypeError, match=words):
             call()

@@ -87,7 +87,7 @@ def load(name: str, modality: str = "image") -> uk.types.Backbone:
         model = uk.load(name)
     if model.modality != modality:
         kind, known = {"image": ("an image", "dinov2"), "text": ("a text", "smollm2")}[modality]
-        stop(f"this command needs {kind} model, {name} is a {model.modality} model; try --model {known}")
+        stop(f"this command needs {kind} model, {name} is for {model.modality}s; try --model {known}")
     return model
 
 

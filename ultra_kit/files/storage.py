@@ -59,11 +59,11 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
     ...     uk.open(uk.save(maps, f"{folder}/maps.npz"))
     ExplanationMaps(2 tokens x 148 positions, layer 3, ultra, norm, positive)
     """
+    if type(obj).__name__ not in TYPES or not is_dataclass(obj):
+        raise TypeError(f"save takes {', '.join(TYPES)}; got {type(obj).__name__}")
     target = Path(path)
     if target.suffix != ".npz":
         raise ValueError(f"path must end with .npz, got {str(path)!r}")
-    if type(obj).__name__ not in TYPES or not is_dataclass(obj):
-        raise TypeError(f"save takes {', '.join(TYPES)}; got {type(obj).__name__}")
     arrays: dict[str, np.ndarray] = {}
     document = {
         "format": FORMAT,

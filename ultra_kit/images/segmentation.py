@@ -157,8 +157,8 @@ def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) ->
         raise ValueError(f"give either threshold or n_segments, got {threshold} and {n_segments}")
     if n_segments is not None:
         whole_number("n_segments", n_segments, 1, n_tokens, " (the number of tokens)")
-    elif threshold is None or not (math.isfinite(threshold) and threshold >= 0):
-        raise ValueError(f"threshold must be a distance of at least 0, got {threshold}")
+    elif not isinstance(threshold, (int, float, np.number)) or not 0 <= threshold < math.inf:
+        raise ValueError(f"threshold must be a distance of at least 0, got {threshold!r}")
 
 
 def has_contrast(rows: np.ndarray) -> np.ndarray:

@@ -48,12 +48,18 @@ _RETURNS = "\n\nReturns\n-------\nmatplotlib.figure.Figure"
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# What a figure may be of, so that another result is refused in words.
+_RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence")
+
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Draw with this project's sizes, leaving matplotlib's settings as they were; complete the docstring (`_SHARED`)."""
+    kind = next((p.annotation for p in signature(draw).parameters.values()), None)
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if args and kind in _RESULTS and type(args[0]).__name__ != kind:
+            raise TypeError(f"{draw.__name__} needs {kind}, got {type(args[0]).__name__}")
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             return draw(*args, **kwargs)
 

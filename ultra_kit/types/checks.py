@@ -11,6 +11,8 @@ import numpy as np
 def needs(verb: str, kind: type, given: tuple[Any, ...], hint: str) -> None:
     """Refuse, as a TypeError that says what to do, all but one value of the kind that a verb takes."""
     if len(given) != 1 or not isinstance(given[0], kind):
+        if given and isinstance(given[0], kind):
+            hint = "options have names, write name=value"
         got = " and ".join(type(value).__name__ for value in given)
         raise TypeError(f"{verb} needs {kind.__name__}, got {got}: {hint}")
 
