@@ -86,7 +86,7 @@ def test_it_is_the_same_model_with_its_tokenizer(twin):
     cap = uk.capture(lm, "ab c.")
     assert cap.layout.tokens == ("ab", " ", "c", ".")
     assert uk.explain(cap, tokens=[3], progress=False).values.shape == (1, 4)
-    assert lm.kind == "causal" and lm.settings == uk.types.Settings()
+    assert lm.kind == "causal" and lm.settings == uk.types.Settings(score="logprob")  # nobody chose for it
 
 
 def test_a_whole_model_beside_it_comes_first(twin, tmp_path):
