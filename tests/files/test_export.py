@@ -267,3 +267,13 @@ def test_a_page_without_a_view_is_read_in_the_dark_and_printed_whole(name, tmp_p
         assert picture.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
         assert picture.evaluate("e => e.naturalWidth > 100 && e.clientWidth <= document.body.clientWidth")
     assert not page.evaluate("window.pwned")
+
+
+def test_the_page_of_a_view_says_what_it_is_for(tmp_path):
+    cap = uk.capture(uk.load("scenes", pretrained=False), uk.data.scene(0).image)
+    maps = uk.explain(cap, layer=1, tokens=[30], score="norm")
+    for view, title in (
+        (uk.widgets.TokenExplorer(maps), "What each token of an image was made from"),
+        (uk.widgets.SegmentExplorer(uk.segment(uk.baselines.rollout(cap))), "Segments of an image"),
+    ):
+        assert re.search(r"<h1>(.*?)</h1>", written(view, tmp_path))[1].startswith(title)

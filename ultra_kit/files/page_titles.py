@@ -13,7 +13,7 @@ def title_of(kind: str, obj: Any) -> str:
     if kind in _TITLES:
         return _TITLES[kind](obj)
     own = [ax.get_title() for ax in obj.axes] if kind == "Figure" else []
-    return next(filter(None, own), type(obj).__name__)
+    return next(filter(None, own), getattr(obj, "heading", "") or type(obj).__name__)
 
 
 def _count(n: int, what: str) -> str:

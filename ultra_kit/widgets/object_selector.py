@@ -65,6 +65,7 @@ class ObjectSelector(View):
 
     _name = "object"
     _height = 640
+    heading = "Pick an object: its mask, and the relevance of every pixel"
 
     wanted: traitlets.List[Any] = traitlets.List().tag(state=True)
     unwanted: traitlets.List[Any] = traitlets.List().tag(state=True)

@@ -59,6 +59,7 @@ class SegmentExplorer(View):
 
     _name = "segment"
     _height = 900
+    heading = "Segments of an image, and the tree that they are cut from"
 
     threshold = traitlets.Float(min=0).tag(state=True)
     merges: traitlets.List[Any] = traitlets.List().tag(state=True)

@@ -61,6 +61,7 @@ class SummaryExplorer(View):
 
     _name = "summary"
     _height = 760
+    heading = "What each word of a summary rests on"
 
     chosen = traitlets.List(traitlets.Int()).tag(state=True)
     layer = traitlets.Int().tag(state=True)

@@ -46,6 +46,7 @@ class Workbench(View):
 
     _name = "workbench"
     _height = 900
+    heading = "Workbench"
 
     tab = traitlets.Int(0).tag(state=True)
 

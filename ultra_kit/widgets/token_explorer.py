@@ -63,6 +63,7 @@ class TokenExplorer(View):
 
     _name = "token"
     _height = 640
+    heading = "What each token of an image was made from"
 
     pinned = traitlets.Int().tag(state=True)
     side = traitlets.Int(0).tag(state=True)

@@ -34,6 +34,7 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
 
     _name: ClassVar[str]
     _height: ClassVar[int] = 560
+    heading: ClassVar[str] = ""  # of its page; the name of the class where it is empty
 
     @abstractmethod
     def data(self) -> dict[str, Any]:
