@@ -216,3 +216,11 @@ sys.exit(f"loaded: {{found}}" if found else 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", [uk.open, uk.verify])
+def test_a_result_in_place_of_its_file(verb):
+    layout = uk.types.Layout("image", 0, grid=(1, 2), size=(8, 16))
+    maps = uk.types.ExplanationMaps(np.ones((1, 2), np.float32), np.array([0]), 1, layout)
+    with pytest.raises(TypeError, match="path of a stored result is needed, got ExplanationMaps: save"):
+        verb(maps)

@@ -116,6 +116,10 @@ def open(path: str | os.PathLike[str]) -> Any:
 
 def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The JSON document of a file (format, library versions, tree of fields) and its arrays; UltraError as `open`."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"the path of a stored result is needed, got {type(path).__name__}: save(result, path) first"
+        )
     path = Path(path)
     if not path.is_file():
         raise UltraError(f"cannot open {path}: there is no such file")
