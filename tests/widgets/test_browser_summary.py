@@ -186,6 +186,7 @@ def test_a_page_with_a_kernel_asks_for_what_it_lacks(visit, tmp_path, monkeypatc
 def test_a_cut_summary_says_so(visit, tmp_path, cut):
     view = SummaryExplorer(evidence_of(card={"summary": {"cut": cut}}))
     page = visit(uk.export_html(view, tmp_path / "s.html"))
+    wait_for_summary(page, chosen=str(view.chosen[0]))
     assert page.locator(".uk-sum-cut").count() == cut
     title = view.figure().axes[0].get_title(loc="left")
     assert ("cut: no tokens were left" in title) == cut
