@@ -1,11 +1,13 @@
 """Tiny models in float64 whose gradients do not vanish, and captures made by hand."""
 
 import numpy as np
+import oracle
 import torch
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+import ultra_kit as uk
 from ultra_kit.types import AttentionStep, Capture, Layout
 
 FAMILIES = {
@@ -40,6 +42,14 @@ def build(family, depth=3):
             nn.init.normal_(p, std=0.25)
     height, width = model.patch_embed.img_size
     return model.double().eval().requires_grad_(False), torch.randn(1, 3, height, width).double()
+
+
+def captured(family):
+    """A capture of three blocks, and latents and attention of the oracle's own forward pass."""
+    model, image = build(family)
+    size = tuple(image.shape[-2:])
+    cap = uk.capture(uk.load(model, transform=lambda _: image[0]), np.zeros((*size, 3), np.uint8))
+    return cap, oracle.forward(model, image)
 
 
 class Stub:

@@ -7,7 +7,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
-from toys_captures import FAMILIES, attention_stack, build
+from toys_captures import FAMILIES, attention_stack, captured
 
 import ultra_kit as uk
 from ultra_kit.maps.engine import row_chunks
@@ -18,11 +18,7 @@ GROUPS = [[5, 0, 2], [4], [3, 2, 1, 6], [5, 6]]
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
-    """A capture of three blocks, and latents and attention of the oracle's own forward pass."""
-    model, image = build(request.param)
-    size = tuple(image.shape[-2:])
-    cap = uk.capture(uk.load(model, transform=lambda _: image[0]), np.zeros((*size, 3), np.uint8))
-    return cap, oracle.forward(model, image)
+    return captured(request.param)
 
 
 def rows(cap, groups, **options):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys_captures import FAMILIES, attention_stack, build
+from toys_captures import FAMILIES, attention_stack, captured
 
 import ultra_kit as uk
 from ultra_kit.maps import engine
@@ -46,11 +46,7 @@ def no_pass_per_token(monkeypatch):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
-    """A capture of three blocks, and latents and attention of the oracle's own forward pass."""
-    model, image = build(request.param)
-    size = tuple(image.shape[-2:])
-    cap = uk.capture(uk.load(model, transform=lambda _: image[0]), np.zeros((*size, 3), np.uint8))
-    return cap, oracle.forward(model, image)
+    return captured(request.param)
 
 
 @pytest.mark.parametrize("rule", RULES)

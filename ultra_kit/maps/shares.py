@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
 
-from ..types import Capture, ExplanationMaps, Settings
+from ..types import Capture, ExplanationMaps
+from .planning import place
 
 
 def medoids(cap: Capture, share: float, *, layer: int | None = None) -> np.ndarray:
@@ -35,9 +35,11 @@ def medoids(cap: Capture, share: float, *, layer: int | None = None) -> np.ndarr
     >>> uk.segment(uk.maps.complete(uk.explain(cap, tokens=tokens), cap), n_segments=3)
     Segmentation(3 segments of 96x96, 144 tokens, cut by number)
     """
-    count = len(cap.layout.spread(share))
-    z = _unit_latents(cap, Settings.of(cap.card.get("model", {})).layer if layer is None else layer)
-    count = min(count, len(np.unique(z, axis=0)))  # k-means wants no more centres than there are places
+    from sklearn.cluster import KMeans  # a second, which not everybody needs
+
+    z = _unit_latents(cap, place(cap, layer, None)[0])
+    # k-means wants no more centres than there are places.
+    count = min(len(cap.layout.spread(share)), len(np.unique(z, axis=0)))
     centres = KMeans(count, random_state=0).fit(z).cluster_centers_
     return cap.layout.n_prefix + np.unique(cdist(centres, z).argmin(axis=1))
 
@@ -73,10 +75,9 @@ def complete(maps: ExplanationMaps, cap: Capture) -> ExplanationMaps:
             "complete needs maps of single patch tokens and the capture that they were explained in"
         )
     rows = maps.tokens - first
-    places = np.stack(
-        np.divmod(np.arange(layout.n_content), (layout.grid or (1, layout.n_content))[1]), axis=1
-    )
-    near = np.hstack([_unit_latents(cap, maps.layer), places / (layout.grid or (1, layout.n_content))])
+    grid = layout.grid or (1, layout.n_content)
+    places = np.stack(np.divmod(np.arange(layout.n_content), grid[1]), axis=1) / grid
+    near = np.hstack([_unit_latents(cap, maps.layer), places])
     of = cdist(near, near[rows]).argmin(axis=1)
     of[rows] = np.arange(len(rows))
     values = maps.values[of]

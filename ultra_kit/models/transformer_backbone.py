@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from .weights_hash import weights_hash
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TransformerBackbone:
+class TransformerBackbone(ABC):
     """A Transformer as `load` returns it; its subclasses implement `ultra_kit.types.Backbone`.
 
     The module is left unchanged. `facts` are what the card says about the configuration, `libraries` the
@@ -31,13 +32,13 @@ class TransformerBackbone:
     settings: Settings = field(default=Settings(), kw_only=True)
     doubt: Callable[[Any], str | None] | None = field(default=None, kw_only=True)
 
+    @abstractmethod
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
         """One plain forward pass, to be run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def smallest(self) -> dict[str, Tensor]:
         """The smallest inputs for which the blocks can be told."""
-        raise NotImplementedError
 
     def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
         """One forward pass with explicit attention; see `record`."""
