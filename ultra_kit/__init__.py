@@ -32,7 +32,20 @@ _VERBS = {
     "export_html": "files",
 }
 _MODULES = {"baselines": "maps.baselines"} | {name: name for name in ("metrics", "data", "plots", "widgets")}
-_ROOMS = ("types", "models", "maps", "images", "text", "metrics", "data", "runs", "plots", "widgets", "files")
+_ROOMS = (
+    "types",
+    "models",
+    "maps",
+    "images",
+    "text",
+    "atlas",
+    "metrics",
+    "data",
+    "runs",
+    "plots",
+    "widgets",
+    "files",
+)
 
 __all__ = [*_VERBS, *_MODULES]
 

@@ -1,0 +1,58 @@
+"""The object that holds an atlas."""
+
+import numpy as np
+import pytest
+
+from ultra_kit.atlas import Embedding, PlacedInput
+from ultra_kit.types import Layout
+
+
+def made(**changed):
+    """Three tokens of a picture of 2 x 4 patches behind one prefix token."""
+    picture = PlacedInput(Layout("image", 1, grid=(2, 4), size=(20, 80)), np.zeros((10, 40, 3), np.uint8))
+    fields = {
+        "points": np.zeros((3, 2), np.float32),
+        "labels": np.array([0, -1, 1], np.int32),
+        "probabilities": np.array([1, 0, 0.5], np.float32),
+        "source": np.array([[0, 1], [0, 2], [0, 8]], np.int32),
+        "vectors": np.zeros((3, 5), np.float16),
+        "inputs": (picture,),
+    }
+    return Embedding(**fields | changed)
+
+
+def test_what_it_says_of_itself():
+    assert repr(made()) == (
+        "Embedding(3 tokens of 1 inputs, layer -1 by latent, umap, 2 clusters, 33% noise)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"labels": np.zeros(2, np.int32)}, "labels must have the shape"),
+        ({"vectors": np.zeros((2, 5))}, "one for each of the 3 points, got 2"),
+        ({"by": "maps"}, "by must be one of latent, map"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        made(**changed)
+
+
+def test_the_box_of_a_patch_in_its_picture():
+    placed = made().inputs[0]
+    assert placed.box(1) == (0, 0, 10, 5)
+    assert placed.box(8) == (30, 5, 40, 10)
+    with pytest.raises(ValueError, match=r"token must be a patch in 1\.\.8"):
+        placed.box(0)
+
+
+def test_each_token_of_a_text_has_a_word():
+    text = "Fires  burned, fires."
+    pieces = ("<s>", "F", "ires", "  ", "burn", "ed", ",", " fires", ".")
+    placed = PlacedInput(Layout("text", 1, tokens=pieces), text=text)
+    assert [placed.word(t) for t in range(9)] == [
+        "<s>", "Fires", "Fires", "  ", "burned", "burned", ",", "fires", ".",
+    ]  # fmt: skip
+    assert [w.tokens for w in placed.words] == [(1, 2), (4, 5), (6,), (7,), (8,)]
