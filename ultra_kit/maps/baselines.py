@@ -103,7 +103,7 @@ def gradient_x_input(
     capture's graph does not reach back to layer 0, or a gradient is not finite.
     """
     request = make_request(cap, *place(cap, layer, tokens), score, rule, towards, transform, 0, chunk_size)
-    x, z, rows = cap.latents[0], cap.latents[request.layer], []
+    x, z, rows = request.cap.latents[0], request.cap.latents[request.layer], []
     index = torch.as_tensor(request.tokens, device=z.device)
     with reporting(progress, len(index), f"gradient x input, layer {request.layer}") as report:
         for part in torch.arange(len(index)).split(request.chunk_size):

@@ -136,7 +136,7 @@ def explain(
     request = make_request(cap, layer, tokens, score, rule, towards, transform, since, chunk_size, max_memory)
     layer = request.layer
     if request.score.name == "norm" and request.made["transform"] is None:
-        _warn_if_constant(cap.latents[layer], layer)
+        _warn_if_constant(request.cap.latents[layer], layer)
     done = [np.zeros((0, cap.layout.n_tokens), np.float32)]
     (first,) = np.nonzero(np.diff(request.rows, prepend=-1))
 

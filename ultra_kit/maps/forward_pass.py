@@ -1,21 +1,35 @@
-"""One forward pass of one input, kept with its autograd graph."""
+"""One forward pass of one input, kept with its autograd graph, or of several without."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..models.loading import load
-from ..types import Backbone, Capture
+from ..types import AttentionStep, Backbone, Capture, UltraError
 from ..types.checks import one_of
 from ..types.provenance import input_hash
 
+TOGETHER = 16
+"""Images in one forward pass of a list: a GPU gains little from more, and their maps take memory."""
 
-def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = None) -> Capture:
+
+@overload
+def capture(
+    model: Backbone | nn.Module, x: list[Any] | tuple[Any, ...], *, dtype: torch.dtype | None = None
+) -> list[Capture]: ...
+@overload
+def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = None) -> Capture: ...
+def capture(
+    model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = None
+) -> Capture | list[Capture]:
     """Run a model once with explicit attention and keep latents, attention maps and graph.
 
     The model comes back exactly as it was: no hook, no changed mode, flag or gradient.
@@ -24,8 +38,9 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
     ----------
     model : Backbone or nn.Module
         From `ultra_kit.load`; a module of timm or transformers is wrapped on the way.
-    x : str, Path, PIL.Image.Image, ndarray of shape (H, W, 3) and dtype uint8
-        The input; a str is a path for an image model, the text itself for a text model.
+    x : str, Path, PIL.Image.Image, ndarray of shape (H, W, 3) and dtype uint8, or a list of these
+        The input; a str is a path for an image model, the text itself for a text model. Images of a list that the model
+        sees at one size go through it together, at most 16 in a pass.
     dtype : {torch.bfloat16, torch.float16}, optional
         Matrix products in this dtype, forward and backward (`torch.autocast`), sums along the residual stream in the
         model's own: nearly twice as fast on a GPU, and with bfloat16 on a CPU that has instructions for it. The card of
@@ -34,7 +49,9 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
 
     Returns
     -------
-    Capture
+    Capture, or a list of them
+        Those of a list hold latents and attention, to rounding what each alone has, and no graph, so that many take little
+        memory: what needs one, such as `ultra_kit.explain`, runs that input once more, and gives what it gives for it alone.
 
     Raises
     ------
@@ -56,23 +73,59 @@ def capture(model: Backbone | nn.Module, x: Any, *, dtype: torch.dtype | None = 
     """
     one_of("dtype", dtype, (None, torch.bfloat16, torch.float16))
     backbone = load(model)
-    # The graph must hold ordinary tensors, also when the caller sits in torch.inference_mode().
-    with torch.inference_mode(False):
+    if isinstance(x, (list, tuple)):
+        if not hasattr(backbone, "run_batch"):
+            raise UltraError(
+                f"{backbone.name!r} takes one input at a time, got a list: [capture(model, x) for x in list]"
+            )
+        return _together(backbone, list(map(partial(_not_run, backbone, dtype), x)), dtype)
+    return _ran(_not_run(backbone, dtype, x).with_graph(), dtype)
+
+
+def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
+    """A capture that still lacks its latents and steps."""
+    with torch.inference_mode(False):  # the graph must hold ordinary tensors, also when the caller sits in it
         inputs, layout, original = backbone.prepare(x)
-        if (doubt := getattr(backbone, "doubt", None)) and (said := doubt(original)):
-            warnings.warn(said, stacklevel=2)
-        where = next(iter(inputs.values())).device
-        with torch.autocast(where.type, dtype, enabled=dtype is not None):
-            latents, steps = backbone.run(inputs)
-    ran = str(dtype or latents[0].dtype).removeprefix("torch.")
-    if ran == "float32" and where.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
-        ran = "tf32"
-    card = {
-        "model": backbone.card(),
-        "input_sha256": input_hash(original),
-        "dtype": ran,
-        "device": str(where),
-    }
+    if (doubt := getattr(backbone, "doubt", None)) and (said := doubt(original)):
+        warnings.warn(said, stacklevel=3)
+    card = {"model": backbone.card(), "input_sha256": input_hash(original)}
     if isinstance(x, (str, os.PathLike)) and layout.modality == "image":
         card["input_name"] = os.path.basename(x)
-    return Capture(backbone, layout, original, tuple(latents), tuple(steps), inputs, card)
+    alone = partial(_run, backbone.run, dtype, inputs)
+    return Capture(backbone, layout, original, (), (), inputs, card, alone)
+
+
+def _run(run: Callable[..., Any], dtype: torch.dtype | None, inputs: Mapping[str, Tensor], *more: Any) -> Any:
+    """Run a model on inputs in a dtype."""
+    where = next(iter(inputs.values())).device.type
+    with torch.inference_mode(False), torch.autocast(where, dtype, enabled=dtype is not None):
+        return run(inputs, *more)
+
+
+def _ran(cap: Capture, dtype: torch.dtype | None) -> Capture:
+    """The capture with what it ran in and where on its card."""
+    z = cap.latents[0]
+    name = str(dtype or z.dtype).removeprefix("torch.")
+    if name == "float32" and z.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
+        name = "tf32"
+    return replace(cap, card={**cap.card, "dtype": name, "device": str(z.device)})
+
+
+def _together(backbone: Any, caps: list[Capture], dtype: torch.dtype | None) -> list[Capture]:
+    """Run images of one size together, and part what comes out, so that one that goes leaves nothing behind."""
+    sizes: dict[Any, list[int]] = {}
+    for i, cap in enumerate(caps):
+        sizes.setdefault(cap.inputs["pixel_values"].shape, []).append(i)
+    for members in sizes.values():
+        n = caps[members[0]].layout.n_tokens
+        at_once = max(1, min(TOGETHER, n - 1))  # fewer images than tokens tell the axes apart
+        for first in range(0, len(members), at_once):
+            part = members[first : first + at_once]
+            pixels = torch.cat([caps[i].inputs["pixel_values"] for i in part])
+            latents, maps = _run(backbone.run_batch, dtype, {"pixel_values": pixels}, n)
+            named = list(zip(maps, backbone.block_names, strict=True))
+            for b, i in enumerate(part):
+                steps = (AttentionStep(a[b].clone(), k, name=name) for k, (a, name) in enumerate(named, 1))
+                held = tuple(z[b].clone() for z in latents)
+                caps[i] = _ran(replace(caps[i], latents=held, steps=tuple(steps)), dtype)
+    return caps

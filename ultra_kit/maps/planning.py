@@ -102,9 +102,11 @@ def plan(
         tokens=request.tokens,
         layer=request.layer,
         chunk_size=request.chunk_size,
-        peak_bytes=_peak_bytes(cap, request.layer, request.since, len(request.tokens), request.chunk_size),
+        peak_bytes=_peak_bytes(
+            request.cap, request.layer, request.since, len(request.tokens), request.chunk_size
+        ),
         seconds=(time.perf_counter() - start) * len(request.tokens) / len(rows),
-        device=str(cap.latents[request.layer].device),
+        device=str(request.upstream.device),
         since=request.since,
     )
 
@@ -125,6 +127,7 @@ def make_request(
     listed = tokens if isinstance(tokens, Sequence) else np.atleast_1d(np.asarray(tokens))
     grouped = any(np.ndim(t) for t in listed)
     number, index = place(cap, layer, None if grouped else tokens)
+    cap = cap.with_graph()
     members = None
     if grouped:
         members = tuple(tuple(np.unique(cap.token_indices(t)).tolist()) for t in listed)

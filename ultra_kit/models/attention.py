@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..types import AttentionStep
+from ..types import AttentionStep, UltraError
 from .blocks import find_blocks
 from .hooks_and_flags import as_it_was, hooked
 from .recorder import Recorder, first_of, with_tokens
@@ -39,6 +39,40 @@ def record(module: nn.Module, forward: Callable[[], Any]) -> tuple[list[Tensor],
         for seen in b.maps
     ]
     return latents, steps  # type: ignore[return-value]
+
+
+def record_batch(
+    module: nn.Module, forward: Callable[[], Any], names: Sequence[str], shape: tuple[int, int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """As `record`, without a graph, for a batch of the `shape` (B, N): latents (B, N, D) and a map (B, H, N, N) for each block.
+
+    B is to differ from N. The blocks `names`, in the order of their runs, are known to be what the method needs.
+    """
+    recorder, latents, maps = Recorder(), list[Tensor](), list[Tensor]()
+
+    def keep(x: Tensor) -> Tensor:
+        latents.append(x.clone())  # for what works in place
+        return x
+
+    def enter(m: nn.Module, args: tuple, kwargs: dict) -> Any:
+        return None if latents else with_tokens(args, kwargs, keep)
+
+    def leave(m: nn.Module, args: tuple, out: Any) -> None:
+        latents.append(first_of(out))
+        maps.append(recorder.maps.pop().weights)
+
+    blocks = [module.get_submodule(name) for name in dict.fromkeys(names)]
+    with as_it_was(module), hooked([(blocks[0], enter)], [(b, leave) for b in blocks]):
+        with torch.no_grad(), recorder:
+            forward()
+    # Some models have the batch second.
+    latents = [z.transpose(0, 1) if z.shape[:2] == shape[::-1] else z for z in latents]
+    if any(z.shape[:2] != shape for z in latents):
+        raise UltraError(
+            f"the model does not take a batch: {shape[0]} inputs of {shape[1]} tokens came out of it as "
+            f"{tuple(latents[-1].shape)}; capture one after another"
+        )
+    return latents, [a.reshape(shape[0], -1, *a.shape[-2:]) for a in maps]
 
 
 class _Reached(Exception):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..types import AttentionStep, Layout, UltraError
 from ..types.checks import whole_number
-from .attention import record
+from .attention import record, record_batch
 from .open_image import open_image
 from .transformer_backbone import TransformerBackbone
 
@@ -130,6 +130,11 @@ class ImageBackbone(TransformerBackbone):
                 f"{self.name!r} has {len(latents[0])}; pass grid=(h, w) and n_prefix=P to load"
             )
         return latents, steps
+
+    def run_batch(self, inputs: dict[str, Tensor], n_tokens: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Latents (B, N, D) and a map (B, H, N, N) for each block, without a graph; see `record_batch`."""
+        shape = len(inputs["pixel_values"]), n_tokens
+        return record_batch(self.module, self.call(inputs), self.block_names, shape)
 
     def head(self, latents: Tensor) -> Tensor | None:
         """The model's own scores (..., K) of raw last-layer latents (..., D); None if it has no head."""

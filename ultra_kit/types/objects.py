@@ -7,7 +7,7 @@ tokens, T explained tokens, D width of a latent, H heads (or image height beside
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -212,6 +212,8 @@ class AttentionStep:
 class Capture:
     """One forward pass of one input, kept with its autograd graph until it goes; made by `ultra_kit.capture`.
 
+    One of a batch holds the same numbers and no graph: what needs one asks `with_graph`.
+
     Attributes
     ----------
     input : ndarray of shape (H, W, 3), uint8, or str
@@ -223,6 +225,8 @@ class Capture:
     inputs : mapping of str to torch.Tensor
     card : dict
         Provenance: model, input hash, versions, dtype, device.
+    alone : callable, optional
+        Of one of a batch: runs the model on this input, for latents and steps in a graph.
     """
 
     model: Backbone
@@ -232,6 +236,14 @@ class Capture:
     steps: tuple[AttentionStep, ...]
     inputs: Mapping[str, torch.Tensor]
     card: Mapping[str, Any] = field(default_factory=dict)
+    alone: Callable[[], tuple[list[torch.Tensor], list[AttentionStep]]] | None = None
+
+    def with_graph(self) -> Capture:
+        """The capture with its autograd graph: itself, or for one of a batch what another forward pass gives."""
+        if self.alone is None:
+            return self
+        latents, steps = self.alone()
+        return replace(self, latents=tuple(latents), steps=tuple(steps), alone=None)
 
     @property
     def n_layers(self) -> int:
