@@ -203,7 +203,8 @@ def bars(house: House) -> dict[str, Bar]:
         ),
         "docstring lines per code line": Bar(round(house.docs / house.code, 2), 0.45),
         "functions over 60 code lines": Bar(len(house.long), 0),
-        "public names of the door": Bar(len(ultra_kit.__all__), 26),
+        # 26 of the first house; 27 since `embed`, `name`, `intervene` and `diagnose` joined the 23 that there were.
+        "public names of the door": Bar(len(ultra_kit.__all__), 27),
         "files of explain": Bar(len(explain), 5, ", ".join(sorted(explain))),
         "files of select": Bar(len(select), 6, ", ".join(sorted(select))),
     }

@@ -24,6 +24,7 @@ _VERBS = {
     "summarize": "text",
     "evidence": "text",
     "evaluate": "runs",
+    "intervene": "runs",
     "comprehensiveness": "runs",
     "sufficiency": "runs",
     "save": "files",

@@ -440,3 +440,45 @@ def test_warns_where_the_norm_says_nothing(small):
         uk.explain(after(uneven), layer=2)
         uk.explain(after(uneven), score="sum")
         uk.explain(after(uneven), transform=np.eye(5))
+
+
+def _three_by_three():
+    layout = uk.types.Layout("image", 1, grid=(1, 3), size=(8, 24))
+    values = np.array([[9, 50, 2, 3], [1, 4, 60, 4]], np.float32)
+    return uk.types.ExplanationMaps(
+        values, np.array([1, 2]), 1, layout, card={"explanation": {"method": "ultra"}}
+    )
+
+
+def test_top_names_the_strongest_positions_but_the_own():
+    maps = _three_by_three()
+    assert maps.top(1, 1.0).tolist() == [3, 2]
+    assert maps.top(1, 0.5).tolist() == [3]
+    assert maps.top(1, 0.01).tolist() == [3]  # at least one
+    assert maps.top(2, 1.0).tolist() == [1, 3]  # equal values stand in their order
+    maps.values[0, 2] = 0
+    assert maps.top(1, 1.0).tolist() == [3]  # nothing of relevance 0
+    with pytest.raises(ValueError, match="share must be above 0"):
+        maps.top(1, 0)
+    with pytest.raises(ValueError, match="maps must hold token 3"):
+        maps.top(3)
+
+
+def test_used_by_is_the_column_without_the_own_token():
+    used = _three_by_three().used_by(2)
+    assert used.tokens.tolist() == [2] and used.values.tolist() == [
+        [0, 2, 60, 0]
+    ]  # tokens 0 and 3 were not explained
+    assert used.without_own.tolist() == [[2, 2, 0]]  # its own token takes the largest other entry
+    assert used.card["explanation"]["explained"] == [1, 2]
+    assert uk.plots.show_map(used).axes[0].get_title() == "what used row 0, column 1, layer 1"
+    with pytest.raises(ValueError, match=r"position must be in 0\.\.3"):
+        _three_by_three().used_by(4)
+
+
+def test_nothing_before_a_position_of_a_causal_model_used_it():
+    cap = uk.capture(uk.load("briefs", pretrained=False), "The flood damaged 112 houses.")
+    used = uk.explain(cap, layer=2).used_by(3)
+    assert (used.values[0, :3] == 0).all() and (used.values[0, 4:] > 0).any()
+    with pytest.raises(ValueError, match="single tokens"):
+        uk.explain(cap, layer=2, tokens=[[2, 3]]).used_by(3)

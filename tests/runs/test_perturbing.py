@@ -149,5 +149,5 @@ def test_refuses_options_out_of_range(cap, change, message):
 def test_refuses_prefix_tokens_and_layer_0():
     cap = uk.capture(uk.load("scenes", pretrained=False), uk.data.scene(1).image)
     for layer, token in ((0, 30), (2, 1)):
-        with pytest.raises(ValueError, match="patch tokens of layer 1"):
+        with pytest.raises(ValueError, match="content tokens of layer 1"):
             perturb(cap, uk.baselines.rollout(cap, layer=layer, tokens=[token]))

@@ -17,17 +17,20 @@ from .map_figures import compare_methods, layer_strip, show_map, token_grid
 from .segment_figures import show_dendrogram, show_scene, show_segments
 from .selection_figures import show_selection
 from .text_figures import layer_words, sentence_matrix, show_evidence
+from .what_if_figures import map_and_deletion, show_intervention
 
 __all__ = [
     "compare_methods",
     "layer_strip",
     "layer_words",
     "loss_curve",
+    "map_and_deletion",
     "perturbation_curves",
     "metric_table",
     "sentence_matrix",
     "show_dendrogram",
     "show_evidence",
+    "show_intervention",
     "show_map",
     "show_scene",
     "show_segments",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
 _OTHERS = tuple(c for c in SEGMENT_COLOURS if c not in (FOCUS, "#F0E442"))  # yellow is lost on white
 _DASHES = ("-", "--", "-.")
+_TARGET = "cosine similarity of the latent\nto itself in the whole input"
 
 
 @styled
@@ -114,31 +115,31 @@ def perturbation_curves(found: Mapping[str, Perturbation], *, focus: Sequence[st
         ("deletion", "Deletion: low is good", "share taken away, most relevant first"),
         ("insertion", "Insertion: high is good", "share left in, most relevant first"),
     )
-    bold = in_focus(found, focus)
     figure, axes = panels(1, 2, panel=(7.2, 5.6))
     for ax, (name, title, label) in zip(axes[0], panes, strict=True):
-        for k, (method, curves) in enumerate(found.items()):
-            if bold[k]:
-                look: Any = {
-                    "color": FOCUS,
-                    "linestyle": _DASHES[sum(bold[:k]) % 3],
-                    "linewidth": 4,
-                    "zorder": 3,
-                }
-            elif method.lower().startswith("random"):
-                look = {"color": REFERENCE, "linestyle": ":", "linewidth": 2.2}
-            else:
-                look = {"color": _OTHERS[k % len(_OTHERS)], "linestyle": _DASHES[k % 3], "linewidth": 2.2}
-            mean = getattr(curves, name).mean(axis=0)
-            ax.plot(curves.fractions, mean, label=f"{method}  {curves.areas[name]:.3f}", **look)
-        ax.set(title=title, xlabel=label, xlim=(0, 1))
-        ax.legend(title="area under the curve", frameon=False, fontsize=12, title_fontsize=12)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel("cosine similarity of the latent\nto itself in the whole image")
+        draw_curves(ax, found, name, focus)
+        ax.set(title=title, xlabel=label)
+    axes[0, 0].set_ylabel(_TARGET)
     low = min(ax.get_ylim()[0] for ax in axes[0])
     for ax in axes[0]:
         ax.set_ylim(low, 1.01)
     return figure
+
+
+def draw_curves(ax: Axes, found: Mapping[str, Perturbation], name: str, focus: Sequence[str]) -> None:
+    """The mean curves "deletion" or "insertion" of several methods on an axes, with the area under each."""
+    bold = in_focus(found, focus)
+    for k, (method, curves) in enumerate(found.items()):
+        look: Any = {"color": _OTHERS[k % len(_OTHERS)], "linestyle": _DASHES[k % 3], "linewidth": 2.2}
+        if bold[k]:
+            look = {"color": FOCUS, "linestyle": _DASHES[sum(bold[:k]) % 3], "linewidth": 4, "zorder": 3}
+        elif method.lower().startswith("random"):
+            look = {"color": REFERENCE, "linestyle": ":", "linewidth": 2.2}
+        mean = getattr(curves, name).mean(axis=0)
+        ax.plot(curves.fractions, mean, label=f"{method}  {curves.areas[name]:.3f}", **look)
+    ax.set_xlim(0, 1)
+    ax.legend(title="area under the curve", frameon=False, fontsize=12, title_fontsize=12)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _bars(ax: Axes, values: pd.Series, bold: list[bool], chance: float | None, chance_label: str) -> None:

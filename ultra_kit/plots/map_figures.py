@@ -48,7 +48,8 @@ def show_map(
     token = int(maps.tokens[0]) if token is None else token
     figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
     image = _draw_map(ax, maps, token, smooth, highest)
-    ax.set_title(f"{place(maps.layout, token)}, {_layer_of(maps)}")
+    used = "what used " * maps.method.startswith("used_by")
+    ax.set_title(f"{used}{place(maps.layout, token)}, {_layer_of(maps)}")
     bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
     bar.ax.set_facecolor(GROUND)
     bar.set_label(f"{maps.method} ({maps.rule}), {'own' if highest is None else 'given'} scale")
@@ -200,12 +201,7 @@ def _layer_of(maps: ExplanationMaps) -> str:
 
 def _draw_map(ax: Axes, maps: ExplanationMaps, token: int, smooth: bool, highest: float | None) -> AxesImage:
     """Lay a token's map over the image, in grey, at the grid's size or, smooth, at the image's."""
-    rows = np.flatnonzero(maps.tokens == token)[:1]
-    if len(rows) == 0:
-        raise ValueError(
-            f"maps must hold token {token}, got maps of {len(maps)} tokens from {maps.tokens.min()} to "
-            f"{maps.tokens.max()}; explain that token too"
-        )
+    rows = [maps.row_of(token)]
     groups = maps.groups and tuple(maps.groups[row] for row in rows)
     one = replace(maps, values=maps.values[rows], tokens=maps.tokens[rows], groups=groups)
     values = one.images(maps.layout.size if smooth else None)[0]

@@ -2,6 +2,7 @@
 
 from .evaluating import Evaluation, evaluate
 from .faithfulness import comprehensiveness, sufficiency
+from .intervening import Intervention, intervene
 from .perturbing import Perturbation, perturb
 from .semantic_classes import cluster_segments, describe_segments
 from .transform import Transform
@@ -9,12 +10,14 @@ from .transform_training import train_transform
 
 __all__ = [
     "Evaluation",
+    "Intervention",
     "Perturbation",
     "Transform",
     "cluster_segments",
     "comprehensiveness",
     "describe_segments",
     "evaluate",
+    "intervene",
     "perturb",
     "sufficiency",
     "train_transform",

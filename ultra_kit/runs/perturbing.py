@@ -1,12 +1,12 @@
-"""Whether the patches that a map names matter to the latent it explains: deletion and insertion.
+"""Whether the patches or words that a map names matter to the latent it explains: deletion and insertion.
 
 No class, no label and no head is needed: the target is the explained token's own vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,14 @@ FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Perturbation(PrintedTable):
-    """What becomes of T latents as F shares of the other patches go or come; prints as a table.
+    """What becomes of T latents as F shares of the other patches or words go or come; prints as a table.
 
     Attributes
     ----------
     fractions : ndarray of shape (F,), float64
-        Shares of the other patches, ascending from 0 to 1.
+        Shares of the other positions, ascending from 0 to 1.
     deletion : ndarray of shape (T, F), float32
-        Cosine similarity of the latent to itself in the whole image, once that share, most relevant first, is taken
+        Cosine similarity of the latent to itself in the whole input, once that share, most relevant first, is taken
         away (positive perturbation); a faithful map makes it fall fast.
     insertion : ndarray of shape (T, F), float32
         The same once that share is all that is there; a faithful map makes it rise fast. Read from right to left it
@@ -48,6 +48,10 @@ class Perturbation(PrintedTable):
     def areas(self) -> dict[str, float]:
         """Area under the mean curves: low is good for "deletion", high for "insertion"."""
         return {name: float(np.trapezoid(curve, self.fractions)) for name, curve in self.table.items()}
+
+    def only(self, row: int) -> Perturbation:
+        """The curves of one of the tokens."""
+        return replace(self, deletion=self.deletion[[row]], insertion=self.insertion[[row]])
 
     @property
     def _headline(self) -> str:
@@ -69,27 +73,29 @@ def perturb(
     seed: int = 0,
     batch_size: int = 16,
 ) -> Perturbation:
-    """Take patches away in the order of each map, and watch the token that it explains.
+    """Take patches or words away in the order of each map, and watch the token that it explains.
 
     A patch is taken away by giving its layer-0 token the value that it has in a blank image, all of whose pixels have
-    the image's mean colour: its position stays, its content is gone. **The token's own patch is never taken away**,
-    and prefix tokens are left alone. This project's choice; the measure is that of deletion and insertion curves
-    (Petsiuk et al., 2018) and of positive and negative perturbation (Chefer et al., 2021), with the latent itself as
-    the target.
+    the image's mean colour: its position stays, its content is gone. A token of a text is taken away by the attention
+    mask: no other token sees it, and none changes its place. **The token's own position is never taken away**, and
+    prefix tokens and a text's position 0 are left alone: a query that sees nothing averages everything. Of a text
+    only the positions count that the token can see. This project's choice; the measure is that of deletion and
+    insertion curves (Petsiuk et al., 2018) and of positive and negative perturbation (Chefer et al., 2021), with the
+    latent itself as the target.
 
     Parameters
     ----------
     cap : Capture
-        Of an image, and of a model that can run its blocks from other embeddings (else an UltraError).
+        Of a model that can run its blocks from other embeddings (else an UltraError).
     maps : ExplanationMaps
-        T maps of patch tokens of that capture at layer 1 or later, by whatever method (else a ValueError); the latents
-        of ``maps.layer`` are watched.
+        T maps of content tokens of that capture at layer 1 or later, by whatever method (else a ValueError); the
+        latents of ``maps.layer`` are watched.
     fractions : sequence of float
         Ascending from 0 to 1 (else a ValueError); of M - 1 other patches ``round(fraction * (M - 1))`` go or come.
     seed : int
-        Patches with equal relevance are ordered by chance, drawn from it.
+        Positions with equal relevance are ordered by chance, drawn from it.
     batch_size : int
-        Images that run at once.
+        Inputs that run at once.
 
     Returns
     -------
@@ -105,17 +111,52 @@ def perturb(
     """
     shares = _check(cap, maps, fractions, batch_size)
     n, first = cap.layout.n_content, cap.layout.n_prefix
-    counts = np.rint(shares * (n - 1)).astype(int)
     rng = np.random.default_rng([seed, 0x7065])
     # Rows of `gone` are the states to run: all deletions of a token, then all its insertions.
-    gone = np.zeros((len(maps), 2, len(counts), n), bool)
-    taken = np.arange(n - 1) < counts[:, None]
+    gone = np.zeros((len(maps), 2, len(shares), n), bool)
     for t, (token, row) in enumerate(zip(maps.tokens, maps.content, strict=True)):
         order = np.lexsort((rng.random(n), -row))
-        gone[t][:, :, order[order != token - first]] = taken, ~taken
-    watched = maps.tokens.repeat(2 * len(counts))
+        order = order[np.isin(order + first, removable(cap, int(token)))]
+        taken = np.arange(len(order)) < np.rint(shares * len(order)).astype(int)[:, None]
+        gone[t][:, :, order] = taken, ~taken
+    watched = maps.tokens.repeat(2 * len(shares))
     curves = _similarities(cap, maps.layer, gone.reshape(-1, n), watched, batch_size).reshape(gone.shape[:3])
     return Perturbation(shares, curves[:, 0], curves[:, 1], maps.layer)
+
+
+def removable(cap: Capture, token: int | None = None) -> np.ndarray:
+    """Positions that can be taken away: of a text those that the token, if one is named, can see, without its own."""
+    first, end = cap.layout.n_prefix, cap.layout.n_tokens
+    if cap.layout.modality == "text":
+        first = max(first, 1)
+        encoded, causal = cap.inputs["input_ids"].shape[1], getattr(cap.model, "kind", "") == "causal"
+        if token is not None:
+            end = token if causal or token >= encoded else encoded
+    found = np.arange(first, end)
+    return found if token is None else found[found != token]
+
+
+@torch.no_grad()
+def latents_without(
+    cap: Capture, gone: np.ndarray, layer: int, batch_size: int = 16
+) -> Iterator[torch.Tensor]:
+    """Latents (N, D) of a layer, state by state, with content positions taken away as `perturb` does: `gone` (S, n_content)."""
+    full, first = cap.latents[0].detach(), cap.layout.n_prefix
+    mask = torch.zeros(len(gone), len(full), dtype=torch.bool, device=full.device)
+    mask[:, first:] = torch.from_numpy(gone).to(full.device)
+    if cap.layout.modality == "image":
+        blank = np.broadcast_to(cap.input.mean(axis=(0, 1)).round().astype(np.uint8), cap.input.shape)
+        inputs, _, _ = cap.model.prepare(np.ascontiguousarray(blank))
+        empty = cap.model.run(inputs)[0][0].detach()
+        for rows in mask.split(batch_size):
+            yield from cap.rerun(torch.where(rows[..., None], empty, full), layer)
+        return
+    names = {"input_ids": "attention_mask", "decoder_input_ids": "decoder_attention_mask"}
+    lengths = [cap.inputs[name].shape[1] for name in names if name in cap.inputs]
+    for row in mask:  # a mask is of one text
+        parts = zip(row[None].split(lengths, dim=1), names.values(), strict=False)
+        masks = {name: (~part).long() * cap.inputs.get(name, 1) for part, name in parts}
+        yield from replace(cap, inputs={**cap.inputs, **masks}).rerun(full[None], layer)
 
 
 def measure_perturbation(
@@ -156,12 +197,12 @@ def _joined(found: Sequence[Perturbation]) -> Perturbation:
 
 
 def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batch_size: int) -> np.ndarray:
-    if cap.layout.modality != "image" or maps.layout != cap.layout:
-        raise ValueError("perturb needs the capture of an image and maps of that capture")
+    if maps.layout != cap.layout:
+        raise ValueError("perturb needs a capture and maps of that capture")
     if maps.layer == 0 or len(maps) == 0 or (maps.tokens < cap.layout.n_prefix).any():
         raise ValueError(
-            "maps must explain patch tokens of layer 1 or later: a prefix token has no patch of its own, and "
-            f"layer 0 depends on no other patch; got layer {maps.layer}, tokens {maps.tokens[:4].tolist()}"
+            "maps must explain content tokens of layer 1 or later: a prefix token has no place of its own, and "
+            f"layer 0 depends on no other position; got layer {maps.layer}, tokens {maps.tokens[:4].tolist()}"
         )
     shares = np.asarray(fractions, np.float64)
     if len(shares) < 2 or shares[0] != 0 or shares[-1] != 1 or (np.diff(shares) <= 0).any():
@@ -175,19 +216,11 @@ def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batc
 def _similarities(
     cap: Capture, layer: int, gone: np.ndarray, watched: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Cosine similarity of each state's watched latent to the one in the whole image: float32 (S,)."""
-    blank = np.broadcast_to(cap.input.mean(axis=(0, 1)).round().astype(np.uint8), cap.input.shape)
-    inputs, _, _ = cap.model.prepare(np.ascontiguousarray(blank))
-    empty = cap.model.run(inputs)[0][0].detach()
-    full, target = cap.latents[0].detach(), cap.latents[layer].detach()
+    """Cosine similarity of each state's watched latent to the one in the whole input: float32 (S,)."""
+    target = cap.latents[layer].detach().float()
     # The ends of the curves, and what several maps agree on, run once.
     cases, which = np.unique(np.column_stack([watched, gone]), axis=0, return_inverse=True)
-    mask = torch.zeros(len(cases), len(full), 1, dtype=torch.bool, device=full.device)
-    mask[:, cap.layout.n_prefix :, 0] = torch.from_numpy(cases[:, 1:]).to(full.device)
-    at = torch.from_numpy(cases[:, 0]).to(full.device)
-    out = []
-    for rows, tokens in zip(mask.split(batch_size), at.split(batch_size), strict=True):
-        z = cap.rerun(torch.where(rows, empty, full), layer)
-        own = z[torch.arange(len(rows), device=z.device), tokens]
-        out.append(torch.cosine_similarity(own.float(), target[tokens].float(), dim=-1).cpu())
-    return torch.cat(out).numpy()[which.ravel()]
+    states = latents_without(cap, cases[:, 1:].astype(bool), layer, batch_size)
+    own = [z[token].float() for z, token in zip(states, cases[:, 0], strict=True)]
+    found = torch.cosine_similarity(torch.stack(own), target[cases[:, 0]], dim=-1)
+    return found.cpu().numpy()[which.ravel()]

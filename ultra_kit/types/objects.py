@@ -357,6 +357,62 @@ class ExplanationMaps:
         other = np.where(own, np.float32(-np.inf), out).max(axis=1, keepdims=True)
         return np.where(own & (other > -np.inf), other, out)
 
+    def top(self, token: int, share: float = 0.1) -> np.ndarray:
+        """The content positions that a token's map names, strongest first: this share of the others, at least one.
+
+        Token indices, int64; never its own or one of relevance 0, equal ones in their order. A ValueError unless `share`
+        is above 0 and at most 1.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {share}")
+        row = self.row_of(token)
+        others = np.setdiff1d(self.layout.content, self.groups[row] if self.groups else token)
+        order = others[np.argsort(-self.values[row, others], kind="stable")][
+            : max(1, round(share * len(others)))
+        ]
+        return order[self.values[row, order] > 0]
+
+    def used_by(self, position: int) -> ExplanationMaps:
+        """Which explained tokens an input position went into: the column of S, as one map over the tokens.
+
+        Entry i is what token i drew from the position, 0 where token i was not explained. Each token has its own scale: a
+        column compares tokens of like norms. Its own token is left out as always (`without_own`). A ValueError for maps of
+        groups, or for no such position.
+
+        >>> layout = Layout("image", 0, grid=(1, 3), size=(8, 24))
+        >>> maps = ExplanationMaps(np.array([[1, 0, 2], [3, 1, 4]]), np.array([0, 1]), 1, layout)
+        >>> maps.used_by(2).values.tolist()
+        [[2.0, 4.0, 0.0]]
+        """
+        if self.groups is not None:
+            raise ValueError("used_by needs maps of single tokens, these are of groups")
+        n = self.layout.n_tokens
+        position = whole_number("position", position, 0, n - 1)
+        values = np.zeros((1, n), np.float32)
+        values[0, self.tokens] = self.values[:, position]
+        made = {
+            **self.card.get("explanation", {}),
+            "method": f"used_by, {self.method}",
+            "explained": self.tokens.tolist(),
+        }
+        return replace(
+            self,
+            values=values,
+            tokens=np.array([position]),
+            method=made["method"],
+            card={**self.card, "explanation": made},
+        )
+
+    def row_of(self, token: int) -> int:
+        """The row of `values` that explains a token; a ValueError if there is none."""
+        rows = np.flatnonzero(self.tokens == token)
+        if not len(rows):
+            raise ValueError(
+                f"maps must hold token {token}, got maps of {len(self)} tokens from {self.tokens.min()} to "
+                f"{self.tokens.max()}; explain that token too"
+            )
+        return int(rows[0])
+
     def images(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """The maps on the image: float32 of shape (T, h, w), or bicubic and clipped at zero of `size` (T, H, W).
 

@@ -1,0 +1,187 @@
+"""Figures of what becomes of a token when the positions that its map names are taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..text.words import Word
+from ..types import ExplanationMaps, Layout
+from .charts import draw_curves
+from .map_figures import show_map
+from .style import (
+    FOCUS,
+    PLAIN,
+    REFERENCE,
+    draw_input,
+    extent,
+    mark_patch,
+    panel_size,
+    panels,
+    patch_box,
+    place,
+    styled,
+)
+from .text_lines import CELL, LINE, flow, write
+
+if TYPE_CHECKING:
+    from ..runs.intervening import Intervention
+    from ..runs.perturbing import Perturbation
+
+_COLUMNS = 64  # characters in a line of a text
+
+
+@styled
+def map_and_deletion(
+    maps: ExplanationMaps, found: Mapping[str, Perturbation], token: int | None = None
+) -> Figure:
+    """Draw a token's map, and beside it what becomes of that very token as the positions it names go.
+
+    Parameters
+    ----------
+    maps : ExplanationMaps
+        Of an image or a text.
+    found : mapping of str to Perturbation
+        By name, from `ultra_kit.runs.perturb`: that of these maps first, with a row for each; others, such as that of
+        a random map, of the same token (their mean if they have several rows).
+    token : int, optional
+        One of ``maps.tokens``; the first by default.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> maps, noise = uk.explain(cap, layer=3, tokens=[30]), uk.baselines.random_map(cap, layer=3, tokens=[30])
+    >>> curves = {"ULTra": uk.runs.perturb(cap, maps), "random": uk.runs.perturb(cap, noise)}
+    >>> map_and_deletion(maps, curves).axes[1].get_xlabel()
+    'share taken away, most relevant first'
+    """
+    row = maps.row_of(int(maps.tokens[0]) if token is None else token)
+    token, first = int(maps.tokens[row]), next(iter(found))
+    one = {name: curves.only(row) if name == first else curves for name, curves in found.items()}
+    figure, [[left, right]] = panels(1, 2, panel=_panel(maps.layout))
+    if maps.layout.grid is None:
+        values = maps.without_own[row]
+        _draw_tokens(left, maps.layout, np.maximum(values, 0) / (values.max() or 1), token, [])
+        left.set_title(f"token {token}, layer {maps.layer}")
+    else:
+        show_map(maps, token, ax=left)
+    draw_curves(right, one, "deletion", [first])
+    right.set(title="the same token as they go", xlabel="share taken away, most relevant first")
+    right.set_ylabel("cosine similarity of the latent\nto itself in the whole input")
+    return figure
+
+
+@styled
+def show_intervention(found: Intervention) -> Figure:
+    """Draw what was taken away, how far each token moved, and what the model says, before and after.
+
+    Parameters
+    ----------
+    found : Intervention
+        From `ultra_kit.intervene`.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> show_intervention(uk.intervene(cap, remove=[30, 31], token=40)).axes[0].get_title()
+    'without 2 of 144 patches'
+    """
+    layout, gone = found.layout, found.removed
+    figure, axes = panels(1, 2 if layout.grid is None else 3, panel=_panel(layout))
+    moved = np.where(found.gone[0], np.nan, np.maximum(1 - found.cosine[0], 0))[layout.n_prefix :]
+    top = float(np.nanmax(moved, initial=0)) or 1.0
+    about = f"without {len(gone)} of {layout.n_content}"
+    if layout.grid is None:
+        _draw_tokens(axes[0, 0], layout, np.nan_to_num(moved / top), found.token, gone)
+        axes[0, 0].set_title(f"{about} tokens: how far each moved")
+    else:
+        draw_input(axes[0, 0], found.input, layout)
+        colour = np.asarray(found.input).mean(axis=(0, 1)) / 255
+        for position in gone:
+            corner, width, height = patch_box(layout, position)
+            axes[0, 0].add_patch(Rectangle(corner, width, height, color=colour))
+        axes[0, 0].set_title(f"{about} patches")
+        draw_input(axes[0, 1], None, layout)
+        axes[0, 1].set_facecolor("#808080")  # of what was taken away
+        image = axes[0, 1].imshow(
+            moved.reshape(layout.grid), cmap="inferno", vmin=0, vmax=top, extent=extent(layout)
+        )
+        axes[0, 1].set_title(f"how far each token moved, layer {found.layer}")
+        figure.colorbar(image, cax=axes[0, 1].inset_axes((1.03, 0, 0.05, 1))).set_label(
+            "1 - cosine similarity"
+        )
+        for ax in axes[0, :2]:
+            mark_patch(ax, layout, -1 if found.token is None else found.token)
+    _draw_reading(axes[0, -1], found)
+    return figure
+
+
+def _panel(layout: Layout) -> tuple[float, float]:
+    """Inches of a panel of an image, or of a text in its lines."""
+    if layout.grid is not None:
+        return panel_size(layout, 6.4)
+    *_, lines = _laid_out(layout)
+    return _COLUMNS * CELL, max(lines * LINE + 0.8, 4.5)
+
+
+def _laid_out(layout: Layout) -> tuple[list[Word], list[tuple[int, int, int]], int]:
+    """The content tokens of a text as words, their places, and the number of lines."""
+    shown = [token.strip() for token in (layout.tokens or ())[layout.n_prefix :]]
+    ends = np.cumsum([len(token) + 1 for token in shown]) - 1
+    words = [Word(token, end - len(token), end) for token, end in zip(shown, ends, strict=True)]
+    places = flow(words, " ".join(shown), _COLUMNS)
+    return words, places, 1 + max((line for line, *_ in places), default=0)
+
+
+def _draw_tokens(
+    ax: Axes, layout: Layout, shades: np.ndarray, token: int | None, gone: Iterable[int]
+) -> None:
+    """The tokens of a text, shaded, one framed and those that are gone struck through."""
+    words, places, lines = _laid_out(layout)
+    write(
+        ax, words, places, _COLUMNS, lines, shades, chosen=None if token is None else token - layout.n_prefix
+    )
+    for position in gone:
+        line, column, width = places[position - layout.n_prefix]
+        ax.plot([column, column + width], [line + 0.5] * 2, color=REFERENCE, linewidth=1.5)
+
+
+def _draw_reading(ax: Axes, found: Intervention) -> None:
+    """What the model says before and after as bars; where it has no head how far the watched token and the others moved."""
+    table = (
+        found.reading
+        if len(found.reading)
+        else 1
+        - found.table.filter(like="cosine").rename(columns={"cosine": "after", "cosine, random": "random"})
+    )
+    colours = {"before": PLAIN, "after": FOCUS, "random": "#BBBBBB"}
+    names = {"after": "without them", "random": "without random ones"}
+    y, height = np.arange(len(table)), 0.8 / table.shape[1]
+    for k, (name, values) in enumerate(table.items()):
+        ax.barh(y + k * height, values, height, color=colours[str(name)], label=names.get(str(name), name))
+    ax.set_yticks(
+        y + 0.4 - height / 2,
+        [repr(n) if isinstance(n, str) and len(found.reading) else str(n) for n in table.index],
+        parse_math=False,
+    )
+    ax.invert_yaxis()
+    said = {
+        "next token": "probability of the next token",
+        "token": "probability of the token",
+        "class": "logit",
+    }
+    ax.set_xlabel(said.get(found.kind, "1 - cosine similarity"))
+    ax.set_title(
+        f"read at {place(found.layout, found.token)}"
+        if found.token is not None and len(found.reading)
+        else "before and after"
+    )
+    ax.legend(frameon=False, fontsize=12)
+    ax.spines[["top", "right"]].set_visible(False)

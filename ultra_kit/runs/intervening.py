@@ -1,0 +1,230 @@
+"""What if the patches or words that a map names were not there: the tokens, and what the model says, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..types import Capture, Layout, Tokens
+from ..types.checks import needs, whole_number
+from .perturbing import latents_without, removable
+from .printed_tables import PrintedTable
+
+METHODS = {
+    "image": "each patch as in a blank image of the mean colour, its position kept",
+    "text": "masked: no other token sees it, none changes its place",
+}
+_TOP = 5  # entries of the reading that are kept on each side
+_EVENTS = ["before", "after", "random"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Intervention(PrintedTable):
+    """What became of a layer's N latents without some positions, and without as many random ones; prints as a table.
+
+    Attributes
+    ----------
+    gone : ndarray of shape (1 + R, N), bool
+        What was taken away: in row 0 the positions asked for, in each other row as many drawn by chance.
+    token, layer : int or None, int
+        The token watched, and whose latents are compared.
+    cosine, distance : ndarray of shape (1 + R, N), float32
+        Cosine similarity of each latent to itself in the whole input, and how far it moved as a share of its length.
+    reading : pandas.DataFrame
+        What the model's head reads "before", "after" and, on the mean, without "random" positions: of a text the
+        probabilities of the tokens that are likeliest (`kind` says of what), of an image the largest logits, by class
+        number; empty if the model has no head.
+    kind : str
+        What the reading is of.
+    method : str
+        How positions were taken away.
+    kept : bool
+        Whether the positions taken away are all but those that were named.
+    layout, input
+        Of the capture.
+    """
+
+    gone: np.ndarray
+    token: int | None
+    layer: int
+    cosine: np.ndarray
+    distance: np.ndarray
+    reading: pd.DataFrame
+    kind: str
+    method: str
+    kept: bool
+    layout: Layout
+    input: Any = None
+
+    @property
+    def removed(self) -> np.ndarray:
+        """The positions taken away, prefix tokens counted: int64 of shape (M,)."""
+        return np.flatnonzero(self.gone[0])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The watched token, and the mean of the other content tokens that stayed; the mean of the random removals beside."""
+        others = ~self.gone
+        others[:, : self.layout.n_prefix] = False
+        rows = {"other tokens, mean": others}
+        if self.token is not None:
+            others[:, self.token] = False
+            own = np.zeros_like(others)
+            own[:, self.token] = True
+            rows = {f"token {self.token}": own, **rows}
+        found = {}
+        for name, where in rows.items():
+            means = [
+                np.ma.masked_array(v, ~where).mean(axis=1).filled(np.nan)
+                for v in (self.cosine, self.distance)
+            ]
+            found[name] = [part for mean in means for part in (mean[0], mean[1:].mean())]
+        columns = [f"{what}{by}" for what in ("cosine", "distance") for by in ("", ", random")]
+        return pd.DataFrame.from_dict(found, orient="index", columns=columns)
+
+    @property
+    def _headline(self) -> str:
+        what = "patches" if self.layout.modality == "image" else "tokens"
+        n, all_ = len(self.removed), self.layout.n_content
+        return (
+            f"Intervention(without {n} of {all_} {what}{' (all but those kept)' * self.kept}, layer {self.layer}, "
+            f"beside {len(self.cosine) - 1} random removals{self._said})"
+        )
+
+    @property
+    def _said(self) -> str:
+        """What the reading said first, before and after."""
+        if self.reading.empty:
+            return ""
+        first, row = self.reading.index.tolist()[0], self.reading.iloc[0]
+        now = self.reading.index.tolist()[int(self.reading["after"].argmax())]
+        then = "" if now == first else f"; now first: {now!r} {self.reading.loc[now, 'after']:.3g}"
+        said = f"{row['before']:.3g} -> {row['after']:.3g} (random {row['random']:.3g})"
+        return f"; {self.kind}: {first!r} {said}{then}"
+
+
+def intervene(
+    cap: Capture,
+    *more: Any,
+    remove: Tokens = None,
+    keep: Tokens = None,
+    token: int | None = None,
+    layer: int | None = None,
+    n_random: int = 5,
+    seed: int = 0,
+) -> Intervention:
+    """Take away the patches or words that a map names, or all others, run the model again, and compare.
+
+    Taking away is that of `ultra_kit.runs.perturb`: a patch gets the layer-0 token of a blank image of the mean colour, a
+    token of a text is masked for all others. Beside it as many positions drawn by chance are taken away: what moves a
+    token no more than these do was not what it was made from.
+
+    Parameters
+    ----------
+    cap : Capture
+        Of a model that can run its blocks from other embeddings (else an UltraError).
+    remove, keep : int, sequence of int, or float
+        Positions, prefix tokens counted, such as ``maps.top(token, 0.1)``; one of the two. Prefix tokens, position 0 of a
+        text and `token` always stay.
+    token : int, optional
+        The token watched. Its reading is what the model's head says at it: of a causal model the next token, of a
+        classifier the logits if it is the class token. By default that of the last token of a text, of the class token
+        of an image (the first prefix token), or the mean over the patches where there is none.
+    layer : int, optional
+        Whose latents are compared; the model's own where nothing is said.
+    n_random, seed : int
+        How many random removals, at least 1, and what they are drawn from: among what `token` can see.
+
+    Returns
+    -------
+    Intervention
+
+    Raises
+    ------
+    ValueError, TypeError
+        Unless one of `remove` and `keep` is given, and something is taken away.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> maps = uk.explain(cap, layer=3, tokens=[30])
+    >>> found = uk.intervene(cap, remove=maps.top(30, 0.1), token=30, layer=3)
+    >>> bool(found.cosine[0, 30] < found.cosine[1:, 30].mean())
+    True
+    """
+    needs("intervene", Capture, (cap, *more), "cap = uk.capture(model, x), then intervene(cap, remove=...)")
+    if (remove is None) == (keep is None):
+        raise ValueError("intervene needs one of remove= and keep=: positions, such as maps.top(token, 0.1)")
+    number = cap.layer_index(
+        getattr(getattr(cap.model, "settings", None), "layer", -1) if layer is None else layer
+    )
+    n_random = whole_number("n_random", n_random, 1)
+    if token is not None:
+        token = whole_number("token", token, 0, cap.layout.n_tokens - 1)
+    named = np.unique(cap.token_indices(remove if keep is None else keep))
+    can, free = removable(cap), removable(cap, token)
+    if keep is None and len(bad := np.setdiff1d(named, [*can, *cap.layout.content])):
+        raise ValueError(f"remove must be of content positions, got the prefix token {bad[0]}")
+    removed = np.setdiff1d(
+        np.intersect1d(named, can) if keep is None else np.setdiff1d(free, named),
+        [-1 if token is None else token],
+    )
+    if not len(removed):
+        raise ValueError(
+            "nothing is taken away: name positions beside the token itself, prefix tokens and position 0 of a text"
+        )
+    rng = np.random.default_rng([seed, 0x6977])
+    drawn = [rng.choice(free, min(len(removed), len(free)), replace=False) for _ in range(n_random)]
+    gone = np.zeros((1 + n_random, cap.layout.n_tokens), bool)
+    for row, positions in zip(gone, [removed, *drawn], strict=True):
+        row[positions] = True
+    content = gone[:, cap.layout.n_prefix :]
+    states = _states(cap, content, number).double()
+    last = states if number == cap.n_layers else _states(cap, content, cap.n_layers)
+    full, after = states[:1], states[1:]
+    length = full.norm(dim=-1)
+    moved = (after - full).norm(dim=-1) / torch.where(length > 0, length, 1)
+    reading, kind = _read(cap, last.to(cap.latents[-1].dtype), token)
+    return Intervention(
+        gone=gone,
+        token=token,
+        layer=number,
+        cosine=torch.cosine_similarity(after, full, dim=-1).float().cpu().numpy(),
+        distance=moved.float().cpu().numpy(),
+        reading=reading,
+        kind=kind,
+        method=METHODS[cap.layout.modality],
+        kept=keep is not None,
+        layout=cap.layout,
+        input=cap.input,
+    )
+
+
+def _states(cap: Capture, gone: np.ndarray, layer: int) -> torch.Tensor:
+    """Latents (1 + S, N, D) of a layer: whole, and without each row of positions."""
+    return torch.stack([cap.latents[layer].detach(), *latents_without(cap, gone, layer)])
+
+
+@torch.no_grad()
+def _read(cap: Capture, last: torch.Tensor, token: int | None) -> tuple[pd.DataFrame, str]:
+    """The largest entries of what the head says to last-layer latents: whole, without the removed, without random ones."""
+    layout, model, is_text = cap.layout, cast(Any, cap.model), cap.layout.modality == "text"
+    default = [layout.n_tokens - 1] if is_text else [0] if layout.n_prefix else layout.content
+    at = default if token is None else [token]
+    if model.head(last[0][at]) is None:
+        return pd.DataFrame(columns=_EVENTS), ""
+    said = torch.stack([model.head(z[at]).float().mean(0) for z in last])
+    writes = getattr(model, "kind", "encoder") != "encoder"
+    kind = ("next token" if writes else "token") if is_text else "class"
+    said = said.softmax(-1) if is_text else said
+    before, after = said[:2]
+    ids = torch.cat([v.topk(min(_TOP, len(v))).indices for v in (before, after)]).unique(sorted=False)
+    columns = torch.stack([before, after, said[2:].mean(0)], dim=1)[ids].cpu().numpy()
+    names = pd.Index(model.strings(ids.tolist()) if is_text else ids.tolist(), name=kind)
+    table = pd.DataFrame(columns, index=names, columns=_EVENTS)
+    return table.sort_values("before", ascending=False), kind
