@@ -12,6 +12,7 @@ from ..maps.baselines import rollout
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps, Layout, UltraError
 from ..types.checks import needs, one_of
+from ..types.torch_modes import plain_torch
 from .pixel_relevance import COMBINE, Box, Points, patch_relevance, pixel_relevance, shares, within
 from .selection import Selection, check_threshold
 
@@ -144,7 +145,7 @@ def best_patch(cap: Capture, text: str) -> int:
             f"a text needs a model that shares a space with texts, and {model.name!r} has none; "
             "use points or a box, or a model such as scenes, CLIP or SigLIP"
         )
-    with torch.no_grad():
+    with plain_torch(), torch.no_grad():
         patches = model.project(cap.latents[-1].detach()[cap.layout.n_prefix :])
         like = (patches @ model.encode_text([text])[0].to(patches)).double().cpu().numpy()
     round_it = shares(rollout(cap).content) @ like

@@ -18,7 +18,9 @@ from torch import nn
 
 from ..types import Backbone, Capture, ExplanationMaps, Progress, Tokens, UltraError
 from ..types.checks import one_of, whole_number
+from ..types.graphs import alone_in
 from ..types.progress import reporting
+from ..types.torch_modes import plain_torch
 from .engine import Request, Upstream, token_gradients
 from .explanation import make_maps
 from .planning import make_request, place
@@ -85,6 +87,7 @@ def random_map(
     return make_maps(cap, values, index, number, method="random", seed=seed)
 
 
+@plain_torch()
 def gradient_x_input(
     cap: Capture,
     *,
@@ -109,7 +112,8 @@ def gradient_x_input(
         for part in torch.arange(len(index)).split(request.chunk_size):
             g = None
             if x.requires_grad and z.requires_grad:
-                (g,) = token_gradients([Upstream(z, request.upstream[part])], [x], index[part])
+                with alone_in(cap):
+                    (g,) = token_gradients([Upstream(z, request.upstream[part])], [x], index[part])
             if g is None:
                 raise UltraError(
                     f"the latents of layer {request.layer} do not depend on latents[0] in the capture's graph; "
@@ -120,6 +124,7 @@ def gradient_x_input(
     return _signed_maps(request, torch.cat(rows), "gradient_x_input")
 
 
+@plain_torch()
 def integrated_gradients(
     cap: Capture,
     *,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..types import AttentionStep, Capture, UltraError
-from ..types.graphs import only_through
+from ..types.graphs import alone_in, only_through
 from .scores import Score, keep_sign_
 
 FEW = 4
@@ -63,11 +63,11 @@ def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Ten
     steps = [s for s in reversed(cap.steps) if request.since < s.layer <= request.layer]
     if steps and not (z.requires_grad and all(s.weights.requires_grad for s in steps)):
         raise UltraError(
-            "the capture holds no autograd graph, so nothing can be explained: make it with "
-            "ultra_kit.capture outside torch.inference_mode()"
+            "the capture holds no autograd graph, so nothing can be explained: make it with ultra_kit.capture"
         )
     tokens, owner = (torch.as_tensor(x, device=z.device) for x in (request.tokens, request.rows))
-    behind = _behind_attention(cap, steps, tokens, request.upstream) if steps else None
+    with alone_in(cap):
+        behind = _behind_attention(cap, steps, tokens, request.upstream) if steps else None
     parts = in_parts(cap, steps)
     dtype, total = torch.promote_types(z.dtype, torch.float32), int(owner[-1]) + 1
     closed = len(steps) == 1 and behind is not None and steps[0].values is not None
@@ -81,7 +81,8 @@ def row_chunks(request: Request, *, by_head: bool = False) -> Iterator[torch.Ten
         if closed:
             r = _one_block(r, steps[0], here[0].rows, rows, index, request.rule, by_head)
         elif steps:
-            r = _carry(r, _gradients(parts, here, index, rows), request.rule, by_head)
+            with alone_in(cap):
+                r = _carry(r, _gradients(parts, here, index, rows), request.rule, by_head)
         yield r if by_head else r[:, 0]
 
 

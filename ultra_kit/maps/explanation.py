@@ -14,6 +14,7 @@ import torch
 from ..types import Capture, ExplanationMaps, Progress, Tokens
 from ..types.checks import needs
 from ..types.progress import reporting
+from ..types.torch_modes import plain_torch
 from .engine import Request, row_chunks
 from .planning import make_request
 
@@ -40,6 +41,7 @@ class Interrupted(KeyboardInterrupt):
         self.partial = partial
 
 
+@plain_torch()
 def explain(
     cap: Capture,
     *more: Any,
@@ -240,5 +242,5 @@ def _warn_if_constant(z: torch.Tensor, layer: int) -> None:
             f"the latents of layer {layer} come out of a normalisation: their norm is nearly the same for "
             "every token, and a map of score 'norm' says little; use score='sum' or towards=",
             ConstantNormWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

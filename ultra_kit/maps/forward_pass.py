@@ -16,6 +16,7 @@ from ..models.loading import load
 from ..types import AttentionStep, Backbone, Capture, UltraError
 from ..types.checks import one_of
 from ..types.provenance import input_hash
+from ..types.torch_modes import plain_torch
 
 TOGETHER = 16
 """Images in one forward pass of a list: a GPU gains little from more, and their maps take memory."""
@@ -84,7 +85,7 @@ def capture(
 
 def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
     """A capture that still lacks its latents and steps."""
-    with torch.inference_mode(False):  # the graph must hold ordinary tensors, also when the caller sits in it
+    with plain_torch():
         inputs, layout, original = backbone.prepare(x)
     if (doubt := getattr(backbone, "doubt", None)) and (said := doubt(original)):
         warnings.warn(said, stacklevel=3)
@@ -98,14 +99,16 @@ def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
 def _run(run: Callable[..., Any], dtype: torch.dtype | None, inputs: Mapping[str, Tensor], *more: Any) -> Any:
     """Run a model on inputs in a dtype."""
     where = next(iter(inputs.values())).device.type
-    with torch.inference_mode(False), torch.autocast(where, dtype, enabled=dtype is not None):
+    with plain_torch(), torch.autocast(where, dtype, enabled=dtype is not None):
         return run(inputs, *more)
 
 
 def _ran(cap: Capture, dtype: torch.dtype | None) -> Capture:
     """The capture with what it ran in and where on its card."""
     z = cap.latents[0]
-    name = str(dtype or z.dtype).removeprefix("torch.")
+    # A module may hold several dtypes, or enter autocast itself: the coarsest says how exact the result is.
+    there = {t.dtype for t in (*cap.latents, *(s.context for s in cap.steps if s.context is not None))}
+    name = str(dtype or max(there, key=lambda d: torch.finfo(d).eps)).removeprefix("torch.")
     if name == "float32" and z.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
         name = "tf32"
     return replace(cap, card={**cap.card, "dtype": name, "device": str(z.device)})

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 
 from ..types import Capture, Tokens, UltraError
+from ..types.torch_modes import plain_torch
 from .engine import row_chunks
 from .planning import make_request
 
 
+@plain_torch()
 def head_shares(
     cap: Capture,
     *,

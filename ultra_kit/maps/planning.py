@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..types import Capture, Settings, Tokens, UltraError
 from ..types.checks import one_of, whole_number
 from ..types.provenance import fingerprint
+from ..types.torch_modes import plain_torch
 from .engine import ENTRIES, FEW, Request, in_parts, row_chunks
 from .scores import RULES, make_score
 
@@ -60,6 +61,7 @@ class Plan:
         )
 
 
+@plain_torch()
 def plan(
     cap: Capture,
     *,

@@ -14,6 +14,7 @@ import torch
 
 from ..types import Capture, UltraError
 from ..types.checks import one_of
+from ..types.graphs import alone_in
 
 SCORES = ("norm", "sum", "energy", "head", "logprob", "towards")
 RULES = ("positive", "negative", "absolute")
@@ -100,7 +101,8 @@ def emitted_upstream(cap: Capture, layer: int, index: np.ndarray, rather: int | 
         for row, at in zip(found, where, strict=True):
             upstream = torch.zeros_like(last)
             upstream[at] = row
-            row.copy_(torch.autograd.grad(last, cap.latents[layer], upstream, retain_graph=True)[0][at])
+            with alone_in(cap):
+                row.copy_(torch.autograd.grad(last, cap.latents[layer], upstream, retain_graph=True)[0][at])
     return found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..types import AttentionStep, UltraError
 from .blocks import find_blocks
-from .hooks_and_flags import as_it_was, hooked
+from .hooks_and_flags import as_it_was, hooked, nothing_recomputed
 from .recorder import Recorder, first_of, with_tokens
 
 
@@ -29,7 +29,7 @@ def record(module: nn.Module, forward: Callable[[], Any]) -> tuple[list[Tensor],
     recorder = Recorder()
     with as_it_was(module), recorder.watching(module):
         # Grad mode is the caller's, who may well sit in torch.no_grad() or inference_mode().
-        with torch.inference_mode(False), torch.enable_grad(), recorder:
+        with torch.inference_mode(False), torch.enable_grad(), nothing_recomputed(), recorder:
             forward()
     blocks = find_blocks(recorder)
     latents = [blocks[0].input, *(b.output for b in blocks)]

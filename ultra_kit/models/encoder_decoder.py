@@ -14,7 +14,7 @@ from ..types import AttentionStep, UltraError
 from ..types.graphs import only_through
 from .attention import outputs_of
 from .blocks import refuse_loose, shapes_in_words
-from .hooks_and_flags import as_it_was, hooked
+from .hooks_and_flags import as_it_was, hooked, nothing_recomputed
 from .recorder import Recorder, Run, with_tokens
 
 
@@ -34,7 +34,8 @@ def record_encoder_decoder(
         joint = torch.cat(embedded).detach().requires_grad_()
         recorder = Recorder()
         with _replaced(module, lists, joint[None], sizes[0]), recorder.watching(module), recorder:
-            forward()
+            with nothing_recomputed():
+                forward()
     encoder, decoder = (_blocks(module, recorder, name) for name in lists)
     _check(recorder, encoder, decoder, sizes)
     latents = [joint, *(torch.cat([b.output, joint[sizes[0] :]]) for b in encoder)]  # type: ignore[list-item]

@@ -13,6 +13,10 @@ from torch import nn
 from ..types import UltraError
 
 Hooks = Iterable[tuple[nn.Module, Callable[..., Any]]]
+_RECOMPUTED = (
+    "the module calls torch.utils.checkpoint itself: on the way back its attention would be made again, out of sight; "
+    "switch checkpointing off in it before explaining"
+)
 _ONE_AT_A_TIME = threading.RLock()
 """Two threads with one model would see each other's hooks and put back each other's flags."""
 
@@ -32,11 +36,19 @@ def hooked(before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
 def as_it_was(module: nn.Module) -> Iterator[None]:
     """Eval mode, no gradients for parameters and no checkpointing inside, for one thread at a time; as before after it.
 
-    An UltraError if the model or a part of it is compiled or scripted.
+    An UltraError if the model or a part of it is compiled or scripted, or was made under inference_mode.
     """
-    for m in module.modules():
+    for name, m in module.named_modules():
         if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod") or m._compiled_call_impl:
-            raise UltraError("a compiled or scripted model hides its attention; pass the plain module")
+            part = f"its part {name!r}" if name else f"this {type(m).__name__}"
+            raise UltraError(
+                f"a compiled or scripted model hides its attention, and {part} is one; pass the plain module, which "
+                "torch.compile keeps as ._orig_mod"
+            )
+    if any(p.is_inference() for p in module.parameters()):
+        raise UltraError(
+            "a module made under torch.inference_mode() has no gradients; make it outside, or copy.deepcopy it there"
+        )
     with _ONE_AT_A_TIME, contextlib.ExitStack() as undo:
         for m in module.modules():
             undo.callback(setattr, m, "training", m.training)
@@ -48,3 +60,17 @@ def as_it_was(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(False)
         module.eval()
         yield
+
+
+@contextlib.contextmanager
+def nothing_recomputed() -> Iterator[None]:
+    """An UltraError if what runs inside makes its activations again on the way back, as torch.utils.checkpoint does."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(RuntimeError):  # hooks that the caller set, such as save_on_cpu, stay
+            stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(_RECOMPUTED))
+        try:
+            yield
+        except RuntimeError as error:
+            if str(error) != _RECOMPUTED:
+                raise
+            raise UltraError(_RECOMPUTED) from None

@@ -166,7 +166,20 @@ def _by_name(
     )
 
 
+def _inside(module: nn.Module) -> str | None:
+    """Where the model lies in a wrapper such as DataParallel, torch.compile's or PEFT's; None for a model."""
+    if callable(getattr(module, "get_base_model", None)):
+        return "get_base_model()"
+    children = [name for name, _ in module.named_children()]
+    return children[0] if children in (["module"], ["_orig_mod"]) else None
+
+
 def _wrap(module: nn.Module, layout: dict[str, Any]) -> Backbone:
+    if (inside := _inside(module)) is not None:
+        raise TypeError(
+            f"a {type(module).__name__} wraps a model; load the module inside: load(module.{inside}). "
+            "What it changed in that module, such as adapters, stays in it"
+        )
     # Asked by the names of the classes, so that neither library is imported for a module that is not its own.
     roots = {c.__module__.partition(".")[0] for c in type(module).__mro__}
     if "timm" in roots:

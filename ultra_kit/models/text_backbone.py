@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..types import AttentionStep, Layout, UltraError
+from ..types.torch_modes import plain_torch
 from .encoder_decoder import record_encoder_decoder, run_from_encoder_decoder
 from .hooks_and_flags import as_it_was, hooked
 from .transformer_backbone import TransformerBackbone
@@ -51,7 +52,7 @@ class TextBackbone(TransformerBackbone):
         limit = getattr(config, "max_position_embeddings", None)
         if limit and getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
             limit -= config.pad_token_id + 1  # their positions are counted from the pad id on
-        return limit
+        return limit if limit and limit > 0 else None  # some say "no limit" with -1
 
     def prepare(self, x: Any) -> tuple[dict[str, Tensor], Layout, str]:
         """A text, or token ids as a tokenizer gives them ("input_ids", "attention_mask", ...), as tensors (1, length).
@@ -127,6 +128,7 @@ class TextBackbone(TransformerBackbone):
         call = self.call({k: v.expand(len(embeddings), -1) for k, v in inputs.items()})
         return run_from_encoder_decoder(self.module, call, n, embeddings, layer)
 
+    @plain_torch()
     def logits(self, inputs: dict[str, Tensor]) -> Tensor:
         """The model's own scores of the next token of B texts, (B, N, V), with its own attention and no gradients."""
         with as_it_was(self.module), torch.no_grad():

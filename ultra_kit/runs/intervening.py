@@ -11,6 +11,7 @@ import torch
 
 from ..types import Capture, Layout, Tokens
 from ..types.checks import needs, whole_number
+from ..types.torch_modes import plain_torch
 from .perturbing import latents_without, removable
 from .printed_tables import PrintedTable
 
@@ -107,6 +108,7 @@ class Intervention(PrintedTable):
         return f"; {self.kind}: {first!r} {said}{then}"
 
 
+@plain_torch()
 def intervene(
     cap: Capture,
     *more: Any,

@@ -16,6 +16,7 @@ import torch
 from ..maps.forward_pass import capture
 from ..types import Backbone, Capture, ExplanationMaps
 from ..types.progress import reporting
+from ..types.torch_modes import plain_torch
 from .printed_tables import PrintedTable
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -212,6 +213,7 @@ def _check(cap: Capture, maps: ExplanationMaps, fractions: Sequence[float], batc
     return shares
 
 
+@plain_torch()
 @torch.no_grad()
 def _similarities(
     cap: Capture, layer: int, gone: np.ndarray, watched: np.ndarray, batch_size: int

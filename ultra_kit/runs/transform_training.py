@@ -17,6 +17,7 @@ from ..models.loading import load
 from ..types import Backbone, Settings, UltraError
 from ..types.checks import one_of
 from ..types.progress import reporting
+from ..types.torch_modes import plain_torch
 from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
 from .transform import Transform
 
@@ -126,7 +127,7 @@ def train_transform(
     how = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "decay": decay}
     options = what | how | {"seed": seed, "images": len(images), "held_out": len(held)}
     bar = reporting(progress, epochs * len(rest), f"train W for layer {number}", "images")
-    with bar as report, torch.inference_mode(False), torch.enable_grad():
+    with bar as report, plain_torch(), torch.enable_grad():
         one = torch.eye(first.latents[0].shape[1]).to(first.latents[0])
         matrix, curve = _descend(model, one, rest, held, options, report)
     return Transform(matrix, number, curve, {"model": model.card(), "training": options})

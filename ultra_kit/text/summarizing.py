@@ -18,6 +18,7 @@ from ..maps.forward_pass import capture
 from ..maps.scores import read_by_head
 from ..types import Capture, UltraError
 from ..types.checks import one_of, whole_number
+from ..types.torch_modes import plain_torch
 from .tokenizing import checked_text, decode, encode, encode_summary, generate, text_model
 from .words import Word, split_sentences, split_words, with_tokens
 
@@ -74,6 +75,7 @@ class Summary:
         return np.array([i for i, t in enumerate(ids) if t in special and i not in inside], dtype=np.int64)
 
     @cached_property
+    @plain_torch()
     def log_probabilities(self) -> np.ndarray:
         """Natural logarithm of the probability of each summary token, (T,)."""
         first, last = self.span
@@ -144,8 +146,7 @@ def summarize(
     backbone = text_model(model)
     ids, *_ = encode(backbone, checked_text(document, "document"), prompt, chat)
     if summary is None:
-        with torch.inference_mode(False):
-            new, cut = generate(backbone, ids, max_new_tokens, num_beams, repetition_penalty)
+        new, cut = generate(backbone, ids, max_new_tokens, num_beams, repetition_penalty)
         made = {"written_by": "model", "cut": cut}
     else:
         new, made = encode_summary(backbone, checked_text(summary, "summary"), ids), {"written_by": "user"}
@@ -157,13 +158,12 @@ def read_together(
 ) -> Summary:
     """Run the model once over a document and the tokens of its summary; all else is as in `Summary`."""
     words, new = split_words(document), list(token_ids)
-    with torch.inference_mode(False):
-        ids, doc_at, spans, asked = encode(backbone, document, prompt, chat)
-        first, inputs = len(ids), {"input_ids": ids + new}
-        if backbone.kind == "encoder-decoder":
-            first += 1
-            inputs = {"input_ids": ids, "decoder_input_ids": [backbone.decoder_start, *new]}
-        cap = capture(backbone, inputs)
+    ids, doc_at, spans, asked = encode(backbone, document, prompt, chat)
+    first, inputs = len(ids), {"input_ids": ids + new}
+    if backbone.kind == "encoder-decoder":
+        first += 1
+        inputs = {"input_ids": ids, "decoder_input_ids": [backbone.decoder_start, *new]}
+    cap = capture(backbone, inputs)
     text, token_spans = decode(backbone.tokenizer, new)
     if not any(c.isalnum() for c in text):
         raise UltraError(

@@ -12,6 +12,7 @@ from ..models.loading import load
 from ..models.text_backbone import warn_if_path
 from ..types import Backbone, UltraError
 from ..types.checks import whole_number
+from ..types.torch_modes import plain_torch
 
 ASK = "{document}\n\nSummarize the text above in one or two sentences."
 """What an instructed model is asked: after the document, since it forgets what stands before a long one."""
@@ -104,6 +105,7 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
+@plain_torch()
 def generate(
     backbone: Any, ids: list[int], max_new_tokens: int, num_beams: int, repetition_penalty: float = 1.0
 ) -> tuple[list[int], bool]:
@@ -137,6 +139,7 @@ def generate(
             do_sample=False,
             pad_token_id=pad,
             logits_processor=[penalised],
+            return_dict_in_generate=False,
             **dict.fromkeys(("temperature", "top_p", "top_k")),  # a model's own ones are for sampling
         )[0].tolist()
     new = out[first:]

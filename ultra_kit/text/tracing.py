@@ -12,6 +12,7 @@ from ..maps.explanation import explain, make_maps
 from ..maps.scores import emitted_upstream
 from ..types import ExplanationMaps, Progress, Settings
 from ..types.checks import needs, one_of, whole_numbers
+from ..types.torch_modes import plain_torch
 from .evidence_words import Evidence
 from .summarizing import Summary, read_together
 from .tokenizing import plain_ids
@@ -22,6 +23,7 @@ _LIKENESSES = ("cosine", "random_map", "string_search")
 EVIDENCE_METHODS = (*_SCORED, "raw_attention", "rollout", *_LIKENESSES)
 
 
+@plain_torch()
 def evidence(
     s: Summary,
     *more: Any,

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+from weakref import WeakKeyDictionary
+
 from torch import Tensor
+
+_LOCKS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def alone_in(graph_of: Any) -> Any:
+    """The lock of a capture's graph: a hook that one thread puts into it for a moment would change another's gradients."""
+    return _LOCKS.setdefault(graph_of, threading.RLock())
 
 
 def only_through(x: Tensor, gate: Tensor) -> bool:
