@@ -23,6 +23,7 @@ _VERBS = {
     "select": "images",
     "summarize": "text",
     "evidence": "text",
+    "name": "atlas",
     "evaluate": "runs",
     "intervene": "runs",
     "comprehensiveness": "runs",

@@ -1,5 +1,7 @@
-"""Tokens of many inputs at once: placed in two dimensions by their latents or by what they were made from, and clustered."""
+"""Tokens of many inputs at once: placed in two dimensions by their latents or by what they were made from, clustered, and named."""
 
 from .embedding import Embedding, PlacedInput
+from .naming import Name, Names, name
+from .word_bank import sentences
 
-__all__ = ["Embedding", "PlacedInput"]
+__all__ = ["Embedding", "Name", "Names", "PlacedInput", "name", "sentences"]

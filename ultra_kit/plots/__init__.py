@@ -14,6 +14,7 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 
 from .charts import loss_curve, metric_table, perturbation_curves
 from .map_figures import compare_methods, layer_strip, show_map, token_grid
+from .name_figures import show_names
 from .segment_figures import show_dendrogram, show_scene, show_segments
 from .selection_figures import show_selection
 from .text_figures import layer_words, sentence_matrix, show_evidence
@@ -32,6 +33,7 @@ __all__ = [
     "show_evidence",
     "show_intervention",
     "show_map",
+    "show_names",
     "show_scene",
     "show_segments",
     "show_selection",

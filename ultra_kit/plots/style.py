@@ -49,7 +49,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # What a figure may be of, so that another result is refused in words.
-_RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence")
+_RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence", "Names")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
@@ -157,9 +157,5 @@ def outline(ax: Axes, mask: np.ndarray, *strokes: tuple[str, float]) -> None:
 
 
 def place(layout: Layout, token: int) -> str:
-    """Name a token by its place: ``"row 4, column 7"`` of the patches, from 0, or ``"prefix token 0"``."""
-    if token < layout.n_prefix:
-        return f"prefix token {token}"
-    if layout.grid is None:
-        return f"token {token}"
-    return "row {}, column {}".format(*divmod(token - layout.n_prefix, layout.grid[1]))
+    """Name a token by its place; see `Layout.place_of`."""
+    return layout.place_of(token)

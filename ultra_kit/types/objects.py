@@ -98,6 +98,18 @@ class Layout:
         row, col = divmod(token - self.n_prefix, self.grid[1])
         return (col + 0.5) * self.size[1] / self.grid[1], (row + 0.5) * self.size[0] / self.grid[0]
 
+    def place_of(self, token: int) -> str:
+        """A token's place in words: its row and column of the patches, from 0, or "prefix token 0"; of a text its piece.
+
+        >>> Layout("image", 1, grid=(4, 6)).place_of(9)
+        'row 1, column 2'
+        """
+        if self.tokens is not None:
+            return self.tokens[token].strip() or repr(self.tokens[token])
+        if self.grid is None or token < self.n_prefix:
+            return f"prefix token {token}"
+        return "row {}, column {}".format(*divmod(token - self.n_prefix, self.grid[1]))
+
 
 @dataclass(frozen=True)
 class Settings:
