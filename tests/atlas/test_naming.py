@@ -234,7 +234,10 @@ def test_smollm2_tells_two_banks_apart():
         "The company paid the debt with the profit.",
     ]
     lm = uk.load("smollm2")
-    for text, first in (("We sat on the grassy bank", "shore"), ("She opened an account at the bank", "loan")):
+    for text, first in (
+        ("We sat on the grassy bank", "shore"),
+        ("She opened an account at the bank", "loan"),
+    ):
         cap = uk.capture(lm, text)
         last = cap.layout.n_tokens - 1
         assert uk.name(cap, tokens=[last], among=texts, k=1).of(last) == (first,)

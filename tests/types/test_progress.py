@@ -78,7 +78,16 @@ def inner_explain(cap, tokens):
     return uk.explain(cap, layer=2, tokens=tokens, progress=True)
 
 
+def name_of_a_word(folder):
+    """With a cache that holds nothing yet."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("ULTRA_KIT_CACHE", str(folder))
+        read = uk.capture(uk.load("briefs", pretrained=False), "The fire reached Selby.")
+        uk.name(read, layer=2, among=["The fire reached Selby.", "The flood began."], progress=True)
+
+
 CALLS = {
+    "read sentences up to layer 2": lambda cap, at: name_of_a_word(at),
     "explain layer 3": lambda cap, at: uk.explain(cap, layer=3, tokens=[9, 10], progress=True),
     "gradient x input, layer 3": lambda cap, at: uk.baselines.gradient_x_input(
         cap, layer=3, tokens=[9, 10], progress=True
@@ -118,7 +127,7 @@ def test_every_public_call_that_has_a_bar_is_tried_here():
     called = {name: f for room in rooms for name, f in inspect.getmembers(room, inspect.isfunction)}
     long = {name for name, f in called.items() if "progress" in inspect.signature(f).parameters}
     tried = {"explain", "gradient_x_input", "integrated_gradients", "train_transform", "evaluate", "evidence"}
-    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation"}
+    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name"}
     assert {name for name in long if name[0] != "_"} - {"reporting"} == tried
 
 

@@ -35,7 +35,7 @@ def sentences() -> tuple[str, ...]:
     Examples
     --------
     >>> sentences()[0]
-    'In the zoo the children saw the hippo beside the giraffe in its cage.'
+    'In the zoo the children saw the bat beside the zebra in its cage.'
     """
     return tuple((data_folder() / "words" / "sentences.txt").read_text("utf-8").splitlines())
 
