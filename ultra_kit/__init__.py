@@ -24,6 +24,7 @@ _VERBS = {
     "summarize": "text",
     "evidence": "text",
     "name": "atlas",
+    "embed": "atlas",
     "evaluate": "runs",
     "intervene": "runs",
     "comprehensiveness": "runs",

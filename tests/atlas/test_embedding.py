@@ -56,3 +56,33 @@ def test_each_token_of_a_text_has_a_word():
         "<s>", "Fires", "Fires", "  ", "burned", "burned", ",", "fires", ".",
     ]  # fmt: skip
     assert [w.tokens for w in placed.words] == [(1, 2), (4, 5), (6,), (7,), (8,)]
+
+
+def test_exemplars_come_from_every_input_before_any_gives_a_second():
+    vectors = np.float16(
+        [[1, 0], [1, 0.1], [1, 0.2], [1, 0.9], [0, 0]]
+    )  # the mean of the first four is at 0.3
+    emb = made(
+        points=np.zeros((5, 2), np.float32),
+        labels=np.int32([0, 0, 0, 0, -1]),
+        probabilities=np.ones(5, np.float32),
+        source=np.int32([[0, 1], [0, 2], [0, 3], [1, 1], [1, 2]]),
+        vectors=vectors,
+        inputs=made().inputs * 2,
+    )
+    assert emb.exemplars(0).tolist() == [2, 3, 1, 0]  # distances 0.1 (input 0), 0.6 (input 1), 0.2, 0.3
+    assert emb.exemplars(0, 2).tolist() == [2, 3] and emb.exemplars(-1).tolist() == [4]
+    with pytest.raises(ValueError, match=r"cluster must be in -1\.\.0"):
+        emb.exemplars(1)
+
+
+def test_a_patch_is_cut_with_its_surroundings_and_inside_the_picture():
+    rows, columns = np.mgrid[:10, :40]
+    picture = np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
+    placed = PlacedInput(Layout("image", 1, grid=(2, 4), size=(20, 80)), picture)
+    emb = made(inputs=(placed,))
+    corner = emb.patch(0, around=0)  # token 1: rows 0 to 4, columns 0 to 9
+    assert corner[..., 0].max() == 4 and corner[..., 1].max() == 9 and corner.shape == (5, 10, 3)
+    last = emb.patch(2)  # token 8, at the border: as large as any, both rows and columns 10 to 39
+    assert last.shape == (10, 30, 3) and last[..., 1].min() == 10
+    assert made(inputs=(PlacedInput(Layout("text", 1, tokens=("a",) * 9), text="a a"),)).patch(0) is None

@@ -216,7 +216,20 @@ def one_of_each():
     card = {"model_name": "toy", "layer": 2, "method": "ultra", "cut": "n_segments 2"}
     data = {"name": "VOC", "split": "val", "images": 7, "crop": "full"}
     found = uk.runs.Evaluation(pd.DataFrame(rows), pd.DataFrame(images), card | {"dataset": data})
+    placed = uk.atlas.PlacedInput(LAYOUT, maps.input, name=HOSTILE)
+    atlas = uk.atlas.Embedding(
+        points=np.float32([[0, 0], [1, 1], [2, 0], [3, 1]]),
+        labels=np.int32([0, 0, 0, -1]),
+        probabilities=np.float32([1, 1, 0.5, 0]),
+        source=np.int32([[0, 1], [0, 2], [0, 3], [0, 4]]),
+        vectors=np.eye(4, dtype=np.float16),
+        inputs=(placed,),
+        layer=2,
+        names=(HOSTILE,),
+        card={"model": {"name": "toy"}, "note": HOSTILE},
+    )
     return {
+        "atlas": (atlas, "4 tokens of 1 input by latent, toy, layer 2"),
         "maps": (named(maps, **made), "What 6 tokens of cat.png were made from, toy, layer 2"),
         "token": (
             named(one, **made),

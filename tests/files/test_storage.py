@@ -31,7 +31,14 @@ def same(a, b) -> bool:
         return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+def atlas() -> uk.atlas.Embedding:
+    scenes = [uk.data.scene(seed).image for seed in range(2)]
+    return uk.embed(scenes, model="scenes", layer=2, method="pca", tokens=20, maps=True, since=-1)
 
 
 def text_maps() -> uk.types.ExplanationMaps:
@@ -49,8 +56,9 @@ def text_maps() -> uk.types.ExplanationMaps:
         text_maps(),
         uk.segment(image_maps()),
         LAYOUT,
+        atlas(),
     ],
-    ids=["image", "groups", "text", "seg", "layout"],
+    ids=["image", "groups", "text", "seg", "layout", "atlas"],
 )
 def test_round_trip_to_the_last_bit(obj, tmp_path):
     path = uk.save(obj, tmp_path / "deeper" / "x.npz")

@@ -76,3 +76,14 @@ def test_evidence_is_made_again(tmp_path):
     old = {**made[0].card, "summary": {"at": "emits", "contrast": None, "written_by": "model"}}
     with pytest.raises(uk.UltraError, match="older version"):
         uk.verify(uk.save(replace(made[0], card=old), tmp_path / "ev.npz"))
+
+
+def test_an_atlas_is_placed_again(tmp_path):
+    scenes = [uk.data.scene(seed).image for seed in range(2)]
+    emb = uk.embed(scenes, model="scenes", method="pca", tokens=0.5)
+    found = uk.verify(uk.save(emb, tmp_path / "atlas.npz"))
+    assert found and found.difference == 0, found.message
+    moved = np.where(np.arange(len(emb))[:, None] == 3, emb.points + np.float32(0.5), emb.points)
+    assert not uk.verify(uk.save(replace(emb, points=moved), tmp_path / "atlas.npz"))
+    labels = np.where(np.arange(len(emb)) < 10, emb.labels + 1, emb.labels)
+    assert not uk.verify(uk.save(replace(emb, labels=labels), tmp_path / "atlas.npz"))

@@ -1,73 +1,20 @@
-"""Tokens of many inputs placed in two dimensions and clustered, with what a view needs to show each of them."""
+"""Tokens of many inputs placed in two dimensions and clustered: `embed`, and what it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from ..text.words import Word, split_words, with_tokens
-from ..types import Layout
-from ..types.checks import one_of
-
-THUMBNAIL = 160
-"""The longest side of a stored picture, in pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedInput:
-    """What is kept of one input of an `Embedding`: enough to show its tokens.
-
-    Attributes
-    ----------
-    layout : Layout
-        Of the capture: grid, prefix and original size of an image, pieces of a text (``layout.tokens``).
-    picture : ndarray of shape (h, w, 3), uint8, or None
-        A thumbnail of an image, the longest side at most 160 pixels; None for a text.
-    text : str
-        The whole text; empty for an image.
-    name : str
-        The name of its file, or what the caller named it; may be empty.
-    sha256 : str
-        Of the original input.
-    """
-
-    layout: Layout
-    picture: np.ndarray | None = None
-    text: str = ""
-    name: str = ""
-    sha256: str = ""
-
-    def box(self, token: int) -> tuple[float, float, float, float]:
-        """The cell of a patch token as (x0, y0, x1, y1) in pixels of `picture`; a ValueError if there is none."""
-        if self.picture is None or self.layout.grid is None:
-            raise ValueError("box needs the patch of an image; this input is a text, see word()")
-        self.layout.center_of(token)  # refuses what is no patch
-        (h, w), (height, width) = self.layout.grid, self.picture.shape[:2]
-        row, col = divmod(token - self.layout.n_prefix, w)
-        return col * width / w, row * height / h, (col + 1) * width / w, (row + 1) * height / h
-
-    @cached_property
-    def words(self) -> tuple[Word, ...]:
-        """The words of a text, each with its characters (start, end) in `text` and its tokens; none for an image."""
-        pieces, first = self.layout.tokens or (), self.layout.n_prefix
-        spans, at = [], 0
-        for piece in pieces[first:]:
-            bare = piece.strip()
-            found = self.text.find(bare, at) if bare else -1
-            start = at if found < 0 else found
-            at = start + (len(bare) if found >= 0 else 0)
-            spans.append((start, at))
-        return with_tokens(split_words(self.text), spans, first)
-
-    def word(self, token: int) -> str:
-        """The word of a text that a token is part of, or its own piece where it is part of none; empty for an image."""
-        pieces = self.layout.tokens or ()
-        owner = next((w.text for w in self.words if token in w.tokens), None)
-        return owner or (pieces[token] if pieces else "")
+from ..types import Backbone, Progress
+from ..types.checks import one_of, whole_number
+from ..types.provenance import versions
+from .collecting import Rows, Wanted, collect
+from .placed_input import PlacedInput
+from .placing import between, cluster_names, on_axes, place_vectors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,7 +31,7 @@ class Embedding:
     source : ndarray of shape (M, 2), int32
         Number of the input in `inputs`, and the token's index in it, prefix tokens counted.
     vectors : ndarray of shape (M, D), float16
-        What was placed: unit latents, or maps of one size. They are rounded before they are placed, so that a file
+        What was placed: unit latents, or unit means of what tokens were made from. They are rounded before they are placed, so that a file
         holds exactly what the points came from.
     inputs : tuple of PlacedInput
     layer : int
@@ -130,7 +77,7 @@ class Embedding:
     @property
     def n_clusters(self) -> int:
         """Number of clusters, noise not counted."""
-        return int(self.labels.max(initial=-1)) + 1
+        return max(len(self.names), int(self.labels.max(initial=-1)) + 1)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -141,3 +88,194 @@ class Embedding:
             f"Embedding({len(self)} tokens of {len(self.inputs)} inputs, layer {self.layer} by {self.by}, "
             f"{self.method}, {self.n_clusters} clusters, {noise:.0%} noise)"
         )
+
+    def place(
+        self,
+        inputs: Any,
+        *,
+        model: str | Backbone | nn.Module | None = None,
+        progress: bool | Progress | None = None,
+    ) -> Embedding:
+        """Put the tokens of other inputs into this atlas, which stays as it is.
+
+        Their vectors are made as those of the atlas were. With "pca" they go onto its axes; with "umap" each goes
+        between the 5 tokens of the atlas nearest to it, weighted by one over the squared distance: no fitted reducer
+        is needed, so an opened file places tokens exactly as the atlas that was saved.
+
+        Parameters
+        ----------
+        inputs, model, progress
+            As in `ultra_kit.embed`.
+
+        Returns
+        -------
+        Embedding
+            Of the new tokens alone, `source` counting the new inputs. A label is the one that most of the 5 have.
+
+        Examples
+        --------
+        >>> import ultra_kit as uk
+        >>> caps = [uk.capture(uk.load("scenes"), uk.data.scene(i).image) for i in range(3)]
+        >>> emb = uk.embed(caps[:2], method="pca")
+        >>> emb.place(caps[2]).points.shape
+        (144, 2)
+        """
+        made = self.card["embedding"]
+        rows = collect(inputs, model, Wanted(**{**made["wanted"], "phrases": ()}), progress)
+        vectors = np.concatenate([r.vectors for r in rows])
+        theirs, ours = rows[0].card["model"], self.card["model"]
+        if (theirs["name"], rows[0].layer) != (ours["name"], self.layer) or vectors.shape[
+            1
+        ] != self.vectors.shape[1]:
+            raise ValueError(
+                f"place needs tokens of {ours['name']} layer {self.layer}, got {theirs['name']} layer {rows[0].layer}"
+            )
+        points, labels, sure = between(vectors, self.vectors, self.points, self.labels)
+        if self.axes is not None:
+            points = on_axes(vectors, self.axes)
+        return replace(
+            self, points=points, labels=labels, probabilities=sure, vectors=vectors, **_sources(rows)
+        )
+
+    def patch(self, row: int, *, around: int = 1) -> np.ndarray | None:
+        """The patch of a token with `around` cells on each side, cut from its picture: (h, w, 3) uint8; None for a text."""
+        number, token = self.source[row].tolist()
+        placed = self.inputs[number]
+        if placed.picture is None:
+            return None
+        x0, y0, x1, y1 = placed.box(token)
+        sides = []
+        for low, high, end in zip((y0, x0), (y1, x1), placed.picture.shape, strict=False):
+            size = min(max(round((2 * around + 1) * (high - low)), 1), end)
+            start = min(max(round((low + high - size) / 2), 0), end - size)  # pushed back at the border
+            sides.append(slice(start, start + size))
+        return placed.picture[tuple(sides)]
+
+    def exemplars(self, cluster: int, n: int = 9) -> np.ndarray:
+        """The tokens that stand for a cluster: rows of `points`, those nearest to its mean vector first.
+
+        No input gives a second one before every input of the cluster gave its first.
+
+        Parameters
+        ----------
+        cluster : int
+            0..n_clusters - 1; -1 for noise.
+        n : int
+            How many at most.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+        """
+        members = np.flatnonzero(self.labels == whole_number("cluster", cluster, -1, self.n_clusters - 1))
+        vectors = self.vectors[members].astype(np.float32)
+        order = members[np.argsort(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1), kind="stable")]
+        seen: dict[int, int] = {}
+        turn = [seen.setdefault(i, 0) for i in self.source[order, 0].tolist()]
+        for k, i in enumerate(self.source[order, 0].tolist()):
+            turn[k], seen[i] = seen[i], seen[i] + 1
+        return order[np.argsort(turn, kind="stable")][:n]
+
+
+def embed(
+    inputs: Any,
+    *,
+    model: str | Backbone | nn.Module | None = None,
+    layer: int | None = None,
+    by: str = "latent",
+    method: str = "umap",
+    seed: int = 0,
+    tokens: int | float | None = None,
+    maps: bool = False,
+    since: int | None = None,
+    phrases: tuple[str, ...] = (),
+    min_cluster_size: int | None = None,
+    progress: bool | Progress | None = None,
+) -> Embedding:
+    """Place tokens of many inputs in two dimensions and find their clusters.
+
+    By "latent" two tokens are near where their latents point the same way. By "map" they are near where they were made
+    from the same: the vector of a token is the mean of the unit latents of layer `since`, weighted by its map (own position
+    and prefix left out). Maps themselves aren't compared, as the same place in two inputs holds something else: their
+    nearest neighbours say next to nothing about what is there (`benchmarks/bench_atlas.py`).
+
+    Parameters
+    ----------
+    inputs : Capture, image, path, text, or iterable of them
+        Anything but captures needs `model`. An iterator is read as workers get free: images are never all in memory.
+    model : str, Backbone or nn.Module, optional
+        By name each process loads it once.
+    layer : int, optional
+        The model's own where nothing is said.
+    by : {"latent", "map"}
+    method : {"umap", "pca"}
+        UMAP (McInnes et al. 2018) of the 50 first principal axes, from 15 exact neighbours; or the two first axes.
+    seed : int
+        Of UMAP, and of the tokens drawn. The same seed gives the same bytes, in any number of processes.
+    tokens : float or int, optional
+        A share of each input's tokens, evenly over it (`Layout.spread`), or a number of them, drawn; all by default.
+    maps : bool
+        Whether to keep the 16 strongest entries of each token's map, in `Embedding.mapped`; it is a run of
+        `ultra_kit.explain` for each input.
+    since : int, optional
+        For those maps and for ``by="map"``, as in `ultra_kit.explain`; -1 takes one block and is quick.
+    phrases : sequence of str
+        Candidates for the names of clusters, for a model with a text tower; else words of a text are names.
+    min_cluster_size : int, optional
+        Of HDBSCAN (Campello et al. 2013), on the points; by default a two-hundredth of the tokens, at least 10.
+    progress : bool or callable, optional
+        As in `ultra_kit.explain`, over the inputs.
+
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    TypeError, ValueError, UltraError
+        For what is neither capture nor, with a model, an input; options out of range; fewer than 4 tokens; captures of
+        several models; phrases for a model without a text tower.
+
+    Notes
+    -----
+    Inputs are independent tasks for joblib, of one thread each: ``with joblib.parallel_config(backend="loky", n_jobs=4):``
+    spreads them, ``"dask"`` or ``"ray"`` over a cluster. Captures stay in the process that made them.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> scenes = (uk.data.scene(seed).image for seed in range(3))
+    >>> emb = uk.embed(scenes, model="scenes", method="pca", tokens=0.25)
+    >>> emb.points.shape, emb.source[-1].tolist()
+    ((108, 2), [2, 147])
+    """
+    one_of("method", method, ("umap", "pca"))
+    wanted = Wanted(layer, by, since, tokens, seed, maps, tuple(phrases))
+    rows = collect(inputs, model, wanted, progress)
+    vectors = np.concatenate([r.vectors for r in rows])
+    if len(vectors) < 4:
+        raise ValueError(f"an atlas needs at least 4 tokens, got {len(vectors)}; give more inputs or tokens")
+    size = max(10, len(vectors) // 200) if min_cluster_size is None else min_cluster_size
+    size = whole_number("min_cluster_size", size, 2)
+    placed = place_vectors(vectors, method, seed, size, progress if isinstance(progress, bool) else None)
+    words = [word for r in rows for word in r.words or ()]
+    made = {"wanted": vars(wanted), "min_cluster_size": size, "versions": versions("umap-learn", "hdbscan")}
+    return Embedding(
+        **placed,
+        **_sources(rows),
+        vectors=vectors,
+        layer=rows[0].layer,
+        by=by,
+        method=method,
+        seed=seed,
+        names=cluster_names(placed["labels"], words),
+        card={**rows[0].card, "embedding": made},
+    )
+
+
+def _sources(rows: list[Rows]) -> dict[str, Any]:
+    """Fields `source`, `inputs` and `mapped` of an `Embedding`."""
+    source = [np.stack([np.full_like(r.tokens, i), r.tokens], axis=1) for i, r in enumerate(rows)]
+    kept = [r.mapped for r in rows if r.mapped is not None]
+    mapped = tuple(map(np.concatenate, zip(*kept, strict=True))) if kept else None
+    return {"source": np.concatenate(source), "inputs": tuple(r.input for r in rows), "mapped": mapped}

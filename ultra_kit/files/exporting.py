@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..atlas import Embedding
 from ..images.segmentation import Segmentation
 from ..images.selection import Selection
 from ..text.evidence_words import Evidence
@@ -28,7 +29,7 @@ def _pages() -> dict[type, Callable[[Any], str]]:
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
-    from ..plots import perturbation_curves, show_selection
+    from ..plots import atlas, perturbation_curves, show_selection
     from ..runs import Evaluation, Perturbation
     from ..widgets.inline_pictures import plotly_div
     from ..widgets.summary_explorer import SummaryExplorer
@@ -38,6 +39,7 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         ExplanationMaps: _maps,
         Segmentation: _segments,
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
+        Embedding: lambda emb: _figure(atlas(emb)) + _card(emb.card),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
         Evaluation: lambda found: _table(found._repr_html_() + found.ranked().to_html()) + _card(found.card),

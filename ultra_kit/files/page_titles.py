@@ -57,6 +57,9 @@ _TITLES: dict[str, Callable[[Any], str]] = {
     "ExplanationMaps": _maps,
     "Segmentation": lambda seg: f"{_count(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
     "Selection": _selection,
+    "Embedding": lambda emb: (
+        f"{len(emb)} tokens of {_count(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, layer {emb.layer}"
+    ),
     "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
     "Summary": lambda s: f"{len(s.document_words)} words in {len(s.words)}: a summary, {_by(s.capture.card)}",
     "Evaluation": lambda found: _EVALUATION.format(found.card["model_name"], **found.card["dataset"]),

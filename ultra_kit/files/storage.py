@@ -28,6 +28,8 @@ TYPES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "Segmentation": ("images", lambda seg: {"labels": seg.layout.size}),
     "Selection": ("images", lambda sel: {"mask": sel.layout.size, "relevance": sel.layout.size}),
     "Evidence": ("text", lambda ev: {"matrix": (len(ev.rows), len(ev.document_words))}),
+    "PlacedInput": ("atlas", lambda placed: {}),
+    "Embedding": ("atlas", lambda emb: {}),  # checks its shapes itself
 }
 
 
@@ -36,7 +38,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> Path:
 
     Parameters
     ----------
-    obj : ExplanationMaps, Segmentation, Selection or Evidence
+    obj : ExplanationMaps, Segmentation, Selection, Evidence or Embedding
     path : str or path-like
         Ends with ``.npz``; an existing file is replaced, and only once the new one is complete.
 
@@ -88,7 +90,7 @@ def open(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    ExplanationMaps, Segmentation, Selection or Evidence
+    ExplanationMaps, Segmentation, Selection, Evidence or Embedding
 
     Raises
     ------

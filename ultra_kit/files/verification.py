@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..atlas.embedding import Embedding
+from ..atlas.placing import place_vectors
 from ..images.clustering import segment
 from ..images.segmentation import Segmentation
 from ..images.selecting import select
@@ -36,6 +38,7 @@ class Verification:
     difference, tolerance : float
         Maps and evidence: largest difference of two values, as a share of the largest value stored.
         Segments: share of the pixels that changed segment. Selections: that are in one mask only.
+        Atlases: the larger of the two, for points and labels made again from the stored vectors.
     message : str
         The finding in one sentence, with what differs in the surroundings (weights, versions).
     """
@@ -192,6 +195,13 @@ def _replay_selection(stored: Selection, model: Backbone) -> float:
     return _differing(again.mask, stored.mask)
 
 
+def _replay_embedding(stored: Embedding, model: Backbone) -> float:
+    """Placed and clustered again from the stored vectors; of inputs only thumbnails are kept, so these aren't made again."""
+    size = stored.card["embedding"]["min_cluster_size"]
+    again = place_vectors(stored.vectors, stored.method, stored.seed, size)
+    return max(_relative(again["points"], stored.points), _differing(again["labels"], stored.labels))
+
+
 def _differing(a: np.ndarray, b: np.ndarray) -> float:
     """Share of the pixels that differ; infinite for another size."""
     return float((a != b).mean()) if a.shape == b.shape else math.inf
@@ -202,4 +212,5 @@ _REPLAYS: dict[str, Callable[[Any, Backbone], float]] = {
     "Segmentation": _replay_segments,
     "Selection": _replay_selection,
     "Evidence": _replay_evidence,
+    "Embedding": _replay_embedding,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,12 @@ def load(
         f"load needs a name, an nn.Module or a Backbone, got {type(source).__name__}; the model comes first: "
         "capture(model, x)"
     )
+
+
+@lru_cache(maxsize=1)
+def load_once(name: str) -> Backbone:
+    """A model by its name, loaded once in each process."""
+    return load(name)
 
 
 def _given(options: dict[str, Any]) -> list[str]:

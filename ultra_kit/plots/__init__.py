@@ -1,4 +1,4 @@
-"""Matplotlib figures of maps, segments, selections, scenes, texts and metrics.
+"""Matplotlib figures of maps, segments, selections, scenes, texts, atlases and metrics.
 
 Every function returns the `matplotlib.figure.Figure` and shows or saves nothing: in a notebook the
 figure appears once, as the value of the last line of a cell. Sizes are meant for a projector.
@@ -12,6 +12,7 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 >>> tree = uk.plots.show_dendrogram(uk.segment(maps))
 """
 
+from .atlas_figures import atlas, atlas_hover, exemplar_cards
 from .charts import loss_curve, metric_table, perturbation_curves
 from .map_figures import compare_methods, layer_strip, show_map, token_grid
 from .name_figures import show_names
@@ -21,7 +22,10 @@ from .text_figures import layer_words, sentence_matrix, show_evidence
 from .what_if_figures import map_and_deletion, show_intervention
 
 __all__ = [
+    "atlas",
+    "atlas_hover",
     "compare_methods",
+    "exemplar_cards",
     "layer_strip",
     "layer_words",
     "loss_curve",

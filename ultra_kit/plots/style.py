@@ -49,7 +49,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # What a figure may be of, so that another result is refused in words.
-_RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence", "Names")
+_RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence", "Names", "Embedding")
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:

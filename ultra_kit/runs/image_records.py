@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
@@ -26,9 +24,10 @@ from ..maps.forward_pass import capture
 from ..metrics.confusion import confusion
 from ..metrics.regions import RegionMetrics, region_metrics
 from ..metrics.segment_matching import patch_labels
-from ..models.loading import load
+from ..models.loading import load_once
 from ..types import Backbone, ExplanationMaps
 from ..types.grids import cell_grid
+from ..types.one_thread import one_thread
 from ..types.whole_file import whole_file
 from .semantic_classes import describe_segments
 
@@ -67,21 +66,9 @@ def this_process() -> tuple[str, int]:
     return platform.node(), os.getpid()
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Inside, this process computes with one thread: several processes with more slow one another many times over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def work(job: Job, index: int, caller: tuple[str, int]) -> None:
     """Measure one image of the data set and write its record, all of it or nothing; not in the caller's process with one thread."""
-    with nullcontext() if this_process() == caller else _one_thread():
+    with nullcontext() if this_process() == caller else one_thread():
         record = measure(job, job.dataset[index])
     with whole_file(job.path(index)) as partial:
         np.savez_compressed(partial, allow_pickle=False, **record)
@@ -89,7 +76,7 @@ def work(job: Job, index: int, caller: tuple[str, int]) -> None:
 
 def measure(job: Job, sample: Sample) -> Record:
     """The record: ``labels`` (cuts, h, w) at the truth's size, ``segments`` (cuts,), and the counts or figures of each method."""
-    cap = capture(_loaded(job.model) if isinstance(job.model, str) else job.model, sample.image)
+    cap = capture(load_once(job.model) if isinstance(job.model, str) else job.model, sample.image)
     make = explain if job.method == "ultra" else getattr(baselines, job.method)
     maps = make(cap, **job.how)
     segs = _cut_all(maps, sample, job.cuts, job.metric)
@@ -112,12 +99,6 @@ def measure(job: Job, sample: Sample) -> Record:
         record[f"counts:{name}"] = confusion(found, sample.truth, n_classes=n, n_clusters=clusters)
     cells = confusion(cell_grid(size, grid), sample.truth, n_classes=n)
     return record | {f"counts:{CEILING}": majority(cells)}
-
-
-@lru_cache(maxsize=1)
-def _loaded(name: str) -> Backbone:
-    """Loaded once in each process."""
-    return load(name)
 
 
 def _cut_all(

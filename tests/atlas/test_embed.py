@@ -1,0 +1,202 @@
+"""Tokens of many inputs: what is placed, from where, and the same bytes each time."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from PIL import Image
+
+import ultra_kit as uk
+from ultra_kit.atlas import collecting
+from ultra_kit.atlas.placing import between, cluster_names, place_vectors
+
+SCENES = [uk.data.scene(seed).image for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def caps():
+    model = uk.load("scenes")
+    return [uk.capture(model, image) for image in SCENES]
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_latents_are_placed_as_directions(caps):
+    emb = uk.embed(caps, layer=3, method="pca", tokens=0.25)
+    assert len(emb) == 3 * 36 and emb.layer == 3
+    for vector, (number, token) in zip(emb.vectors, emb.source, strict=True):
+        np.testing.assert_allclose(vector, unit(caps[number].tokens(3)[token]), atol=1e-3)
+    assert emb.source[:36, 1].tolist() == caps[0].layout.spread(0.25).tolist()
+
+
+def test_by_map_a_token_lies_where_what_it_was_made_from_lies(caps):
+    emb = uk.embed(caps[:1], layer=3, by="map", method="pca", tokens=6, since=1)
+    for vector, (_, token) in zip(emb.vectors, emb.source, strict=True):
+        (weights,) = uk.explain(caps[0], layer=3, tokens=[token], since=1).values.astype(float)
+        mean = np.zeros(128)
+        for j in range(caps[0].layout.n_prefix, caps[0].layout.n_tokens):
+            if j != token:
+                mean += weights[j] * unit(caps[0].tokens(1)[j])
+        np.testing.assert_allclose(vector, unit(mean), atol=1e-3)
+
+
+def test_the_strongest_entries_of_each_map_are_kept(caps):
+    emb = uk.embed(caps[:1], method="pca", tokens=5, maps=True, since=-1)
+    positions, weights = emb.mapped
+    assert positions.shape == weights.shape == (5, 16)
+    for row, (_, token) in enumerate(emb.source):
+        (values,) = uk.explain(caps[0], tokens=[token], since=-1).values
+        values[: caps[0].layout.n_prefix] = values[token] = 0
+        assert positions[row].tolist() == np.argsort(-values, kind="stable")[:16].tolist()
+        np.testing.assert_allclose(weights[row], values[positions[row]] / values.max(), rtol=1e-5)
+
+
+def test_a_number_of_tokens_is_drawn_for_each_input_by_the_seed(caps):
+    drawn = [uk.embed(caps, method="pca", tokens=10, seed=seed).source for seed in (0, 0, 1)]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+    each = [drawn[0][drawn[0][:, 0] == k, 1] for k in range(3)]
+    assert all(len(set(t)) == 10 and t.min() >= caps[0].layout.n_prefix for t in each)
+    assert (each[0] != each[1]).any()
+
+
+def test_an_iterator_is_read_one_input_at_a_time(monkeypatch):
+    events, rows_of = [], collecting.rows_of
+    monkeypatch.setattr(
+        collecting, "rows_of", lambda cap, *rest: (events.append("kept"), rows_of(cap, *rest))[1]
+    )
+
+    def reading():
+        for image in SCENES:
+            events.append("read")
+            yield image
+
+    uk.embed(reading(), model="scenes", method="pca", tokens=5, progress=False)
+    assert events == ["read", "kept"] * 3
+
+
+def test_processes_give_the_bytes_of_one(tmp_path):
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for path, image in zip(paths, SCENES, strict=True):
+        Image.fromarray(image).save(path)
+    how = {"model": "scenes", "method": "pca", "tokens": 0.25}
+    alone = uk.embed(paths, **how)
+    with parallel_config(backend="loky", n_jobs=2):
+        spread = uk.embed(iter(paths), **how)
+    for name in ("points", "labels", "probabilities", "source", "vectors"):
+        assert getattr(alone, name).tobytes() == getattr(spread, name).tobytes(), name
+    assert [placed.name for placed in spread.inputs] == ["0.png", "1.png", "2.png"]
+
+
+FRESH = """
+import hashlib, torch
+torch.set_num_threads(2)
+import ultra_kit as uk
+emb = uk.embed((uk.data.scene(seed).image for seed in range(3)), model="scenes", seed=4, progress=False)
+print(hashlib.sha256(emb.points.tobytes() + emb.labels.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_a_fresh_process_of_two_threads_gives_the_same_bytes():
+    emb = uk.embed(SCENES, model="scenes", seed=4)
+    here = hashlib.sha256(emb.points.tobytes() + emb.labels.tobytes()).hexdigest()
+    there = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Four groups of 50 far apart in 60 dimensions, and one vector far from all."""
+    rng = np.random.default_rng(0)
+    centres = 10 * np.eye(60)[:4]
+    vectors = np.vstack([np.repeat(centres, 50, axis=0), 40 * np.eye(60)[9:10]])
+    return (vectors + 0.3 * rng.normal(size=vectors.shape)).astype(np.float16)
+
+
+def test_groups_far_apart_are_the_clusters_and_what_is_alone_is_noise(blobs):
+    # Two axes can't hold four centres of a simplex and the one outside apart; three groups on a line they can.
+    line = np.repeat([[0.0], [10.0], [20.0]], 30, axis=0) * np.eye(5)[0]
+    line = np.vstack([line + 0.1 * np.random.default_rng(1).normal(size=line.shape), [[0, 300, 0, 0, 0]]])
+    found = place_vectors(line.astype(np.float16), "pca", 0, 10)
+    assert len(set(found["labels"][:90].reshape(3, 30)[:, 0])) == 3 and found["labels"][90] == -1
+    assert all(len(set(group)) == 1 for group in found["labels"][:90].reshape(3, 30))
+    found = place_vectors(blobs, "umap", 0, 10)
+    groups = found["labels"][:200].reshape(4, 50)
+    assert all(len(set(group)) == 1 for group in groups) and len(set(groups[:, 0])) == 4 and groups.min() == 0
+    assert found["points"].dtype == np.float32 and found["axes"] is None
+
+
+def test_new_tokens_go_onto_the_axes_of_an_atlas(caps):
+    emb = uk.embed(caps[:2], method="pca")
+    again = emb.place(caps[1])
+    np.testing.assert_array_equal(again.points, emb.points[emb.source[:, 0] == 1])
+    assert len(emb) == 288 and again.inputs[0].sha256 == emb.inputs[1].sha256
+    with pytest.raises(ValueError, match="place needs tokens of scenes layer 5, got briefs"):
+        emb.place("The fire.", model="briefs")
+
+
+def test_a_new_vector_goes_between_its_nearest():
+    old = np.float16([[0, 0], [3, 0], [100, 0], [100, 1], [100, 2], [100, 3]])
+    points = np.float32([[0, 0], [9, 0], [0, 50], [0, 50], [0, 50], [0, 50]])
+    labels = np.int32([4, 1, 0, 0, 0, 0])
+    found, label, sure = between(np.float32([[1, 0], [3, 0]]), old, points, labels)
+    # Weights 1/1 and 1/4 to the first two, about 1e-4 to each of the three far ones.
+    np.testing.assert_allclose(found[0], [9 * 0.25 / 1.25, 0], atol=0.02)
+    assert label.tolist() == [4, 1] and abs(sure[0] - 0.8) < 1e-3
+    np.testing.assert_allclose(found[1], [9, 0], atol=1e-6)  # a token of the atlas stays where it is
+
+
+def test_clusters_of_texts_are_named_by_their_words():
+    briefs = [uk.data.brief(seed).document for seed in range(4)]
+    emb = uk.embed(briefs, model="briefs", layer=1, tokens=40)
+    assert len(emb.names) == emb.n_clusters > 1 and all(emb.names)
+    words = {word for text in briefs for word in text.lower().split()}
+    assert {part for name in emb.names for part in name.split(", ")} <= words | {
+        w.text.lower() for placed in emb.inputs for w in placed.words
+    }
+
+
+def test_names_are_words_commoner_here_than_elsewhere():
+    labels = np.array([0] * 6 + [1] * 4 + [-1] * 2)
+    words = ["fire", "fire", "the", "hot", ".", ".", "river", "the", "wet", "river", "the", "."]
+    # Ranked by count x log lift. "the" is a quarter of all and of cluster 1, and less of 0; a full stop is no name.
+    assert cluster_names(labels, words) == ("fire, hot", "river, wet")
+    assert cluster_names(labels, []) == ("", "")
+
+
+def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
+    emb = uk.embed(caps, method="pca", phrases=["a red star", "a blue ring"], min_cluster_size=5)
+    assert {part for name in emb.names for part in name.split(", ")} <= {"a red star", "a blue ring", ""}
+    assert any(emb.names)
+    with pytest.raises(uk.UltraError, match="phrases need a model whose patches share a space"):
+        uk.embed(["The fire."], model="briefs", phrases=["a"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "how", "error", "said"),
+    [
+        ([np.zeros((9, 9, 3), np.uint8)], {}, TypeError, "needs model= to capture inputs"),
+        (5, {"model": "scenes"}, TypeError, "takes captures, or images"),
+        ([], {"model": "scenes"}, ValueError, "at least one input"),
+        (SCENES[0], {"model": "scenes", "tokens": 2}, ValueError, "at least 4 tokens, got 2"),
+        (SCENES[0], {"model": "scenes", "tokens": 0}, ValueError, "tokens must be at least 1"),
+        (SCENES[0], {"model": "scenes", "tokens": 1.5}, ValueError, "a share of the tokens"),
+        (SCENES[0], {"model": "scenes", "by": "maps"}, ValueError, "by must be one of latent, map"),
+        (SCENES[0], {"model": "scenes", "method": "tsne"}, ValueError, "method must be one of umap, pca"),
+        (SCENES[0], {"model": "scenes", "min_cluster_size": 1}, ValueError, "min_cluster_size must be"),
+    ],
+)
+def test_what_cannot_be_is_refused(inputs, how, error, said):
+    with pytest.raises(error, match=said):
+        uk.embed(inputs, **how)
+
+
+def test_captures_of_two_models_are_refused(caps):
+    other = uk.capture(uk.load("scenes", pretrained=False), SCENES[0])
+    with pytest.raises(ValueError, match="must come from one model and layer"):
+        uk.embed([caps[0], other], tokens=5)

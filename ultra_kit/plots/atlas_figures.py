@@ -1,0 +1,193 @@
+"""Figures of an atlas: its points coloured, and cards of the tokens that stand for its clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+from ..types.checks import whole_number
+from .style import SEGMENT_COLOURS, panels, place, styled
+
+if TYPE_CHECKING:
+    from ..atlas import Embedding
+
+_NOISE = (0.8, 0.8, 0.8)
+_SHOWN = 20  # clusters that carry a name or a patch
+
+
+@styled
+def atlas(
+    emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "cluster", ax: Axes | None = None
+) -> Figure:
+    """Draw an atlas: a point for each token, and in the largest clusters their names or the patches that stand for them.
+
+    Parameters
+    ----------
+    emb : Embedding
+    colour : {"cluster", "input", "position"} or array of shape (M,)
+        "position" runs over an image, left to right in red and top to bottom in blue, or from the start of a text to
+        its end. An array of floats is a scale; of anything else classes with a legend, such as the truth.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> emb = uk.embed([uk.data.scene(0).image], model="scenes", method="pca")
+    >>> atlas(emb, colour="position").axes[0].get_title()
+    '144 tokens of 1 input, layer 5 by latent'
+    """
+    figure, [[axes]] = panels(1, 1, panel=(11, 9), ax=ax)
+    colours, legend = _colours(emb, colour)
+    size = float(np.clip(20_000 / len(emb), 2, 40))
+    order = np.argsort(emb.labels >= 0, kind="stable")  # noise at the back
+    axes.scatter(*emb.points[order].T, c=colours[order], s=size, linewidths=0, alpha=0.8)
+    for name, shade in legend.items():
+        axes.scatter([], [], color=shade, s=60, label=name)
+    if legend:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    counts = np.bincount(emb.labels[emb.labels >= 0], minlength=emb.n_clusters)
+    for cluster in np.argsort(-counts, kind="stable")[:_SHOWN]:
+        middle = np.median(emb.points[emb.labels == cluster], axis=0)
+        if emb.names and emb.names[cluster]:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
+            axes.text(*middle, emb.names[cluster], ha="center", va="center", fontsize=12, bbox=box)
+        elif counts[cluster] and (patch := emb.patch(int(emb.exemplars(int(cluster), 1)[0]))) is not None:
+            shade = np.median(colours[emb.labels == cluster], axis=0)
+            style = {"edgecolor": shade, "linewidth": 2}
+            picture = OffsetImage(patch, zoom=40 / max(patch.shape[:2]))
+            axes.add_artist(AnnotationBbox(picture, middle, pad=0.1, bboxprops=style))
+    axes.set(xticks=[], yticks=[], title=_title(emb), aspect="equal")
+    axes.set_adjustable("datalim")
+    axes.spines[:].set_color("#cccccc")
+    return figure
+
+
+@styled
+def exemplar_cards(emb: Embedding, clusters: Sequence[int] | None = None, *, n: int = 8) -> Figure:
+    """Draw the tokens that stand for clusters of an atlas of images: a row of patches for each.
+
+    Parameters
+    ----------
+    emb : Embedding
+    clusters : sequence of int, optional
+        The 8 largest by default.
+    n : int
+        Patches in a row; each is shown with the patches around it.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> emb = uk.embed([uk.data.scene(i).image for i in range(2)], model="scenes", method="pca")
+    >>> len(exemplar_cards(emb, [-1], n=3).axes)
+    3
+    """
+    if any(placed.picture is None for placed in emb.inputs):
+        raise ValueError("exemplar_cards needs an atlas of images; the clusters of texts have names")
+    whole_number("n", n, 1)
+    counts = np.bincount(emb.labels[emb.labels >= 0], minlength=emb.n_clusters)
+    chosen = np.argsort(-counts, kind="stable")[:8] if clusters is None else np.asarray(clusters)
+    figure, axes = panels(max(len(chosen), 1), n, panel=(1.3, 1.35))
+    for row, cluster in zip(axes, chosen.tolist(), strict=False):
+        found = emb.exemplars(cluster, n)
+        row[0].set_ylabel(f"noise {sum(emb.labels < 0)}" if cluster < 0 else f"{cluster}: {counts[cluster]}")
+        for ax, token in zip(row, found, strict=False):
+            ax.imshow(emb.patch(int(token)))
+    for ax in axes.ravel():
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "cluster") -> Any:
+    """Draw an atlas with Plotly: under the pointer a token says its input, its place or word, and its cluster.
+
+    Parameters
+    ----------
+    emb : Embedding
+    colour : as in `ultra_kit.plots.atlas`
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> emb = uk.embed([uk.data.scene(0).image], model="scenes", method="pca")
+    >>> atlas_hover(emb).data[0].hovertext[0].split("<br>")[:2]
+    ['input 0', 'row 0, column 0']
+    """
+    import plotly.graph_objects as go
+
+    colours, _ = _colours(emb, colour)
+    shades = [f"rgb({r},{g},{b})" for r, g, b in np.round(255 * colours).astype(int)]
+    said = []
+    for (number, token), label in zip(emb.source.tolist(), emb.labels.tolist(), strict=True):
+        placed = emb.inputs[number]
+        where = placed.word(token) if placed.text else place(placed.layout, token)
+        named = f" {emb.names[label]}" if 0 <= label < len(emb.names) else ""
+        cluster = f"cluster {label}{named}" if label >= 0 else "noise"
+        said.append(f"{placed.name or f'input {number}'}<br>{where}<br>{cluster}")
+    marks = go.Scattergl(
+        x=emb.points[:, 0],
+        y=emb.points[:, 1],
+        mode="markers",
+        marker={"color": shades, "size": 5},
+        hovertext=said,
+        hoverinfo="text",
+    )
+    hidden = {"visible": False}
+    layout = {"title": _title(emb), "template": "plotly_white", "xaxis": hidden, "width": 900, "height": 750}
+    return go.Figure(marks, {**layout, "yaxis": {**hidden, "scaleanchor": "x"}})
+
+
+def _title(emb: Embedding) -> str:
+    n = len(emb.inputs)
+    return f"{len(emb)} tokens of {n} input{'s' * (n != 1)}, layer {emb.layer} by {emb.by}"
+
+
+def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """A colour (M, 3) for each token, and the legend."""
+    if isinstance(colour, str) and colour == "position":
+        return _by_position(emb), {}
+    if isinstance(colour, str):
+        if colour not in ("cluster", "input"):
+            raise ValueError(f"colour must be cluster, input, position or an array, got {colour!r}")
+        index = emb.labels if colour == "cluster" else emb.source[:, 0]
+        return _palette(index), {"noise": _NOISE} if (index < 0).any() else {}
+    values = np.asarray(colour)
+    if values.shape != (len(emb),):
+        raise ValueError(
+            f"colour must have one entry for each of {len(emb)} tokens, got shape {values.shape}"
+        )
+    if np.issubdtype(values.dtype, np.floating):
+        scaled = (values - values.min()) / max(np.ptp(values), 1e-30)
+        return mpl.colormaps["viridis"](scaled)[:, :3], {}
+    known, index = np.unique(values, return_inverse=True)
+    shades = _palette(np.arange(len(known)))
+    return shades[index], dict(zip(map(str, known[:30]), shades, strict=False))
+
+
+def _palette(index: np.ndarray) -> np.ndarray:
+    """Colours told apart by eye for the first 8 numbers, then hues in large steps; grey below 0."""
+    n = max(int(index.max(initial=0)) + 1, 1)
+    fixed = [to_rgb(c) for c in SEGMENT_COLOURS]
+    more = [mpl.colormaps["hsv"](k * 0.618 % 1)[:3] for k in range(max(n - len(fixed), 0))]
+    return np.array([*(fixed + more)[:n], _NOISE])[np.where(index < 0, n, index)]
+
+
+def _by_position(emb: Embedding) -> np.ndarray:
+    shades = []
+    for number, token in emb.source.tolist():
+        layout = emb.inputs[number].layout
+        h, w = layout.grid or (1, layout.n_content)
+        row, column = divmod(token - layout.n_prefix, w)
+        x, y = column / max(w - 1, 1), row / max(h - 1, 1)
+        shades.append((x, 0.4, y) if layout.grid else mpl.colormaps["viridis"](x)[:3])
+    return np.array(shades)
