@@ -368,9 +368,74 @@ def test_loss_curve_marks_the_best_epoch():
 
 @pytest.mark.parametrize("name", plots.__all__)
 def test_docstrings_hold_what_all_figures_share_once_and_in_order(name):
-    doc = getattr(plots, name).__doc__
+    doc = inspect.getdoc(getattr(plots, name))
     heads = [line for line in ("Parameters", "Returns", "Examples") if f"\n{line}\n---" in doc]
     assert heads[:2] == ["Parameters", "Returns"]
     assert [doc.index(f"\n{head}\n") for head in heads] == sorted(doc.index(f"\n{head}\n") for head in heads)
     for parameter in inspect.signature(getattr(plots, name)).parameters:
         assert len(re.findall(rf"^(?:\*\*)?{parameter}(?: :|$)", doc, re.M)) == 1, parameter
+
+
+def atlas_of(**changes):
+    """Five tokens of a 2 x 4 grid: two clusters and one noise token."""
+    from ultra_kit.atlas import Embedding, PlacedInput
+
+    picture = PlacedInput(Layout("image", 1, grid=(2, 4), size=(16, 40)), np.zeros((16, 40, 3), np.uint8))
+    fields = {
+        "points": np.float32([[0, 0], [0, 1], [5, 0], [5, 1], [2, 2]]),
+        "labels": np.int32([0, 0, 1, 1, -1]),
+        "probabilities": np.ones(5, np.float32),
+        "source": np.int32([[0, 1], [0, 4], [0, 5], [0, 8], [0, 2]]),
+        "vectors": np.eye(5, dtype=np.float16),
+        "inputs": (picture,),
+        "names": ("fire", ""),
+    }
+    return Embedding(**fields | changes)
+
+
+def test_atlas_has_a_point_for_each_token_a_name_or_a_patch_for_each_cluster():
+    emb = atlas_of()
+    (ax,) = plots.atlas(emb).axes
+    dots = ax.collections[0]
+    drawn = {tuple(p): tuple(c[:3]) for p, c in zip(dots.get_offsets(), dots.get_facecolors(), strict=True)}
+    assert drawn.keys() == {tuple(p) for p in emb.points.tolist()}
+    assert drawn[0, 0] == drawn[0, 1] != drawn[5, 0] == drawn[5, 1] and drawn[2, 2] == (0.8, 0.8, 0.8)
+    assert [t.get_text() for t in ax.texts] == ["fire"]  # the other has no name: a patch stands there
+    (patch,) = [a for a in ax.artists if isinstance(a, mpl.offsetbox.AnnotationBbox)]
+    assert patch.xy == (5, 0.5)
+
+
+def test_atlas_is_coloured_by_position_by_a_scale_and_by_classes():
+    emb = atlas_of()
+
+    def colours(colour):
+        dots = plots.atlas(emb, colour=colour).axes[0].collections[0]
+        return {
+            tuple(p): tuple(c[:3]) for p, c in zip(dots.get_offsets(), dots.get_facecolors(), strict=True)
+        }
+
+    found = colours("position")
+    assert found[0, 0] == (0, 0.4, 0) and found[0, 1] == (1, 0.4, 0) and found[5, 0] == (0, 0.4, 1)
+    found = colours(np.array([0.0, 1, 0, 1, 0.5]))
+    assert found[0, 0] == found[5, 0] == mpl.colormaps["viridis"](0.0)[:3] != found[0, 1]
+    figure = plots.atlas(emb, colour=["cat", "dog", "cat", "dog", "cat"])
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["cat", "dog"]
+    with pytest.raises(ValueError, match="one entry for each of 5 tokens"):
+        plots.atlas(emb, colour=[1, 2])
+    with pytest.raises(ValueError, match="colour must be cluster, input, position or an array"):
+        plots.atlas(emb, colour="layer")
+    with pytest.raises(TypeError, match="atlas needs Embedding, got ExplanationMaps"):
+        plots.atlas(maps_of())
+
+
+def test_hover_says_input_place_and_cluster():
+    (marks,) = plots.atlas_hover(atlas_of()).data
+    assert marks.hovertext[1] == "input 0<br>row 0, column 3<br>cluster 0 fire"
+    assert marks.hovertext[4] == "input 0<br>row 0, column 1<br>noise"
+    assert marks.x.tolist() == [0, 0, 5, 5, 2]
+
+
+def test_cards_show_the_patches_of_each_cluster():
+    figure = plots.exemplar_cards(atlas_of(), n=2)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["0: 2", "", "1: 2", ""]
+    assert all(len(ax.images) == 1 for ax in figure.axes)

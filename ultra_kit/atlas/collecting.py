@@ -109,14 +109,9 @@ def _captured(x: Any, index: int, model: str | Backbone | nn.Module, wanted: Wan
         return rows_of(capture(load_once(model) if isinstance(model, str) else model, x), index, wanted)
 
 
-def rows_of(cap: Capture, index: int, wanted: Wanted) -> Rows:
-    """What is kept of a capture, the input of number `index`."""
-    tokens = wanted.tokens
-    if tokens is None or isinstance(tokens, float):
-        chosen = cap.token_indices(tokens)
-    else:
-        rng, content = np.random.default_rng([wanted.seed, index]), cap.layout.content
-        chosen = np.sort(rng.choice(content, min(tokens, len(content)), replace=False))
+def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None = None) -> Rows:
+    """What is kept of a capture, the input of number `index`; of the `tokens` wanted, or of these."""
+    chosen = _chosen(cap, index, wanted) if tokens is None else tokens
     layer = cap.layer_index(Settings.of(cap.model).layer if wanted.layer is None else wanted.layer)
     maps = None
     if wanted.maps or wanted.by == "map":
@@ -136,6 +131,13 @@ def rows_of(cap: Capture, index: int, wanted: Wanted) -> Rows:
         words=_nearest_phrases(cap, chosen, wanted.phrases) if wanted.phrases else words,
         card={key: cap.card[key] for key in ("model", "dtype", "device") if key in cap.card},
     )
+
+
+def _chosen(cap: Capture, index: int, wanted: Wanted) -> np.ndarray:
+    if wanted.tokens is None or isinstance(wanted.tokens, float):
+        return cap.token_indices(wanted.tokens)
+    rng, content = np.random.default_rng([wanted.seed, index]), cap.layout.content
+    return np.sort(rng.choice(content, min(wanted.tokens, len(content)), replace=False))
 
 
 def made_from(cap: Capture, maps: ExplanationMaps) -> np.ndarray:

@@ -37,7 +37,7 @@ def place_vectors(
         report(1)
         points = _umap(reduced, seed) if method == "umap" else reduced[:, :2]
         report(1)
-        labels, probabilities = _clusters(points, min_cluster_size)
+        labels, probabilities = clusters_of(points, min_cluster_size)
         report(1)
     axes = np.vstack([pca.mean_, pca.components_[:2]]).astype(np.float32) if method == "pca" else None
     points = on_axes(given, axes) if axes is not None else np.ascontiguousarray(points, np.float32)
@@ -60,7 +60,7 @@ def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
         return made.fit_transform(reduced)
 
 
-def _clusters(points: np.ndarray, min_cluster_size: int) -> tuple[np.ndarray, np.ndarray]:
+def clusters_of(points: np.ndarray, min_cluster_size: int) -> tuple[np.ndarray, np.ndarray]:
     """HDBSCAN's labels, -1 for noise, and probabilities."""
     from hdbscan import HDBSCAN
 

@@ -1,0 +1,302 @@
+"""An atlas of many tokens: what it takes, and what it separates where the truth is known.
+
+    python benchmarks/bench_atlas.py [--tokens 50000] [--voc VOC]
+    python benchmarks/bench_atlas.py --truth --voc VOC [--choose] [--checkpoint FILE] [--report] [--picture FILE]
+
+Without --truth: seconds and peak memory of placing and clustering that many vectors of 384 dimensions, imports and
+compilation included, and with --voc of `embed` as a whole over photographs, captures in two processes.
+
+With --truth, layer by layer, latents beside what tokens were made from (`embed(by="map")`), on three sets of inputs:
+
+scenes   40 drawn scenes, model `scenes`: shape and texture of the object that most of a patch shows (object patches)
+VOC      60 photographs of our half "val", `dinov2`: the class of the object that most of a patch shows (object patches)
+briefs   60 drawn reports, model `briefs`: which fact a word states (name, place, number, ...), and, of the same words,
+         whether it is told of the report's subject or of something else
+
+Layer 0 is the trivial baseline: a patch or word by itself. Maps are products of all blocks for scenes and briefs, of one block for VOC.
+Figures: agree, the share of the 10 tokens nearest by cosine *in other inputs* that have the same truth; silhouette of the
+truth; adjusted Rand and purity of the clusters of `embed` (noise counts as a cluster, and as impure) and of k-means on the
+same vectors with the true number of classes. --choose takes other inputs (scenes from 40000 on, VOC "train", other briefs)
+and tries sizes of the smallest cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import parallel_config
+from real_data import Checkpoint, some_of, table
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+import ultra_kit as uk
+from ultra_kit.atlas.collecting import Wanted, rows_of
+from ultra_kit.atlas.placing import clusters_of, place_vectors
+from ultra_kit.data.drawn_reports import WORDS
+from ultra_kit.data.drawn_scenes import SHAPES, TEXTURES
+from ultra_kit.metrics.segment_matching import patch_labels
+
+NEAREST = 10
+MOST = 6000  # tokens of a set that are placed
+SPACES = ("latent", "map")
+SHARES = (400, 200, 100, 50, 25)
+
+
+def scenes(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+    """Captures and the truth of their content tokens, -1 where there is none."""
+    model = uk.load("scenes")
+    for seed in range(40000, 40012) if a.choose else range(50000, 50040):
+        drawn = uk.data.scene(seed)
+        cap = uk.capture(model, drawn.image)
+        of = patch_labels(drawn.instances, cap.layout.grid).ravel() - 1
+        shape, texture = (
+            np.array([*(known.index(getattr(o, name)) for o in drawn.objects), -1])[of]
+            for name, known in (("shape", SHAPES), ("texture", TEXTURES))
+        )
+        yield cap, {"shape": shape, "texture": texture}
+
+
+def voc(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+    model = uk.load("dinov2")
+    data = uk.data.PascalVOC2012(a.voc, "train" if a.choose else "val")
+    for index in some_of(data, 24 if a.choose else 60, 0):
+        cap = uk.capture(model, data[index].image)
+        truth = patch_labels(data[index].truth, cap.layout.grid).ravel()
+        yield cap, {"class": np.where(truth > 0, truth, -1)}  # 0 is the background
+
+
+def briefs(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+    model = uk.load("briefs")
+    slots = {word: k for k, words in enumerate(WORDS.values()) for word in words}
+    for seed in range(40000, 40024) if a.choose else range(50000, 50060):
+        brief = uk.data.brief(seed)
+        cap = uk.capture(model, brief.document)
+        placed = uk.atlas.PlacedInput.of(cap)
+        told = {w for k in brief.main for w in range(*brief.sentences[k])}
+        kind, whose = (np.full(cap.layout.n_content, -1) for _ in range(2))
+        for number, word in enumerate(placed.words):
+            fact = len(WORDS) if word.text.isdigit() else slots.get(word.text, -1)
+            if fact >= 0 and word.tokens:
+                kind[word.tokens[-1] - cap.layout.n_prefix] = fact
+                whose[word.tokens[-1] - cap.layout.n_prefix] = number in told
+        yield cap, {"which fact": kind, "of the subject or not": whose}
+
+
+SETS = {"scenes": scenes, "VOC": voc, "briefs": briefs}
+
+
+def vectors_of(
+    name: str, a: argparse.Namespace
+) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """(layer, space, vectors, input of each, truths) of a set; one capture at a time."""
+    kept: dict[tuple[int, str], list[np.ndarray]] = {}
+    inputs, truths = [], []
+    for index, (cap, truth) in enumerate(SETS[name](a)):
+        rng, has = np.random.default_rng(index), np.flatnonzero(next(iter(truth.values())) >= 0)
+        some = np.sort(rng.permutation(has)[: 30 if name == "briefs" else 100])
+        if not len(some):
+            continue
+        tokens = cap.layout.n_prefix + some
+        for layer in range(cap.n_layers + 1):
+            for space in SPACES if layer else SPACES[:1]:
+                since = -1 if name == "VOC" else 0
+                wanted = Wanted(layer, space, since, 10**6, 0, False, ())
+                kept.setdefault((layer, space), []).append(rows_of(cap, index, wanted, tokens).vectors)
+        inputs.append(np.full(len(some), index))
+        truths.append({k: v[some] for k, v in truth.items()})
+        print(f"\r{name} {index}", end="", file=sys.stderr)
+    together = {k: np.concatenate([t[k] for t in truths])[:MOST] for k in truths[0]}
+    for (layer, space), rows in sorted(kept.items()):
+        yield layer, space, np.concatenate(rows)[:MOST], np.concatenate(inputs)[:MOST], together
+
+
+def purity(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the tokens that have the commonest truth of their cluster; noise has none."""
+    return sum(np.bincount(truth[labels == k]).max() for k in np.unique(labels[labels >= 0])) / len(truth)
+
+
+def figures(
+    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    given = vectors.astype(np.float32)
+    centred = given - given.mean(axis=0)  # all latents share a large mean; cosine without it
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    like = centred @ centred.T
+    like[inputs[:, None] == inputs] = -2
+    near = np.argpartition(-like, NEAREST, axis=1)[:, :NEAREST]
+    other = inputs[:, None] != inputs
+    same = truth[:, None] == truth
+    means = KMeans(len(np.unique(truth)), n_init=3, random_state=0).fit_predict(centred)
+    return {
+        "agree": float((truth[near] == truth[:, None]).mean()),
+        "chance": float((same & other).sum() / other.sum()),
+        "silhouette": float(
+            silhouette_score(centred, truth, metric="cosine", sample_size=3000, random_state=0)
+        ),
+        "rand": adjusted_rand_score(truth, labels),
+        "purity": purity(labels, truth),
+        "clusters": int(labels.max() + 1),
+        "noise": float((labels < 0).mean()),
+        "k-means rand": adjusted_rand_score(truth, means),
+        "k-means purity": purity(means, truth),
+    }
+
+
+def truth_run(a: argparse.Namespace) -> Checkpoint:
+    done = Checkpoint(a.checkpoint, {"choose": a.choose})
+    for name in SETS if not a.report else ():
+        if f"{name} done" in done:
+            continue
+        for layer, space, vectors, inputs, truths in vectors_of(name, a):
+            points = place_vectors(vectors, "umap", 0, 10)["points"]
+            for share in SHARES if a.choose else (a.share,):
+                labels, _ = clusters_of(points, max(10, len(vectors) // share))
+                for what, truth in truths.items():
+                    key = f"{name}|{what}|{space}|{layer}|{share}"
+                    if key not in done:
+                        done[key] = figures(vectors, inputs, truth, labels)
+            print(name, layer, space, file=sys.stderr)
+        done[f"{name} done"] = True
+    return done
+
+
+def report(done: Checkpoint, share: int) -> list[list[str]]:
+    """One row for each truth, space and layer."""
+    rows = []
+    for key, found in done.done.items():
+        name, _, rest = key.partition("|")
+        if not rest or not key.endswith(f"|{share}"):
+            continue
+        what, space, layer, _ = rest.split("|")
+        shown = ("agree", "chance", "silhouette", "rand", "purity", "k-means rand", "k-means purity")
+        rows.append(
+            [f"{name}: {what}", space, layer, *(f"{found[k]:.3f}" for k in shown), str(found["clusters"])]
+        )
+    return rows
+
+
+def picture(done: Checkpoint, path: Path, share: int) -> None:
+    """At which depth what separates: agreement of the nearest in other inputs, layer by layer."""
+    from ultra_kit.plots.style import FOCUS, PLAIN, REFERENCE, panels, styled
+
+    @styled
+    def draw():
+        known = {tuple(k.split("|")[:2]) for k in done.done if "|" in k}
+        order = sorted(
+            known, key=lambda k: (list(SETS).index(k[0]), k[1] not in ("shape", "which fact"), k[1])
+        )
+        figure, axes = panels(1, len(order), panel=(3.6, 4.2))
+        for ax, (name, what) in zip(axes[0], order, strict=True):
+            for space, colour in (("latent", PLAIN), ("map", FOCUS)):
+                found = {
+                    int(k.split("|")[3]): v
+                    for k, v in done.done.items()
+                    if k.startswith(f"{name}|{what}|{space}|") and k.endswith(f"|{share}")
+                }
+                layers = sorted(found)
+                label = {"latent": "by latent", "map": "by what it was made from"}[space]
+                ax.plot(
+                    layers, [found[i]["agree"] for i in layers], "o-", color=colour, linewidth=3, label=label
+                )
+            ax.axhline(
+                found[layers[-1]]["chance"], color=REFERENCE, linestyle="--", linewidth=2, label="chance"
+            )
+            ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1))
+            ax.set_xticks(sorted({0, layers[-1] // 2, layers[-1]}))
+            ax.spines[["top", "right"]].set_visible(False)
+        axes[0, 0].set_ylabel("of the 10 nearest tokens in other\ninputs, share with the same truth")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        return figure
+
+    draw().savefig(path, dpi=90)
+
+
+SPEED = """
+import json, resource, sys, time
+start, cpu = time.perf_counter(), time.process_time()
+import numpy as np
+from ultra_kit.atlas.placing import place_vectors
+rng = np.random.default_rng(0)
+n = int(sys.argv[1])
+vectors = rng.normal(size=(200, 384))[rng.integers(200, size=n)] + 1.5 * rng.normal(size=(n, 384))
+vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+found = place_vectors(vectors, "umap", 0, n // 200)
+print(json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu,
+    "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "clusters": int(found["labels"].max() + 1)}))
+"""
+
+
+def speed(a: argparse.Namespace) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SPEED, str(a.tokens)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(ran.stdout)
+    print(
+        f"placing {a.tokens} tokens of 384 dimensions, imports and compilation included: {found['seconds']:.0f} s "
+        f"({found['cpu']:.0f} s of one core), {found['gigabytes']:.2f} GiB, {found['clusters']} clusters of 200"
+    )
+    if a.voc is None:
+        return
+    data = uk.data.PascalVOC2012(a.voc, "train")
+    needed = min(len(data), 1 + a.tokens // 250)
+    start = time.perf_counter()
+    with parallel_config(backend="loky", n_jobs=2):
+        emb = uk.embed((data[i].image for i in range(needed)), model="dinov2")
+    peak = [resource.getrusage(w).ru_maxrss / 2**20 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(
+        f"embed of {needed} photographs with dinov2, two processes: {emb}; {time.perf_counter() - start:.0f} s; "
+        f"{peak[0]:.2f} GiB here, {peak[1]:.2f} GiB in the larger of the others"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tokens", type=int, default=50_000)
+    parser.add_argument("--voc", type=Path, help="the folder that holds VOCdevkit")
+    parser.add_argument("--truth", action="store_true")
+    parser.add_argument("--choose", action="store_true", help="on inputs set aside for choosing")
+    parser.add_argument("--share", type=int, default=200, help="tokens over this is the smallest cluster")
+    parser.add_argument("--checkpoint", type=Path, default=Path("bench_atlas.jsonl"))
+    parser.add_argument("--report", action="store_true", help="only print what the checkpoint holds")
+    parser.add_argument("--picture", type=Path)
+    a = parser.parse_args()
+    if not a.truth:
+        speed(a)
+        return
+    torch.set_num_threads(1)
+    done = truth_run(a)
+    header = [
+        "truth",
+        "by",
+        "layer",
+        "agree",
+        "chance",
+        "silhouette",
+        "Rand",
+        "purity",
+        "k-means Rand",
+        "k-means purity",
+        "clusters",
+    ]
+    for share in SHARES if a.choose else (a.share,):
+        print(f"\nsmallest cluster: 1/{share} of the tokens\n\n" + table(header, report(done, share)))
+    if a.picture:
+        picture(done, a.picture, a.share)
+
+
+if __name__ == "__main__":
+    main()
