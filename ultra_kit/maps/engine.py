@@ -113,7 +113,16 @@ def _backward(
     if len(upstream[0]) == 1:  # the plain pass: no batching rule is needed, and a CPU has nothing to gain
         found = torch.autograd.grad(tensors, inputs, [g[0] for g in upstream], **options)
         return [None if g is None else g[None] for g in found]
-    return list(torch.autograd.grad(tensors, inputs, upstream, is_grads_batched=True, **options))
+    there: list[int] = []
+
+    def one(*gradients: torch.Tensor) -> list[torch.Tensor]:
+        found = torch.autograd.grad(tensors, inputs, gradients, **options)
+        there.extend(i for i, g in enumerate(found) if g is not None)
+        return [found[i] for i in there]
+
+    # Not is_grads_batched: its older rules go through LayerNorm, GELU and softmax row by row.
+    given = dict(zip(there, torch.vmap(one)(*upstream), strict=True))
+    return [given.get(i) for i in range(len(inputs))]
 
 
 def in_parts(

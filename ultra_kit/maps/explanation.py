@@ -95,7 +95,7 @@ def explain(
         j, in 0..layer - 1 (0 for layer 0), or negative from `layer`: -1 takes the last block alone. None is the model's
         own setting for its own layer, and 0 where `layer` is given.
     chunk_size : int, optional
-        Tokens in one backward pass; by default one on a CPU, where more gain nothing, and at most 32 on a GPU.
+        Tokens in one backward pass; by default one on a CPU, where more gain nothing, and at most 128 on a GPU.
     max_memory : int or str, optional
         Bytes, or text such as "2GB", on top of what the capture holds, which bounds the chunk; half of
         the free memory of a GPU by default.

@@ -21,7 +21,7 @@ from ..types.torch_modes import plain_torch
 from .engine import ENTRIES, FEW, Request, in_parts, row_chunks
 from .scores import RULES, make_score
 
-_GPU_CHUNK = 32  # more tokens at once than this bring a GPU little and cost memory
+_GPU_CHUNK = 128  # more tokens at once than this bring a GPU little and cost memory
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -220,7 +220,7 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     """The most that a run takes at a time on top of the capture, counted from what the engine does.
 
     Either at the MLP of a block, or where the gradients of a part's maps, that of one softmax's input and the product
-    are there. (The rules for many tokens at once build a few more of the MLP's hidden layer, or of a map.)
+    are there. (The rule of softmax for many tokens at once builds one more map.)
     """
     z, steps = cap.latents[layer], [s for s in reversed(cap.steps) if since < s.layer <= layer]
     (n, d), wider = z.shape, max(z.element_size(), 4)
@@ -232,13 +232,13 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
         return max(2 * (hidden + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
     part = max(sum(s.weights.numel() for s in steps) for steps, _ in in_parts(cap, steps))
     at_softmax = (
-        part * item + (blocks > 1) * (largest + hidden + n * d) * item + (blocks != 2) * largest * wider
+        part * item
+        + (blocks > 1) * ((1 + (chunk > 1)) * largest + hidden + n * d) * item
+        + (blocks != 2) * largest * wider
     )
     at_product = (item < wider) * (part * item + 3 * largest * wider)
     at_mlp = bool(steps) * (2 * hidden + n * d) * item + (blocks > 2) * largest * wider
-    batched = (chunk > 1 and blocks > 1) * item
-    at_attention = chunk * max(at_softmax, at_product) + 3 * batched * largest
-    return max(at_attention, chunk * at_mlp + 4 * batched * hidden) + rows + upstream
+    return chunk * max(at_softmax, at_product, at_mlp) + rows + upstream
 
 
 def _widest(cap: Capture, layer: int) -> int:
