@@ -27,6 +27,7 @@ _VERBS = {
     "embed": "atlas",
     "evaluate": "runs",
     "intervene": "runs",
+    "diagnose": "runs",
     "comprehensiveness": "runs",
     "sufficiency": "runs",
     "save": "files",

@@ -13,7 +13,7 @@ figure appears once, as the value of the last line of a cell. Sizes are meant fo
 """
 
 from .atlas_figures import atlas, atlas_hover, exemplar_cards
-from .charts import loss_curve, metric_table, perturbation_curves
+from .charts import loss_curve, metric_table, perturbation_curves, show_diagnosis
 from .map_figures import compare_methods, layer_strip, show_map, token_grid
 from .name_figures import show_names
 from .segment_figures import show_dendrogram, show_scene, show_segments
@@ -34,6 +34,7 @@ __all__ = [
     "metric_table",
     "sentence_matrix",
     "show_dendrogram",
+    "show_diagnosis",
     "show_evidence",
     "show_intervention",
     "show_map",

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from .style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
 
 if TYPE_CHECKING:
+    from ..runs.diagnosing import Diagnosis
     from ..runs.perturbing import Perturbation
     from ..runs.transform import Transform
 
@@ -89,6 +90,45 @@ def loss_curve(w: Transform) -> Figure:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+@styled
+def show_diagnosis(found: Diagnosis) -> Figure:
+    """Draw lengths, the first principal axis, and where attention and relevance lie, layer by layer.
+
+    Parameters
+    ----------
+    found : Diagnosis
+        From `ultra_kit.diagnose`.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    >>> show_diagnosis(uk.diagnose(cap, tokens=[30], layers=[3, 5])).axes[3].get_title()
+    'relevance, own position left out'
+    """
+    colours = {"prefix": PLAIN, "sinks": FOCUS, "high": SEGMENT_COLOURS[2]}
+    figure, axes = panels(2, 2, panel=(7.2, 4.4))
+    layers = found.layers.rename(columns={"largest": "longest content token", "prefix norm": "prefix tokens"})
+    layers[["longest content token", "prefix tokens"]].plot(
+        ax=axes[0, 0], color=[SEGMENT_COLOURS[2], PLAIN], marker="o"
+    )
+    axes[0, 0].set(title="length, in medians of the content tokens", yscale="log")
+    axes[0, 0].axhline(3, color=REFERENCE, linestyle=":")
+    layers[["axis", "axis without"]].plot(ax=axes[0, 1], color=[FOCUS, REFERENCE], marker="o", ylim=(0, 1.03))
+    axes[0, 1].set_title("variance on the first axis, with and without them")
+    for ax, name in zip(axes[1], ("attention", "relevance"), strict=True):
+        part = layers[[f"{name} {kind}" for kind in colours]].dropna().set_axis(list(colours), axis=1)
+        part.plot.area(
+            ax=ax, color=list(colours.values()), linewidth=0, ylim=(0, 1), xlim=(0, len(layers) - 1)
+        )
+        ax.set_title(f"{name}, own position left out")
+    for ax in axes.flat:
+        ax.legend(frameon=False, fontsize=12)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure
 
 

@@ -1,5 +1,6 @@
 """Whole runs: a model over a data set (`evaluate`) or over scenes and reports whose truth is known, tests of what a map claims by taking inputs away, and the matrix W trained on a set of images."""
 
+from .diagnosing import Diagnosis, diagnose
 from .evaluating import Evaluation, evaluate
 from .faithfulness import comprehensiveness, sufficiency
 from .intervening import Intervention, intervene
@@ -9,6 +10,7 @@ from .transform import Transform
 from .transform_training import train_transform
 
 __all__ = [
+    "Diagnosis",
     "Evaluation",
     "Intervention",
     "Perturbation",
@@ -16,6 +18,7 @@ __all__ = [
     "cluster_segments",
     "comprehensiveness",
     "describe_segments",
+    "diagnose",
     "evaluate",
     "intervene",
     "perturb",
