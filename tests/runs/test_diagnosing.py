@@ -83,7 +83,7 @@ def test_one_long_token_rules_the_first_axis_and_is_named():
 def test_nothing_is_said_of_a_plain_model():
     even = np.full((4, 4), 0.25)
     found = uk.diagnose(capture_of(even, lengths=(1.0, 1.0, 1.1, 1.2), prefix=0), layers=[])
-    assert found.warnings == () and "No conclusion rests" in repr(found)
+    assert found.warnings == () and "No warning" in repr(found)
 
 
 def test_layers_in_words():
