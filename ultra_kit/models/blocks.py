@@ -71,6 +71,11 @@ def _check_block(number: int, block: Run, blocks: list[Run]) -> None:
         )
     if not seen.weights.requires_grad:
         raise UltraError(f"the attention of {where} is not in the graph: it is detached or made in no_grad")
+    if block.lost:
+        raise UltraError(
+            f"every part of a block must pass gradients on; {block.lost} in {where} is detached, made in no_grad, or of "
+            "an operation without a gradient, such as a quantised layer's: a map would leave out what went through it"
+        )
     if seen.weights._version != seen.version or block.output._version != block.version:
         raise UltraError(f"{where} is changed in place after it was made, so its gradients can't be had")
     if number > 1:

@@ -79,7 +79,8 @@ def wrap_huggingface(
     config = getattr(module.config, "vision_config", module.config)
     forward = _forward(vision, config)
     own_transform, own_grid = partial(_transform, source, config), partial(_grid, config)
-    fields = image_fields(layout, own_transform, own_grid, _count_prefix(vision))
+    patch = getattr(config, "patch_size", None)
+    fields = image_fields(layout, own_transform, own_grid, _count_prefix(vision), patch)
     fields |= {"forward": forward, "reader": _reader(module, config), "libraries": ("transformers",)}
     size = list(getattr(fields["transform"], "size", ()))
     fields["facts"] = {"model_type": config.model_type, "input": size}

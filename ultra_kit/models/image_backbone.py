@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import sqrt
 from typing import Any, ClassVar
@@ -26,6 +26,8 @@ Size = tuple[int, int]
 class WholeImage:
     """Resize the whole image to `size` (height, width), without a crop, and normalise values in [0, 1] per channel.
 
+    Where the patches leave a margin that no token sees, below and on the right, the image goes into the part `seen`.
+
     >>> WholeImage((8, 4))(Image.new("RGB", (100, 30))).shape
     torch.Size([3, 8, 4])
     """
@@ -34,14 +36,16 @@ class WholeImage:
     mean: Sequence[float] = (0.5, 0.5, 0.5)
     std: Sequence[float] = (0.5, 0.5, 0.5)
     resample: str = "bicubic"
+    seen: Size | None = None
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(3, height, width) float32."""
-        height, width = self.size
+        height, width = self.seen or self.size
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling[self.resample.upper()])
         values = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-        return (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        values = (values - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        return nn.functional.pad(values, (0, self.size[1] - width, 0, self.size[0] - height))
 
 
 def mean_side(size: Size) -> float:
@@ -82,7 +86,8 @@ class ImageBackbone(TransformerBackbone):
     `transform` makes a tensor (3, height, width) of a PIL image and must keep the whole image in view: the maps are
     laid over all of it. `grid` takes (height, width) of that tensor to the (h, w) of the patch tokens, None where
     nothing says it; `n_prefix` others come before them. `forward` runs the model on (1, 3, height, width), the module
-    itself by default; `reader` takes raw last-layer latents (..., D) to the model's own scores (..., K).
+    itself by default; `reader` takes raw last-layer latents (..., D) to the model's own scores (..., K). `patch` is the
+    size of a patch in pixels where the model says it.
     """
 
     transform: Callable[[Image.Image], Tensor]
@@ -90,6 +95,7 @@ class ImageBackbone(TransformerBackbone):
     n_prefix: int
     forward: Callable[[Tensor], Any] | None = None
     reader: Callable[[Tensor], Tensor] | None = None
+    patch: Size | None = None
     modality: ClassVar[str] = "image"
 
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:
@@ -117,6 +123,12 @@ class ImageBackbone(TransformerBackbone):
             raise UltraError(
                 f"{type(self.module).__name__} has one global attention in every block, but nothing says how its "
                 f"{len(latents[0])} tokens lie on the image; pass grid=(h, w) and n_prefix=P to load"
+            )
+        whole = self.patch and (grid[0] * self.patch[0], grid[1] * self.patch[1])
+        if whole not in (None, _size(values), getattr(self.transform, "seen", None)):
+            raise ValueError(
+                f"every pixel must lie in a patch of {self.patch} pixels, and the model gets {_size(values)} for {grid} patches: "
+                f"part of the image would be seen by no token, or not where it is shown; give it {whole}, by size= or transform="
             )
         return {"pixel_values": values}, Layout("image", self.n_prefix, grid, (height, width)), original
 
@@ -153,20 +165,29 @@ def image_fields(
     transform: Callable[[Any], Callable[[Image.Image], Tensor]],
     grid: Callable[[Size], Size | None] | None = None,
     n_prefix: int | None = None,
+    patch: Any = None,
 ) -> dict[str, Any]:
-    """The fields transform, grid and n_prefix: what the user gave to `load`, checked, or else the model's own.
+    """The fields transform, grid, n_prefix and patch: what the user gave to `load`, checked, or else the model's own.
 
     `transform` makes the model's own from the size given, (height, width) or None; `layout` holds what `load` got.
     """
     prefix = n_prefix if layout["n_prefix"] is None else layout["n_prefix"]
     whole_number("n_prefix", prefix, 0)
-    return {
-        "transform": transform(size_pair(layout["size"]))
-        if layout["transform"] is None
-        else layout["transform"],
-        "grid": grid if layout["grid"] is None else fixed_grid(layout["grid"]),
-        "n_prefix": prefix,
-    }
+    if layout["grid"] is not None:
+        grid, patch = fixed_grid(layout["grid"]), None
+    pair, size = (
+        size_pair(list(patch) if isinstance(patch, (list, tuple)) else patch),
+        size_pair(layout["size"]),
+    )
+    found: Any = layout["transform"] or transform(size)
+    cells = grid(found.size) if grid and pair and layout["transform"] is None else None
+    if cells and pair:
+        whole = cells[0] * pair[0], cells[1] * pair[1]
+        if whole != found.size and size is not None and transform(None) != found:
+            raise ValueError(f"size must be made of whole patches of {pair} pixels, got {size}; take {whole}")
+        if whole[0] <= found.size[0] and whole[1] <= found.size[1]:
+            found = replace(found, seen=whole)
+    return {"transform": found, "grid": grid, "n_prefix": prefix, "patch": pair}
 
 
 def token_reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ class Map:
 class Run:
     """One execution of a module that is a child of the list `container`; input and output are (N, D).
 
-    `sources` are its arguments that were in the graph, `maps` the attention seen while it ran, `children` the runs inside.
+    `sources` are its arguments that were in the graph, `maps` the attention seen while it ran, `children` the runs inside,
+    `lost` a module inside that was given something in the graph and gave something that is not.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Run:
     version: int = 0
     maps: list[Map] = field(default_factory=list)
     children: list[Run] = field(default_factory=list)
+    lost: str = ""
 
 
 class Recorder(TorchFunctionMode):
@@ -134,7 +137,7 @@ class Recorder(TorchFunctionMode):
 
     # -- blocks ---------------------------------------------------------------------------------------
     def watching(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Hooks on the children of every list of modules, gone afterwards."""
+        """Hooks on the children of every list of modules, and on what lies in them; gone afterwards."""
         children: dict[nn.Module, tuple[str, str]] = {}
         for name, parent in module.named_modules():
             if isinstance(parent, (nn.ModuleList, nn.Sequential)):
@@ -143,8 +146,19 @@ class Recorder(TorchFunctionMode):
                         children.setdefault(child, (f"{name}.{key}" if name else key, name))
         return hooked(
             before=[(child, partial(self._enter, *names)) for child, names in children.items()],
-            after=[(child, self._leave) for child in children],
+            after=[
+                *((m, partial(self._look, name)) for name, m in module.named_modules() if m not in children),
+                *((child, self._leave) for child in children),
+            ],
         )
+
+    def _look(self, name: str, module: nn.Module, args: tuple, out: Any) -> None:
+        """Note a module that takes what is in the graph and gives nothing that is; angles of positions never are."""
+        given, made = (list(filter(_is_float, _tensors(x))) for x in (args, out))
+        if made and any(t.requires_grad for t in given) and not any(t.requires_grad for t in made):
+            if not re.search("rotary|rope|position", type(module).__name__, re.IGNORECASE):
+                for run in self.open:
+                    run.lost = run.lost or f"{name} ({type(module).__name__})"
 
     def _enter(self, name: str, container: str, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         run = Run(name, container, module, [t for t in _tensors((args, kwargs)) if t.requires_grad])

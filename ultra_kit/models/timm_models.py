@@ -70,7 +70,11 @@ def wrap_timm(module: nn.Module, layout: Mapping[str, Any], *, name: str | None 
         size = size or _input_size(module, data)
         return WholeImage(size, data["mean"], data["std"], data["interpolation"] if known else "bicubic")
 
-    fields = image_fields(layout, own_transform, partial(_grid, module), _count_prefix(module))
+    embed = _embedding(module)
+    patch = (
+        None if hasattr(embed, "backbone") else getattr(embed, "patch_size", None)
+    )  # else of its feature map
+    fields = image_fields(layout, own_transform, partial(_grid, module), _count_prefix(module), patch)
     name = name or type(module).__name__
     tag = getattr(module, "pretrained_cfg", None) or {}
     facts = {
