@@ -120,6 +120,8 @@ def test_what_has_no_page_is_refused(tmp_path):
     (tmp_path / "bad.ipynb").write_text("{}")
     with pytest.raises(uk.UltraError, match=r"cannot read .* as a notebook"):
         uk.export_html(tmp_path / "bad.ipynb", tmp_path / "x.html")
+    with pytest.raises(TypeError, match=r"the path comes second, got ExplanationMaps there"):
+        uk.export_html(tmp_path / "x.html", image_maps())
     (tmp_path / "file").write_text("")
     with pytest.raises(uk.UltraError, match="cannot write"):
         uk.export_html(image_maps(), tmp_path / "file" / "x.html")

@@ -177,8 +177,11 @@ def test_files_of_others_are_refused(tmp_path, monkeypatch):
         archive.writestr("a.txt", "hello")
     with pytest.raises(uk.UltraError, match="not a file that"):
         uk.open(tmp_path / "other.npz")
-    with pytest.raises(uk.UltraError, match="there is no such file"):
+    with pytest.raises(uk.UltraError, match="it is a folder"):
         uk.open(tmp_path)
+    np.savez(tmp_path / "foreign.npz", a=np.arange(3))
+    with pytest.raises(uk.UltraError, match=r"not a file that .*no provenance card"):
+        uk.open(tmp_path / "foreign.npz")
     monkeypatch.setattr(storage, "MAX_BYTES", 1000)
     with pytest.raises(uk.UltraError, match="the limit is 1000"):
         uk.open(tmp_path / "whole.npz")

@@ -87,3 +87,20 @@ def test_an_atlas_is_placed_again(tmp_path):
     assert not uk.verify(uk.save(replace(emb, points=moved), tmp_path / "atlas.npz"))
     labels = np.where(np.arange(len(emb)) < 10, emb.labels + 1, emb.labels)
     assert not uk.verify(uk.save(replace(emb, labels=labels), tmp_path / "atlas.npz"))
+
+
+def test_a_model_that_cannot_be_it_is_refused_in_words(maps, tmp_path):
+    path = uk.save(maps, tmp_path / "maps.npz")
+    with pytest.raises(TypeError, match=r"a loaded one, model=uk.load\(name\), got str"):
+        uk.verify(path, model="scenes")
+    with pytest.raises(
+        uk.UltraError, match="its input is of the kind 'image', and 'briefs' takes the kind 'text'"
+    ):
+        uk.verify(path, model=uk.load("briefs", pretrained=False))
+    with pytest.raises(TypeError, match=r"path of a stored result is needed, got ExplanationMaps: save"):
+        uk.verify(maps)
+
+
+def test_maps_of_a_pair_of_tokens_are_made_again(maps, tmp_path):
+    cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    assert uk.verify(uk.save(uk.explain(cap, tokens=[[40, 41]], layer=2), tmp_path / "pair.npz"))

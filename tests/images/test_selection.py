@@ -366,3 +366,29 @@ def test_outlines_that_texture_hides_stop_the_flow():
     found = steps.smooth(steps.looks(image, (24, 24)), values, held, np.zeros((24, 24), bool))
     assert found[:, :11].min() > 0.5 > found[:, 14:].max()
     assert steps.dark_lines(image)[:, 12].min() > 60 and steps.dark_lines(image)[:, :11].max() == 0
+
+
+def test_a_box_round_the_whole_image_selects_it():
+    """Everything stays inside: there are no two classes, and nothing to leave out."""
+    assert uk.select(CAP, box=(0, 0, 48, 32), maps=MAPS).mask.all()
+    # Round the whole image, but with a point that says which: as without the box.
+    pointed = uk.select(CAP, box=(0, 0, 48, 32), points=[(13, 20)], maps=MAPS)
+    np.testing.assert_array_equal(pointed.mask, PIXELS == 1)
+
+
+def test_a_place_cannot_be_both():
+    with pytest.raises(
+        ValueError, match=r"foreground or background, \(13.0, 20.0\) is in points and in unwanted"
+    ):
+        uk.select(CAP, points=[(13, 20), (36, 4)], unwanted=[(13, 20)], maps=MAPS)
+
+
+def test_an_empty_mask_is_said():
+    with pytest.warns(UserWarning, match="nothing is selected: no relevance is above 1"):
+        assert not uk.select(CAP, points=[(13, 20)], maps=MAPS, refine=False, threshold=1.0).mask.any()
+
+
+@pytest.mark.parametrize("place", [("a", 10), ((3, 4),), (3,), (None, 2)])
+def test_a_point_is_two_numbers(place):
+    with pytest.raises(TypeError, match=r"two numbers, as in token_at\(188, 115\), got"):
+        LAYOUT.token_at(*place)

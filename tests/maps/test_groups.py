@@ -129,3 +129,18 @@ def test_a_stored_group_is_verified(tmp_path):
     assert not uk.verify(uk.save(other, path))
     since = uk.explain(cap, tokens=[30, 40, 50, 60], layer=3, since=-1)
     assert uk.verify(uk.save(since, path))
+
+
+def test_a_pixel_in_place_of_a_token_is_not_taken_for_a_group(case):
+    """`tokens=[(x, y)]` is a pixel to most who write it; a group of two is a list, or comes back from `.groups`."""
+    cap, _ = case
+    if cap.layout.grid is None:
+        assert len(uk.explain(cap, layer=1, tokens=[(0, 2)])) == 1
+        return
+    with pytest.raises(
+        ValueError, match=r"token_at\(2, 1\) for the patch at the pixel .*\[2, 1\] for a group"
+    ):
+        uk.explain(cap, layer=1, tokens=[(2, 1)])
+    pair = uk.explain(cap, layer=1, tokens=[[2, 1]])
+    assert pair.groups == ((1, 2),)
+    np.testing.assert_array_equal(uk.explain(cap, layer=1, tokens=pair.groups).values, pair.values)

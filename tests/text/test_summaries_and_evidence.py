@@ -427,7 +427,8 @@ def test_coverage_names_what_was_not_used():
     assert found.unused == (1,) and found.weak == (2,)  # 0.1 < a quarter of the median, 0.8
     assert ev.coverage(weak=0.1).weak == ()
     assert ev.top(2, 1) == [(4, "e", 0.5)]
-    with pytest.raises(ValueError, match=r"one of the explained, \[0, 1, 2\], got 7"):
+    assert repr(found) == "Coverage(1 of 3 sentences unused, 1 of 3 words weak)"
+    with pytest.raises(ValueError, match=r"one of the 3 explained ones \(.rows\), 0 to 2, got 7"):
         ev.row(7)
 
 

@@ -207,6 +207,28 @@ def test_a_double_click_adds_one_point(page):
     assert len(picks(page)[0]) == 2
 
 
+def test_the_later_word_on_a_place_holds(page, view):
+    page.mouse.click(*place(page, 13, 20))
+    page.mouse.click(*place(page, 36, 20))
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[0].length === 2")
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 36, 20))
+    page.keyboard.up("Shift")
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[1].length === 1")
+    assert len(picks(page)[0]) == 1
+    assert not check(page, view).mask[20, 36]
+
+
+def test_a_box_round_the_whole_image_selects_it(page, view):
+    view.box = [0, 0, 48, 32]
+    page.mouse.move(*place(page, 0.05, 0.05))
+    page.mouse.down()
+    page.mouse.move(*place(page, 47.9, 31.9), steps=3)
+    page.mouse.up()
+    page.wait_for_function("JSON.parse(document.querySelector('[data-picks]').dataset.picks)[2].length === 4")
+    assert alpha_free(page).all() and view.selection.mask.all()
+
+
 def test_points_outside_a_later_box_are_pale_and_said_to_have_no_effect(page, view):
     page.mouse.click(*place(page, 13, 20))
     page.mouse.click(*place(page, 40, 28))

@@ -56,6 +56,8 @@ def test_pictures(view, tmp_path):
 
 
 def test_what_is_no_map_or_no_list_of_texts_is_refused():
+    with pytest.raises(TypeError, match=r"ObjectSelector needs Capture, got ExplanationMaps: capture first"):
+        uk.widgets.ObjectSelector(MAPS)
     with pytest.raises(TypeError, match=r"must be ExplanationMaps, got Capture; call uk\.explain"):
         uk.widgets.ObjectSelector(CAP, maps=CAP)
     with pytest.raises(TypeError, match=r"several texts, got 'bar' alone; pass \['bar'\]"):

@@ -84,6 +84,8 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
     """
     from ..widgets.page_host import page
 
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"export_html(result, path): the path comes second, got {type(path).__name__} there")
     if isinstance(obj, (str, os.PathLike)):
         from .notebook_html import notebook_html
 

@@ -124,13 +124,17 @@ def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
         )
     path = Path(path)
     if not path.is_file():
-        raise UltraError(f"cannot open {path}: there is no such file")
+        raise UltraError(
+            f"cannot open {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
             raise UltraError(f"cannot open {path}: it unpacks to {size} bytes, the limit is {MAX_BYTES}")
         with np.load(path, allow_pickle=False) as loaded:
+            if "card" not in loaded:
+                raise ValueError("it has no provenance card")
             arrays = {name: loaded[name] for name in loaded.files}
         document = json.loads(str(arrays.pop("card")[()]))
         number = document["format"]

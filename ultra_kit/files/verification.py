@@ -94,6 +94,13 @@ def verify(
             f"cannot verify {path}: the input is not in the file; save a result that kept its input"
         )
     used = model if model is not None else _model_of(stored, path)
+    if not isinstance(used, Backbone):
+        raise TypeError(f"model must be a loaded one, model=uk.load(name), got {type(used).__name__}")
+    kept = "text" if isinstance(stored, Evidence) else getattr(stored, "layout", used).modality
+    if used.modality != kept:
+        raise UltraError(
+            f"cannot verify {path}: its input is of the kind {kept!r}, and {used.name!r} takes the kind {used.modality!r}"
+        )
     difference = _REPLAYS[kind](stored, used)
     notes = _changes(document, stored, used)
     same = bool(difference <= tolerance)

@@ -205,10 +205,14 @@ def otsu(values: np.ndarray) -> float:
 
 
 def odds(values: np.ndarray) -> np.ndarray:
-    """``v / (v + otsu)``: non-negative values in 0..1, one half at `otsu`, so that a sharp peak does not outweigh."""
+    """``v / (v + otsu)``: non-negative values in 0..1, one half at `otsu`, so that a sharp peak does not outweigh.
+
+    Values that are all alike have no two classes: all 1, or 0 where they are.
+    """
     values = np.asarray(values, np.float64)
-    if values.max(initial=0) <= 0:
-        return np.zeros(values.shape)
+    top = values.max(initial=0)
+    if not top > values.min(initial=top) + 1e-9 * top:
+        return np.full(values.shape, float(top > 0))
     return values / (values + otsu(values))
 
 

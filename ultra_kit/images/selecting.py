@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,11 @@ from .selection import Selection, check_threshold
 
 ALONE = 0.35
 """`best_patch`: what a patch's own likeness to the text counts, beside that of the patches round it."""
+
+NOTHING = (
+    "nothing is selected: no relevance is above {:g}; move a background point away from the foreground ones, "
+    "or cut lower with threshold="
+)
 
 
 def select(
@@ -52,7 +58,7 @@ def select(
         token; a further one only where what is selected so far does not reach, else it corrects the outline.
     box : tuple of float, optional
         (x0, y0, x1, y1) round the object, outside of which nothing is selected. Without points it picks the
-        tokens inside whose maps stay inside (a share of the mass above Otsu's threshold).
+        tokens inside whose maps stay inside (a share of the mass above Otsu's threshold); all round the whole image.
     text : str, optional
         For models that share a space with texts: picks the patch most like it, as a first point there would.
     layer, score, rule, transform
@@ -92,10 +98,8 @@ def select(
     layout = cap.layout
     if layout.size is None:
         raise ValueError("select needs an image, this capture is of a text")
-    points, unwanted = _points(layout, points, "points"), _points(layout, unwanted, "unwanted")
-    box = _box(layout, box)
-    if not points and box is None and text is None:
-        raise ValueError("nothing is picked: give points on the object, a box round it, or a text")
+    picks = _picks(layout, points, unwanted, box, text)
+    points, unwanted, box = picks["points"], picks["unwanted"], picks["box"]
     one_of("combine", combine, COMBINE)
     check_threshold(threshold)
     named = [] if text is None else [best_patch(cap, text)]
@@ -117,7 +121,6 @@ def select(
         COMBINE[combine],
     )
     held = [*(layout.center_of(t) for t in named), *points]
-    picks: dict[str, Any] = {"points": points, "unwanted": unwanted, "box": box, "text": text}
     options = {"combine": combine, "refine": refine, "connected": connected}
     selection = Selection(
         mask=np.zeros(layout.size, bool),
@@ -130,7 +133,9 @@ def select(
         input=cap.input,
         card={**maps.card, "selection": picks | options},
     )
-    return selection.recut(threshold=threshold)
+    if not (found := selection.recut(threshold=threshold)).mask.any():
+        warnings.warn(NOTHING.format(found.threshold), stacklevel=2)
+    return found
 
 
 def best_patch(cap: Capture, text: str) -> int:
@@ -150,6 +155,18 @@ def best_patch(cap: Capture, text: str) -> int:
         like = (patches @ model.encode_text([text])[0].to(patches)).double().cpu().numpy()
     round_it = shares(rollout(cap).content) @ like
     return int((ALONE * like + (1 - ALONE) * round_it).argmax()) + cap.layout.n_prefix
+
+
+def _picks(
+    layout: Layout, points: Points, unwanted: Points, box: Box | None, text: str | None
+) -> dict[str, Any]:
+    """What is picked, checked."""
+    picks = {name: _points(layout, p, name) for name, p in (("points", points), ("unwanted", unwanted))}
+    if both := set(picks["points"]) & set(picks["unwanted"]):
+        raise ValueError(f"a place is foreground or background, {both.pop()} is in points and in unwanted")
+    if not picks["points"] and box is None and text is None:
+        raise ValueError("nothing is picked: give points on the object, a box round it, or a text")
+    return {**picks, "box": _box(layout, box), "text": text}
 
 
 def _points(layout: Layout, points: Points, name: str) -> tuple[tuple[float, float], ...]:

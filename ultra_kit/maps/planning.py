@@ -128,6 +128,12 @@ def make_request(
     """Check the arguments of `explain` and work out what they come to; None stands for the model's own setting."""
     listed = tokens if isinstance(tokens, Sequence) else np.atleast_1d(np.asarray(tokens))
     grouped = any(np.ndim(t) for t in listed)
+    pairs = [t for t in listed if isinstance(t, tuple) and len(t) == 2] if isinstance(tokens, list) else []
+    if pairs and cap.layout.grid:  # the likeliest mistake, and as a group it would go on in silence
+        raise ValueError(
+            f"{pairs[0]} in tokens may be a pixel or two tokens: write cap.layout.token_at{pairs[0]} for the patch "
+            f"at the pixel (x, y), {list(pairs[0])} for a group of the two tokens"
+        )
     number, index = place(cap, layer, None if grouped else tokens)
     cap = cap.with_graph()
     members = None

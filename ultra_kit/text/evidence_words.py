@@ -73,7 +73,8 @@ class Evidence:
         """Relevance (D,) of the document words for a summary word, given by its index into `words`."""
         found = np.flatnonzero(self.rows == word)
         if not len(found):
-            raise ValueError(f"word must be one of the explained, {self.rows.tolist()}, got {word}")
+            few = f"{len(self.rows)} explained ones (.rows), {self.rows.min()} to {self.rows.max()}"
+            raise ValueError(f"word must be the index of one of the {few}, got {word!r}")
         return self.matrix[found[0]]
 
     def top(self, word: int, n: int = 5) -> list[tuple[int, str, float]]:
@@ -109,7 +110,7 @@ class Evidence:
         return f"Evidence({self.matrix.shape[0]} summary x {self.matrix.shape[1]} document words, {how})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Coverage:
     """What of a document a summary used; made by `Evidence.coverage`.
 
@@ -125,3 +126,7 @@ class Coverage:
     weak: tuple[int, ...]
     uses: np.ndarray
     support: np.ndarray
+
+    def __repr__(self) -> str:
+        words, sentences = self.uses.shape
+        return f"Coverage({len(self.unused)} of {sentences} sentences unused, {len(self.weak)} of {words} words weak)"

@@ -77,11 +77,13 @@ class Layout:
         y, x = ((2 * np.arange(n) + 1) * of // (2 * n) for n, of in ((rows, h), (columns, w)))
         return self.n_prefix + (y[:, None] * w + x).ravel()
 
-    def token_at(self, x: float, y: float) -> int:
+    def token_at(self, x: float, y: Any = None) -> int:
         """Index of the patch token under pixel (x, y) of the original image; a ValueError outside it, or for a text."""
         if self.grid is None or self.size is None:
             raise ValueError("token_at needs an image; this layout is of a text: pass a token index")
         (h, w), (height, width) = self.grid, self.size
+        if any(np.ndim(v) or isinstance(v, str | None) for v in (x, y)):
+            raise TypeError(f"token_at takes two numbers, as in token_at(188, 115), got {x!r} and {y!r}")
         if not (0 <= x < width and 0 <= y < height):
             raise ValueError(
                 f"point must lie in 0 <= x < {width}, 0 <= y < {height}, got ({x}, {y}); "

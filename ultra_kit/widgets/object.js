@@ -71,7 +71,9 @@ function render({ model, el }) {
     const pixel = picture.box.clientWidth / W;
     // The second click of a double click says nothing new.
     if (model.get(key).some((q) => Math.hypot(q[0] - p[0], q[1] - p[1]) * pixel < 4)) return;
-    pick({ [key]: [...model.get(key), p] });
+    const other = unwanted ? "wanted" : "unwanted";  // the later word on a place holds
+    const left = model.get(other).filter((q) => Math.hypot(q[0] - p[0], q[1] - p[1]) * pixel >= 4);
+    pick({ [key]: [...model.get(key), p], [other]: left });
   };
   listen(picture, model, { point: (p, other) => point(p, other || mode.input.value === "unwanted"), box: (b) => pick({ box: b }) });
   const undoButton = button(actions, "Undo", undo);

@@ -84,6 +84,9 @@ function otsu(values) {
 
 function oddsOf(values) {
   const half = otsu(values);
+  const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = values.reduce((a, b) => Math.max(a, b), 0);
+  if (!(high > low + 1e-9 * high)) return values.map((v) => (v > 0 ? 1 : 0));  // no two classes
   return values.map((v) => (v > 0 ? v / (v + half) : 0));
 }
 

@@ -13,6 +13,7 @@ from ..images.selecting import best_patch, select
 from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..types import Capture, ExplanationMaps
+from ..types.checks import needs
 from .inline_pictures import image_bytes
 from .map_books import made_how, quantise
 from .view import View, colours
@@ -84,6 +85,7 @@ class ObjectSelector(View):
         rule: str | None = None,
         prompts: Sequence[str] = (),
     ) -> None:
+        needs("ObjectSelector", Capture, (cap,), "capture first, then ObjectSelector(cap, maps=maps)")
         if cap.layout.grid is None:
             raise ValueError("ObjectSelector needs a capture of an image, this one is of a text")
         if cap.layout.n_content > MOST:
