@@ -164,8 +164,9 @@ def test_clusters_of_texts_are_named_by_their_words():
 def test_names_are_words_commoner_here_than_elsewhere():
     labels = np.array([0] * 6 + [1] * 4 + [-1] * 2)
     words = ["fire", "fire", "the", "hot", ".", ".", "river", "the", "wet", "river", "the", "."]
-    # Ranked by count x log lift. "the" is a quarter of all and of cluster 1, and less of 0; a full stop is no name.
+    # Ranked by count x log lift. "the" is a quarter of all and of cluster 1, and less of 0; a full stop comes last.
     assert cluster_names(labels, words) == ("fire, hot", "river, wet")
+    assert cluster_names(np.array([0, 0, 1, 1]), [",", ",", "a", "b"]) == (",", "a, b")
     assert cluster_names(labels, []) == ("", "")
 
 

@@ -107,15 +107,16 @@ def cluster_names(labels: np.ndarray, words: list[str] | None) -> tuple[str, ...
     n = int(labels.max(initial=-1)) + 1
     if not words:
         return ("",) * n
-    known, index = np.unique(
-        [word if any(map(str.isalnum, word)) else "" for word in words], return_inverse=True
-    )
+    known, index = np.unique(words, return_inverse=True)
     counts = np.zeros((n + 1, len(known)))
     np.add.at(counts, (labels, index), 1)  # noise is the last row
     share = counts.sum(axis=0) / len(words)
     names = []
     for row in counts[:n]:
         lift = row * np.log(np.maximum(row, 1e-9) / row.sum() / share)
-        best = [i for i in np.argsort(-lift, kind="stable")[:3] if lift[i] > 0 and known[i]]
-        names.append(", ".join(known[i] for i in best))
+        best = [known[i] for i in np.argsort(-lift, kind="stable") if lift[i] > 0]
+        letters = [
+            word for word in best if any(map(str.isalnum, word))
+        ]  # marks name a cluster of marks alone
+        names.append(", ".join((letters or best)[:3]))
     return tuple(names)
