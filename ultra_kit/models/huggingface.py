@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isqrt
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..types import Backbone, UltraError
@@ -36,22 +38,35 @@ def load_huggingface(source: str, layout: Mapping[str, Any], pretrained: bool) -
             module, tokenizer = (
                 read_gguf(files[0], pretrained) if files else (_build(source, pretrained), None)
             )
-        except (OSError, ValueError) as e:
-            if local or isinstance(e, ValueError):
-                raise UltraError(f"{source!r} can't be loaded: {str(e).strip().splitlines()[0][:300]}") from e
+            layout = {**layout, "transform": layout["transform"] or tokenizer}
+            return wrap_huggingface(module.eval(), layout, name=f"hf:{source}", source=source)
+        except UltraError:
             raise
-        layout = {**layout, "transform": layout["transform"] or tokenizer}
-        return wrap_huggingface(module.eval(), layout, name=f"hf:{source}", source=source)
+        except Exception as e:  # what is raised depends on the damaged file and the library that reads it
+            if local or not isinstance(e, (OSError, RuntimeError)):
+                said = (str(e).strip().splitlines() or [type(e).__name__])[0][:300]
+                raise UltraError(f"{source!r} can't be loaded: {said}") from e
+            raise
 
 
 def _build(source: str, pretrained: bool) -> Any:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
-    found = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
-    if pretrained:
-        return found.from_pretrained(source, config=config, use_safetensors=True, trust_remote_code=False)
-    return found.from_config(config) if found is transformers.AutoModel else found(config)
+    found: Any = getattr(transformers, (config.architectures or ["AutoModel"])[0], None)
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        found = transformers.AutoModel
+    if not pretrained:
+        return found.from_config(config) if found is transformers.AutoModel else found(config)
+    how = {"config": config, "use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    module, info = found.from_pretrained(source, **how)
+    lacking = {str(name) for kind in ("missing_keys", "mismatched_keys") for name in info[kind]}
+    if lacking := {name for name in lacking if "pooler." not in name}:  # which the latents do not pass
+        raise ValueError(f"it lacks weights of a {type(module).__name__}: {', '.join(sorted(lacking)[:3])}")
+    if surplus := sorted(map(str, info["unexpected_keys"])):
+        said = f"{len(surplus)} weights of {source!r} are of no part of a {type(module).__name__}, such as {surplus[0]}"
+        warnings.warn(f"{said}; they are left out", stacklevel=5)
+    return module
 
 
 def wrap_huggingface(
@@ -104,13 +119,36 @@ def _transform(source: str | None, config: Any, size: Size | None) -> WholeImage
 
     found: dict[str, Any] = {}
     if source is not None:
-        with contextlib.suppress(OSError, ValueError):  # not every folder holds the processor's settings
+        there = Path(source, "preprocessor_config.json").is_file()
+        # Not every folder holds the processor's settings; those that are there are read, or said to be damaged.
+        with contextlib.nullcontext() if there else contextlib.suppress(OSError, ValueError):
             found, _ = BaseImageProcessor.get_image_processor_dict(source)
+    odd = (
+        "do_flip_channel_order",
+        "do_color_quantize",
+        "do_grayscale",
+        "do_align_long_axis",
+        "rescale_offset",
+    )
+    if asked := [name for name in odd if found.get(name)]:
+        raise UltraError(
+            f"the image processor of {source!r} asks for {asked[0]}, which is not done here; pass transform="
+        )
     box = (found.get("do_center_crop") and found.get("crop_size")) or found.get("size") or {}
     if isinstance(box, Mapping):
-        box = (box["height"], box["width"]) if "height" in box else box.get("shortest_edge")
+        known = [box.get(name) for name in ("shortest_edge", "longest_edge")]
+        box = (box["height"], box["width"]) if "height" in box else known[0] or known[1]
     size = size or size_pair(box or getattr(config, "image_size", None) or _square(config)) or (224, 224)
-    return WholeImage(size, found.get("image_mean") or (0.5,) * 3, found.get("image_std") or (0.5,) * 3)
+    mean, std = ([0.0] * 3, [1.0] * 3) if found.get("do_normalize") is False else ([0.5] * 3, [0.5] * 3)
+    if found.get("do_normalize") is not False:
+        mean, std = found.get("image_mean") or mean, found.get("image_std") or std
+    factor = 255 * (found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 1.0)
+    if len(mean) != 3 or len(std) != 3 or not factor:
+        raise UltraError(
+            f"the image processor of {source!r} must have three means and spreads and a factor, got {mean}, {std}"
+        )
+    resample = Image.Resampling(found.get("resample", Image.Resampling.BICUBIC)).name.lower()
+    return WholeImage(size, [m / factor for m in mean], [s / factor for s in std], resample)
 
 
 def _square(config: Any) -> Size | None:

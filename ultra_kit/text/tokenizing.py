@@ -118,9 +118,11 @@ def generate(
     backbone.check_length(max_new_tokens + (1 if seq2seq else len(ids)))
     module, tokenizer = backbone.module, backbone.tokenizer
     given = torch.tensor([ids], device=next(module.parameters()).device)
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else module.config.eos_token_id
-    ends = end if isinstance(end, list) else [end]
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else [*ends, 0][0] or 0
+    said = [
+        getattr(owner, "eos_token_id", None) for owner in (tokenizer, module.generation_config, module.config)
+    ]
+    ends = [e for end in said for e in (end if isinstance(end, (list, tuple)) else [end]) if e is not None]
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else [*ends, 0][0]
     first = 1 if seq2seq else len(ids)
 
     def penalised(given: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -138,6 +140,7 @@ def generate(
             num_beams=num_beams,
             do_sample=False,
             pad_token_id=pad,
+            eos_token_id=list(dict.fromkeys(ends)) or None,
             logits_processor=[penalised],
             return_dict_in_generate=False,
             **dict.fromkeys(("temperature", "top_p", "top_k")),  # a model's own ones are for sampling
@@ -146,6 +149,8 @@ def generate(
     cut = len(new) == max_new_tokens and new[-1] not in {pad, *ends}
     while new and new[-1] in {pad, *ends}:
         new.pop()
+    while new and seq2seq and new[0] in tokenizer.all_special_ids:  # such as a start that is forced
+        new.pop(0)
     if not new:
         raise UltraError(f"the model {backbone.name!r} wrote nothing; try another prompt, or pass summary=")
     return new, cut
