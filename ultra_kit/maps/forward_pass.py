@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.loading import load
-from ..types import AttentionStep, Backbone, Capture, UltraError
+from ..types import AttentionStep, Backbone, Capture
 from ..types.checks import one_of
 from ..types.provenance import input_hash
 from ..types.torch_modes import plain_torch
@@ -76,8 +76,9 @@ def capture(
     backbone = load(model)
     if isinstance(x, (list, tuple)):
         if not hasattr(backbone, "run_batch"):
-            raise UltraError(
-                f"{backbone.name!r} takes one input at a time, got a list: [capture(model, x) for x in list]"
+            raise TypeError(
+                f"{backbone.name!r} takes one input at a time, a str or a mapping with 'input_ids', got "
+                f"{type(x).__name__}: [capture(model, x) for x in list]"
             )
         return _together(backbone, list(map(partial(_not_run, backbone, dtype), x)), dtype)
     return _ran(_not_run(backbone, dtype, x).with_graph(), dtype)
