@@ -56,7 +56,15 @@ def atlas(
         middle = np.median(emb.points[emb.labels == cluster], axis=0)
         if emb.names and emb.names[cluster]:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
-            axes.text(*middle, emb.names[cluster], ha="center", va="center", fontsize=12, bbox=box)
+            axes.annotate(
+                emb.names[cluster],
+                middle,
+                (0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=12,
+                bbox=box,
+            )
         elif counts[cluster] and (patch := emb.patch(int(emb.exemplars(int(cluster), 1)[0]))) is not None:
             shade = np.median(colours[emb.labels == cluster], axis=0)
             style = {"edgecolor": shade, "linewidth": 2}
