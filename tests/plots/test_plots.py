@@ -415,17 +415,35 @@ def test_atlas_is_coloured_by_position_by_a_scale_and_by_classes():
         }
 
     found = colours("position")
-    assert found[0, 0] == (0, 0.4, 0) and found[0, 1] == (1, 0.4, 0) and found[5, 0] == (0, 0.4, 1)
+    blue, orange = np.array([0, 114, 178]) / 255, np.array([230, 159, 0]) / 255
+    corners = {(0, 0): blue + 0.45 * (1 - blue), (0, 1): orange + 0.45 * (1 - orange), (5, 0): 0.55 * blue}
+    for place, colour in corners.items():
+        np.testing.assert_allclose(found[place], colour, atol=1e-6)
     found = colours(np.array([0.0, 1, 0, 1, 0.5]))
     assert found[0, 0] == found[5, 0] == mpl.colormaps["viridis"](0.0)[:3] != found[0, 1]
     figure = plots.atlas(emb, colour=["cat", "dog", "cat", "dog", "cat"])
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["cat", "dog"]
+    dots = plots.atlas(emb, selected=[1, 4]).axes[0].collections[0]
+    clear = {tuple(p) for p, a in zip(dots.get_offsets(), dots.get_alpha(), strict=True) if a > 0.5}
+    assert clear == {(0, 1), (2, 2)}
     with pytest.raises(ValueError, match="one entry for each of 5 tokens"):
         plots.atlas(emb, colour=[1, 2])
     with pytest.raises(ValueError, match="colour must be cluster, input, position or an array"):
         plots.atlas(emb, colour="layer")
     with pytest.raises(TypeError, match="atlas needs Embedding, got ExplanationMaps"):
         plots.atlas(maps_of())
+
+
+def test_the_largest_classes_take_the_eight_colours_and_the_next_are_lighter():
+    from ultra_kit.plots.atlas_figures import class_colours
+    from ultra_kit.plots.style import SEGMENT_COLOURS
+
+    found = class_colours(np.array([1, 50, *range(30, 40)]))
+    assert mpl.colors.to_hex(found[1]).upper() == SEGMENT_COLOURS[0]
+    assert mpl.colors.to_hex(found[11]).upper() == SEGMENT_COLOURS[1]
+    assert len({tuple(c) for c in found}) == 12
+    first = np.array(mpl.colors.to_rgb(SEGMENT_COLOURS[3]))
+    np.testing.assert_allclose(found[0], first + 0.45 * (1 - first))  # the twelfth by size
 
 
 def test_hover_says_input_place_and_cluster():

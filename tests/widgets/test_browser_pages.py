@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from test_browser import blocks_of, maps_of, written
+from toys_embedding import image_embedding, text_embedding
 from toys_selection import CAP, MAPS
 from toys_text import evidence_of
 
@@ -19,6 +20,8 @@ VIEWS = {
     "segment": lambda: uk.widgets.SegmentExplorer(uk.segment(blocks_of(), threshold=0.05)),
     "object": lambda: uk.widgets.ObjectSelector(CAP, maps=MAPS, prompts=["bar"]),
     "summary": lambda: SummaryExplorer(evidence_of()),
+    "embedding": lambda: uk.widgets.EmbeddingExplorer(image_embedding()),
+    "embedding of texts": lambda: uk.widgets.EmbeddingExplorer(text_embedding()),
     "workbench": lambda: Workbench({"Tokens": VIEWS["token"](), "Segments": VIEWS["segment"]()}),
 }
 
@@ -55,7 +58,7 @@ def ink_and_paper(page, selector):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["token", "segment", "object", "summary"])
+@pytest.mark.parametrize("name", ["token", "segment", "object", "summary", "embedding"])
 def test_text_stands_out_by_day_and_by_night(opened, tmp_path, name, scheme):
     page = opened(written(VIEWS[name](), tmp_path / "x.html"), color_scheme=scheme)
     for selector in (".uk-title", ".uk-hint", ".uk-caption, .uk-sum-text", ".uk-note", ".uk-button:enabled"):

@@ -29,8 +29,9 @@ def _pages() -> dict[type, Callable[[Any], str]]:
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
-    from ..plots import atlas, perturbation_curves, show_selection
+    from ..plots import perturbation_curves, show_selection
     from ..runs import Evaluation, Perturbation
+    from ..widgets.embedding_explorer import EmbeddingExplorer
     from ..widgets.inline_pictures import plotly_div
     from ..widgets.summary_explorer import SummaryExplorer
     from ..widgets.view import View
@@ -39,9 +40,9 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         ExplanationMaps: _maps,
         Segmentation: _segments,
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
-        Embedding: lambda emb: _figure(atlas(emb)) + _card(emb.card),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
+        Embedding: lambda emb: EmbeddingExplorer(emb).fragment() + _card(emb.card),
         Evaluation: lambda found: _table(found._repr_html_() + found.ranked().to_html()) + _card(found.card),
         Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p.table.to_html()),
         View: lambda view: view.fragment(),
@@ -56,7 +57,8 @@ def export_html(obj: Any, path: str | os.PathLike[str], *, title: str | None = N
     Parameters
     ----------
     obj : any result, a view, matplotlib or Plotly figure, or path of a notebook
-        Maps, segments and evidence become views, other results a picture, a table or a text, each with its provenance.
+        Maps, segments, evidence and embeddings become views, other results a picture, a table or a text, each with
+        its provenance.
         A notebook is shown with its stored outputs: formulae become MathML, Plotly figures stay interactive, widget
         state is left out.
     path : str or path-like

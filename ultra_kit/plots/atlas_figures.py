@@ -24,7 +24,11 @@ _SHOWN = 20  # clusters that carry a name or a patch
 
 @styled
 def atlas(
-    emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "cluster", ax: Axes | None = None
+    emb: Embedding,
+    *,
+    colour: str | Sequence[Any] | np.ndarray = "cluster",
+    selected: Sequence[int] = (),
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw an atlas: a point for each token, and in the largest clusters their names or the patches that stand for them.
 
@@ -32,8 +36,10 @@ def atlas(
     ----------
     emb : Embedding
     colour : {"cluster", "input", "position"} or array of shape (M,)
-        "position" runs over an image, left to right in red and top to bottom in blue, or from the start of a text to
-        its end. An array of floats is a scale; of anything else classes with a legend, such as the truth.
+        "position" runs over an image, left to right from blue to orange and top to bottom from light to dark, or from
+        the start of a text to its end. An array of floats is a scale; of anything else classes with a legend, such as the truth.
+    selected : sequence of int
+        Points to stand out from the others; none does by default.
 
     Examples
     --------
@@ -46,7 +52,14 @@ def atlas(
     colours, legend = _colours(emb, colour)
     size = float(np.clip(20_000 / len(emb), 2, 40))
     order = np.argsort(emb.labels >= 0, kind="stable")  # noise at the back
-    axes.scatter(*emb.points[order].T, c=colours[order], s=size, linewidths=0, alpha=0.8)
+    alpha = (
+        np.where(np.isin(np.arange(len(emb)), selected), 0.9, 0.12)
+        if len(selected)
+        else np.full(len(emb), 0.8)
+    )
+    axes.scatter(
+        *emb.points[order].T, c=colours[order], s=size, linewidths=0, alpha=alpha[order], rasterized=True
+    )
     for name, shade in legend.items():
         axes.scatter([], [], color=shade, s=60, label=name)
     if legend:
@@ -168,7 +181,7 @@ def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
         if colour not in ("cluster", "input"):
             raise ValueError(f"colour must be cluster, input, position or an array, got {colour!r}")
         index = emb.labels if colour == "cluster" else emb.source[:, 0]
-        return _palette(index), {"noise": _NOISE} if (index < 0).any() else {}
+        return _of_classes(index, 0), {"noise": _NOISE} if (index < 0).any() else {}
     values = np.asarray(colour)
     if values.shape != (len(emb),):
         raise ValueError(
@@ -178,24 +191,43 @@ def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
         scaled = (values - values.min()) / max(np.ptp(values), 1e-30)
         return mpl.colormaps["viridis"](scaled)[:, :3], {}
     known, index = np.unique(values, return_inverse=True)
-    shades = _palette(np.arange(len(known)))
+    shades = class_colours(np.bincount(index, minlength=len(known)))
     return shades[index], dict(zip(map(str, known[:30]), shades, strict=False))
 
 
-def _palette(index: np.ndarray) -> np.ndarray:
-    """Colours told apart by eye for the first 8 numbers, then hues in large steps; grey below 0."""
-    n = max(int(index.max(initial=0)) + 1, 1)
-    fixed = [to_rgb(c) for c in SEGMENT_COLOURS]
-    more = [mpl.colormaps["hsv"](k * 0.618 % 1)[:3] for k in range(max(n - len(fixed), 0))]
-    return np.array([*(fixed + more)[:n], _NOISE])[np.where(index < 0, n, index)]
+def class_colours(counts: np.ndarray) -> np.ndarray:
+    """A colour (n, 3) for each of n classes: the eight that are told apart by eye for the largest, then lighter and darker."""
+    rank = np.argsort(np.argsort(-np.asarray(counts), kind="stable"))
+    base = np.array([to_rgb(c) for c in SEGMENT_COLOURS])[rank % len(SEGMENT_COLOURS)]
+    light = np.array([0, 0.45, -0.4])[rank // len(SEGMENT_COLOURS) % 3]
+    return _lighter(base, light[:, None])
+
+
+def place_colours(rows: Any, columns: Any) -> np.ndarray:
+    """The colour (n, 3) of places in [0, 1]: from left to right blue to orange, from top to bottom light to dark."""
+    across, down = np.asarray(columns, float)[:, None], np.asarray(rows, float)[:, None]
+    blue, orange = np.array(to_rgb(SEGMENT_COLOURS[0])), np.array(to_rgb(SEGMENT_COLOURS[1]))
+    return _lighter(blue + (orange - blue) * across, 0.45 - 0.9 * down)
+
+
+def _lighter(rgb: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Colours mixed with white, or with black where `share` is below 0."""
+    return rgb + (np.where(share > 0, 1.0, 0.0) - rgb) * np.abs(share)
+
+
+def _of_classes(index: np.ndarray, n: int) -> np.ndarray:
+    """The colour (M, 3) of class numbers; grey below 0."""
+    known = class_colours(np.bincount(index[index >= 0], minlength=n))
+    return np.array([*known, _NOISE])[np.where(index < 0, len(known), index)]
 
 
 def _by_position(emb: Embedding) -> np.ndarray:
-    shades = []
+    places = []
     for number, token in emb.source.tolist():
         layout = emb.inputs[number].layout
         h, w = layout.grid or (1, layout.n_content)
         row, column = divmod(token - layout.n_prefix, w)
-        x, y = column / max(w - 1, 1), row / max(h - 1, 1)
-        shades.append((x, 0.4, y) if layout.grid else mpl.colormaps["viridis"](x)[:3])
-    return np.array(shades)
+        places.append((row / max(h - 1, 1), column / max(w - 1, 1)))
+    if all(placed.layout.grid for placed in emb.inputs):
+        return place_colours(*np.transpose(places))
+    return np.asarray(mpl.colormaps["viridis"]([column for _, column in places])[:, :3])

@@ -10,6 +10,7 @@ trusted. ``view.live()`` is connected to Python: a click changes ``view.pinned``
 for a colleague. ``README.md`` in this folder says how to add a view.
 """
 
+from .embedding_explorer import EmbeddingExplorer
 from .object_selector import ObjectSelector
 from .segment_explorer import SegmentExplorer
 from .summary_explorer import SummaryExplorer
@@ -18,6 +19,7 @@ from .token_explorer import TokenExplorer
 from .view import View
 
 __all__ = [
+    "EmbeddingExplorer",
     "ObjectSelector",
     "SegmentExplorer",
     "SummaryExplorer",

@@ -202,6 +202,11 @@ function arrows(move) {
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+// The colour #rrggbb as [red, green, blue].
+function rgbOf(hex) {
+  return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+}
+
 // A line that says which keys do what; `keys` is a list of [key, what it does].
 function keyHelp(parent, keys) {
   const line = element("p", "uk-keys", parent, "Keys: ");

@@ -1,9 +1,5 @@
 // What a SegmentExplorer draws: coloured segments, their borders and numbers, and the tree.
 
-function rgbOf(hex) {
-  return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-}
-
 function paintLabels(canvas, now, palette) {
   Object.assign(canvas, { width: now.width, height: now.height });
   const colours = palette.map((hex) => [...rgbOf(hex), 255]);

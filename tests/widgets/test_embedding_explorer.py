@@ -1,0 +1,194 @@
+"""`EmbeddingExplorer` from Python: its state, what a page is told, what passes between page and kernel."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import traitlets
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.path import Path
+from toys_embedding import image_embedding, text_embedding
+
+import ultra_kit as uk
+from ultra_kit.widgets import EmbeddingExplorer
+from ultra_kit.widgets.embedding_page import places, ways
+from ultra_kit.widgets.map_books import quantise
+
+
+def test_what_a_notebook_stores_is_html_picture_and_text():
+    bundle = EmbeddingExplorer(image_embedding())._repr_mimebundle_()
+    assert sorted(bundle) == ["image/png", "text/html", "text/plain"]
+    assert bundle["text/plain"] == "EmbeddingExplorer(36 tokens of 3 inputs, by cluster, 0 selected)"
+    assert bundle == EmbeddingExplorer(image_embedding())._repr_mimebundle_()
+    page_data = EmbeddingExplorer(text_embedding()).data()
+    assert page_data["sheet"] == b"" and page_data["inputs"][1]["words"][1] == [2, 5, [2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("selected", [3, 36], r"in 0\.\.35, got 36"),
+        ("selected", [-1], "got -1"),
+        ("selected", [1.5], "list of points"),
+        ("selected", [True], "list of points"),
+        ("selected", "abc", "list of points"),
+        ("selected", 3, "list of points"),
+        ("pinned", 36, "pinned must be in -1..35"),
+        ("paint", "colour", "one of 'cluster', 'input', 'position'"),
+    ],
+)
+def test_impossible_state_is_refused(name, value, said):
+    view = EmbeddingExplorer(image_embedding())
+    before = getattr(view, name)
+    with pytest.raises(traitlets.TraitError, match=said):
+        setattr(view, name, value)
+    assert getattr(view, name) == before
+
+
+def test_a_selection_is_a_list_of_points_in_order():
+    view = EmbeddingExplorer(image_embedding())
+    view.selected = np.array([7, 3, 7])
+    assert view.selected == [3, 7]
+    assert view._emb.source[view.selected].tolist() == [[0, 7], [0, 15]]
+    view.selected = np.flatnonzero(view._emb.labels == 99)
+    assert view.selected == []
+
+
+def test_what_is_no_embedding_or_does_not_fit_it_is_refused():
+    emb = image_embedding()
+    with pytest.raises(TypeError, match=r"emb must be an Embedding, got list; uk\.embed"):
+        EmbeddingExplorer([emb])
+    with pytest.raises(
+        ValueError, match=r"truth must be one value for each of the 36 points, got an array of shape \(3,\)"
+    ):
+        EmbeddingExplorer(emb, truth=[1, 2, 3])
+    with pytest.raises(ValueError, match="captures must be the 3 of the embedding, got 1"):
+        EmbeddingExplorer(emb, captures=[None])
+    with pytest.raises(ValueError, match="cluster is a way to colour already"):
+        EmbeddingExplorer(emb, truth={"cluster": np.zeros(36)})
+
+
+@given(
+    arrays(np.float32, (30, 2), elements=st.floats(-50, 50, width=32)),
+    arrays(float, (7, 2), elements=st.floats(-60, 60)),
+)
+def test_a_lasso_holds_what_matplotlib_says_lies_in_a_polygon(points, polygon):
+    emb = uk.atlas.Embedding(
+        points, np.zeros(30, int), np.ones(30), np.zeros((30, 2), int), points, image_embedding().inputs
+    )
+    q, corner, step = places(points)
+    assert abs(corner + step * q - points).max() <= 0.51 * step + 1e-5
+    # Of a polygon that crosses itself both count the edges beside a point only where it is convex; its hull is.
+    from scipy.spatial import ConvexHull, QhullError
+
+    try:
+        hull = polygon[ConvexHull(polygon).vertices]
+    except QhullError:
+        return
+    found = np.isin(np.arange(30), EmbeddingExplorer(emb).inside(hull.tolist()))
+    at = corner + step * q
+    surely = [Path(hull).contains_points(at, radius=r) for r in (-1e-6, 1e-6)]
+    sure = surely[0] == surely[1]
+    np.testing.assert_array_equal(found[sure], surely[0][sure])
+
+
+def test_a_lasso_may_have_a_hole_in_its_side():
+    view = EmbeddingExplorer(image_embedding())  # points at 0..5 x 0..5
+    u = [(-0.5, -0.5), (5.5, -0.5), (5.5, 1.5), (0.5, 1.5), (0.5, 3.5), (5.5, 3.5), (5.5, 5.5), (-0.5, 5.5)]
+    where = {divmod(int(i), 6) for i in view.inside(u)}  # (row, column)
+    assert where == {(r, c) for r in range(6) for c in range(6) if r in (0, 1, 4, 5) or c == 0}
+    assert view.inside([]).tolist() == view.inside([(0, 0)]).tolist() == []
+
+
+def test_ways_to_colour():
+    emb = image_embedding()
+    truth = {
+        "kind": np.array(["cat", "dog"])[np.arange(36) % 2],
+        "number": np.arange(36) % 3 - 1,
+        "depth": np.where(np.arange(36) == 5, np.nan, np.arange(36) / 35),
+        "inside": np.arange(36) < 4,
+    }
+    found = ways(emb, truth)
+    assert list(found) == ["cluster", "input", "position", *truth]
+    assert (
+        found["cluster"].names == ["sky", "1", "tree"]
+        and found["cluster"].values.tolist() == emb.labels.tolist()
+    )
+    assert found["input"].names[1] == "picture 1.png" and found["input"].values[12] == 1
+    assert found["position"].values[:4].tolist() == [0, 6, 12, 5 * 16]  # columns 0, 2, 4 of 6; row 1 of 4
+    assert found["kind"].names == ["cat", "dog"] and found["kind"].python == ["'cat'", "'dog'"]
+    assert found["number"].names == ["0", "1"] and found["number"].values[:4].tolist() == [-1, 0, 1, -1]
+    assert found["depth"].values[[0, 5, 35]].tolist() == [0, -1, 255] and found["depth"].high == "1"
+    assert found["inside"].python == ["False", "True"]
+    for way in found.values():
+        for name, python in zip(way.names, way.python, strict=True):
+            chosen = eval(f"{way.code} == {python}", {"emb": emb, **truth})
+            np.testing.assert_array_equal(chosen, way.values == way.names.index(name))
+
+
+def test_the_still_picture_shows_colours_and_selection():
+    emb = image_embedding()
+    truth = np.arange(36) / 35
+    view = EmbeddingExplorer(emb, truth=truth)
+    for paint, colour in {"cluster": "cluster", "position": "position", "truth": truth}.items():
+        view.paint = paint
+        theirs = uk.plots.atlas(emb, colour=colour).axes[0].collections[0].get_facecolors()
+        dots = view.figure().axes[0].collections[0]
+        np.testing.assert_array_equal(dots.get_facecolors(), theirs)
+    view.selected = [0, 1]
+    dots = view.figure().axes[0].collections[0]
+    clear = dots.get_offsets().data[dots.get_alpha() > 0.5]
+    assert clear.tolist() == [[0, 0], [1, 0]]
+
+
+def test_page_and_kernel_follow_each_other(monkeypatch):
+    view = EmbeddingExplorer(image_embedding())
+    widget = view.live()
+    widget.set_state({"selected": [5, 2], "pinned": 4})  # what a lasso and a click in the page send
+    assert view.selected == widget.selected == [2, 5] and view.pinned == 4
+    view.selected = view.inside([(-1, -1), (0.5, -1), (0.5, 9), (-1, 9)])
+    assert widget.selected == [0, 6, 12, 18, 24, 30]
+    sent = []
+    monkeypatch.setattr(widget, "send", lambda content, buffers=None: sent.append(content))
+    widget.set_state({"pinned": 99})
+    assert widget.pinned == 4 and "pinned must be in -1..35" in sent[0]["error"]
+
+
+def test_python_works_out_the_whole_map_of_a_point():
+    model = uk.load("scenes")
+    caps = [uk.capture(model, uk.data.scene(i).image) for i in range(2)]
+    inputs = tuple(uk.atlas.PlacedInput(cap.layout, np.asarray(cap.input)) for cap in caps)
+    source = np.int32([[0, 30], [1, 50]])
+    points = np.float32([[0, 0], [1, 1]])
+    emb = uk.atlas.Embedding(points, np.int32([0, 0]), np.ones(2, "f4"), source, points, inputs, layer=3)
+    with pytest.raises(ValueError, match=r"whole maps need captures"):
+        EmbeddingExplorer(emb).answer({"point": 1})
+    content, buffers = EmbeddingExplorer(emb, captures=caps).answer({"point": 1})
+    row = uk.explain(caps[1], layer=3, tokens=[50]).without_own[0]
+    assert content == {"point": 1}
+    assert buffers == [quantise(row)[0].tobytes()]
+
+
+def test_the_whole_map_of_a_word_is_of_words(monkeypatch):
+    emb = text_embedding()
+    row = np.float32([[4, 1, 0, 2, 0, 0]])
+    monkeypatch.setattr(
+        "ultra_kit.widgets.embedding_explorer.explain",
+        lambda cap, layer, tokens: (
+            SimpleNamespace(without_own=row) if (cap, tokens) == ("first", [3]) else None
+        ),
+    )
+    _, buffers = EmbeddingExplorer(emb, captures=["first", "second"]).answer({"point": 2})
+    words = [text for text in ("The", "cat", "sat", ".", "The", "dog", "ran", ".")]
+    assert [w.text for w in emb.inputs[0].words] == words
+    # The tokens are "The", "cat", "sat.", "The", "dog", "ran."; a full stop has no token of its own.
+    assert np.frombuffer(buffers[0], np.uint8).tolist() == [255, 64, 0, 0, 128, 0, 0, 0]
+
+
+def test_export_html_gives_the_view(tmp_path):
+    text = uk.export_html(image_embedding(card={"model": {"name": "toy"}}), tmp_path / "x.html").read_text(
+        "utf-8"
+    )
+    assert "36 tokens of 3 inputs by latent, toy" in text and "Provenance" in text and "makePlot" in text

@@ -1,0 +1,150 @@
+"""`EmbeddingExplorer`: tens of thousands of tokens on a plane, and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import traitlets
+
+from ..atlas import Embedding
+from ..maps.explanation import explain
+from ..types import Capture
+from .embedding_page import page_of, places, ways
+from .map_books import quantise
+from .view import View, colours, must_be_one_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class EmbeddingExplorer(View):
+    """Every token of an `Embedding` as a point: hover shows its patch or word with its map, a lasso selects.
+
+    The patches of the points selected light up on their images, and a click on a patch or word lights up its point.
+    A page holds all of it, points rounded to 1/65535 of the width, maps to their strongest positions.
+
+    Parameters
+    ----------
+    emb : Embedding
+        From `ultra_kit.embed`.
+    truth : array of shape (M,), or mapping of str to such arrays, optional
+        Further ways to colour: text, whole numbers (-1 for none) or bools are classes, floats run from low to high.
+    captures : sequence of Capture, optional
+        Those of ``emb.inputs``, in order: the live view then works out the whole map of the point that is kept.
+
+    Attributes
+    ----------
+    paint : str
+        What the colours mean: "cluster", "input", "position", "truth", or a name of the mapping.
+    selected : list of int
+        The points selected, as indices into the embedding, in order.
+    pinned : int
+        The point that is kept, or -1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `emb` is no Embedding, or an array or the captures do not belong to it.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> emb = uk.embed([uk.data.scene(0).image], model="scenes", method="pca")
+    >>> view = uk.widgets.EmbeddingExplorer(emb)
+    >>> view.selected = view.inside([(-9, -9), (9, -9), (9, 9), (-9, 9)])
+    >>> view
+    EmbeddingExplorer(144 tokens of 1 input, by cluster, 144 selected)
+    """
+
+    _name = "embedding"
+    _height = 1000
+    heading = "Many tokens at once, and where each comes from"
+
+    paint = traitlets.Unicode("cluster").tag(state=True)
+    selected = traitlets.Any([]).tag(state=True)
+    pinned = traitlets.Int(-1).tag(state=True)
+
+    def __init__(
+        self, emb: Embedding, *, truth: Any = None, captures: Sequence[Capture] | None = None
+    ) -> None:
+        if not isinstance(emb, Embedding):
+            raise TypeError(f"emb must be an Embedding, got {type(emb).__name__}; uk.embed(inputs) makes one")
+        if captures is not None and len(captures) != len(emb.inputs):
+            raise ValueError(f"captures must be the {len(emb.inputs)} of the embedding, got {len(captures)}")
+        truth = {} if truth is None else truth if isinstance(truth, Mapping) else {"truth": truth}
+        self._emb, self._truth, self._captures, self._ways = emb, truth, captures, ways(emb, truth)
+        super().__init__()
+
+    @traitlets.validate("paint", "pinned")
+    def _known(self, proposal: Any) -> Any:
+        known = {"paint": list(self._ways), "pinned": range(-1, len(self._emb))}
+        return must_be_one_of(proposal, known[proposal["trait"].name])
+
+    @traitlets.validate("selected")
+    def _points(self, proposal: Any) -> list[int]:
+        index, m = np.asarray(proposal["value"]), len(self._emb)
+        if index.size and (index.ndim != 1 or not np.issubdtype(index.dtype, np.integer)):
+            raise traitlets.TraitError(f"selected must be a list of points, got {proposal['value']!r}")
+        if len(bad := index[(index < 0) | (index >= m)]):
+            raise traitlets.TraitError(f"selected must hold points in 0..{m - 1}, got {bad[0]}")
+        return np.unique(index).astype(int).tolist()
+
+    def inside(self, polygon: Sequence[tuple[float, float]]) -> np.ndarray:
+        """The points in a polygon, as the page draws them.
+
+        Parameters
+        ----------
+        polygon : sequence of (x, y)
+            Its corners, in the units of ``emb.points``.
+
+        Returns
+        -------
+        ndarray of shape (K,), int64
+            Indices into the embedding, in order.
+        """
+        q, corner, step = places(self._emb.points)
+        x, y = (corner + step * q.astype(np.float64)).T
+        odd = np.zeros(len(x), bool)
+        for (x0, y0), (x1, y1) in zip(polygon, [*polygon[1:], *polygon[:1]], strict=True):
+            if y0 != y1:
+                odd ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+        return np.flatnonzero(odd)
+
+    def data(self) -> dict[str, Any]:
+        """The points, their colours and their inputs."""
+        import matplotlib
+
+        ramp = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
+        said = f"Layer {self._emb.layer}, placed by {self._emb.by} with {self._emb.method}."
+        shared = {"lut": colours(), "ramp": ramp.tobytes()}
+        return {
+            **page_of(self._emb, self._ways),
+            **shared,
+            "made": said,
+            "explains": self._captures is not None,
+        }
+
+    def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
+        """Give the whole map of a point: levels of the patches or words of its input."""
+        number, token = self._emb.source[int(message["point"])].tolist()
+        if self._captures is None:
+            raise ValueError("whole maps need captures: EmbeddingExplorer(emb, captures=...)")
+        row = explain(self._captures[number], layer=self._emb.layer, tokens=[token]).without_own[0]
+        one = self._emb.inputs[number]
+        if one.layout.grid is None:
+            first = one.layout.n_prefix
+            row = np.array([max((row[t - first] for t in w.tokens), default=0) for w in one.words])
+        return {"point": int(message["point"])}, [quantise(row)[0].tobytes()]
+
+    def figure(self) -> Figure:
+        """Draw the points in the colours shown, those selected before the others."""
+        from ..plots import atlas
+
+        colour = self.paint if self.paint in ("cluster", "input", "position") else self._truth[self.paint]
+        return atlas(self._emb, colour=colour, selected=self.selected)
+
+    def __repr__(self) -> str:
+        m, n = len(self._emb), len(self._emb.inputs)
+        return f"EmbeddingExplorer({m} tokens of {n} input{'s' * (n != 1)}, by {self.paint}, {len(self.selected)} selected)"
