@@ -89,3 +89,31 @@ The walls are [turquoise] like the sea | colours
 The children swam in the [lagoon] | waters, land
 Put the [pliers] back into the box | tools
 """
+
+FACTS = """
+The Eiffel Tower stands in the city of | Paris
+The Colosseum stands in the city of | Rome
+The Brandenburg Gate stands in the city of | Berlin
+The Kremlin stands in the city of | Moscow
+Big Ben stands in the city of | London
+The Acropolis stands in the city of | Athens
+The pyramids of Giza were built in | Egypt
+The Taj Mahal was built in | India
+Mount Fuji is the highest mountain of | Japan
+The language of Mexico is | Spanish
+The language of Austria is | German
+The language of Brazil's neighbour Argentina is | Spanish
+The day after Monday is | Tuesday
+The month after June is | July
+The season after winter is | spring
+The number after six is | seven
+The opposite of hot is | cold
+The opposite of rich is | poor
+The opposite of fast is | slow
+The colour of blood is | red
+The colour of grass is | green
+The wife of a king is a | queen
+The bees in the garden make sweet | honey
+The heart of a man pumps his | blood
+"""
+"""Beginnings of sentences, and the public fact that their last latent must know for the next word to be right."""

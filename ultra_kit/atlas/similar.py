@@ -1,0 +1,238 @@
+"""The tokens of other inputs that are most like one token, and clusters of tokens that most inputs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..maps.explanation import explain
+from ..types import Capture, Progress
+from ..types.checks import whole_number
+from .collecting import Wanted, collect, rows_of
+from .embedding import Embedding
+from .placed_input import PlacedInput
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Similar:
+    """A token, and the tokens of other inputs that are most like it, the nearest first; made by `similar`.
+
+    Attributes
+    ----------
+    inputs : tuple of K + 1 PlacedInput
+        Of the token asked about, then of the found ones; an input may come several times.
+    tokens : ndarray of shape (K + 1,), int64
+        Positions in them, prefix tokens counted; the one asked about first.
+    likeness : ndarray of shape (K + 1,), float32
+        Cosines of the vectors; 1 for the first.
+    maps : tuple of K + 1 ndarrays of shape (n_content,), float32, or ()
+        What each token was made from, the own position left out, the largest entry 1; none where no map was kept.
+    layer : int
+    by : {"latent", "map"}
+    card : dict
+        Provenance, JSON-able.
+    """
+
+    inputs: tuple[PlacedInput, ...]
+    tokens: np.ndarray
+    likeness: np.ndarray
+    maps: tuple[np.ndarray, ...]
+    layer: int
+    by: str
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each token, the one asked about first: input, token, place or word, likeness."""
+        places = [
+            placed.word(t) if placed.text else placed.layout.place_of(t)
+            for placed, t in zip(self.inputs, self.tokens.tolist(), strict=True)
+        ]
+        names = [placed.name or placed.sha256[:8] for placed in self.inputs]
+        return pd.DataFrame({"input": names, "token": self.tokens, "what": places, "likeness": self.likeness})
+
+    def __repr__(self) -> str:
+        near = f", likeness {self.likeness[1]:.2f} to {self.likeness[-1]:.2f}" if len(self.tokens) > 1 else ""
+        others = len({id(placed) for placed in self.inputs[1:]})
+        return f"Similar({len(self.tokens) - 1} tokens of {others} inputs, layer {self.layer} by {self.by}{near})"
+
+
+def similar(
+    source: Capture | Embedding,
+    token: int,
+    *,
+    among: Sequence[Capture] | Embedding | None = None,
+    by: str = "latent",
+    layer: int | None = None,
+    k: int = 12,
+    per_input: int = 2,
+    progress: bool | Progress | None = None,
+) -> Similar:
+    """Find the tokens most like one in other inputs, each with its map: the eyes of other faces for an eye.
+
+    By "latent" those whose latents point the same way; by "map" those that were made from the same (as in
+    `ultra_kit.embed`).
+
+    Parameters
+    ----------
+    source : Capture or Embedding
+    token : int
+        A position of the capture, prefix tokens counted; of an embedding one of its rows.
+    among : sequence of Capture, or Embedding
+        Where to look; what has the same input is left out. An embedding as `source` is looked through itself.
+    by, layer : as in `ultra_kit.embed`
+        For captures; those of an embedding are its own.
+    k, per_input : int
+        How many at most, in all and of one input.
+    progress : bool or callable, optional
+        As in `ultra_kit.explain`, over the captures.
+
+    Returns
+    -------
+    Similar
+        With maps for captures, and for an embedding that was made with ``maps=True``.
+
+    Raises
+    ------
+    ValueError, TypeError, UltraError
+        For options that cannot be, or when there is no other input.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> caps = [uk.capture(uk.load("scenes"), uk.data.scene(seed).image) for seed in range(3)]
+    >>> found = uk.atlas.similar(caps[0], 40, among=caps, k=4)
+    >>> found.tokens.shape, len(found.maps)
+    ((5,), 5)
+    """
+    whole_number("k", k, 1)
+    whole_number("per_input", per_input, 1)
+    if isinstance(source, Embedding) == (among is not None):
+        raise TypeError("similar takes a capture with among=captures or an embedding, or an embedding alone")
+    pool = _pool(source if among is None else among, Wanted(layer, by, None, None, 0, False, ()), progress)
+    if isinstance(source, Embedding):
+        row = whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
+        number, token = source.source[row].tolist()
+        asked, vector, mapped = pool.inputs[number], pool.vectors[row], pool.has_maps and pool.map_of(row)
+    else:
+        first, last = source.layout.content[[0, -1]].tolist()
+        whole_number("token", token, first, last, ", a content position")
+        mine = rows_of(source, 0, pool.wanted)
+        if (
+            makers := [(r["model"]["name"], n) for r, n in ((mine.card, mine.layer), (pool.card, pool.layer))]
+        )[0] != makers[1]:
+            raise ValueError(
+                "both must be of one model and layer, got {} layer {} and {} layer {}".format(
+                    *sum(makers, ())
+                )
+            )
+        asked, vector = mine.input, mine.vectors[token - first]
+        mapped = pool.has_maps and _map(source, pool.wanted.layer, token)
+    near = pool.vectors.astype(np.float32) @ vector.astype(np.float32)
+    left = {n: per_input for n, p in enumerate(pool.inputs) if p is not asked and p.sha256 != asked.sha256}
+    chosen: list[int] = []
+    for row in np.argsort(-near, kind="stable").tolist():
+        if left.get(number := int(pool.source[row, 0]), 0) and len(chosen) < k:
+            left[number] -= 1
+            chosen.append(row)
+    if not chosen:
+        raise ValueError("among must hold another input than the one asked about, got none")
+    return Similar(
+        inputs=(asked, *(pool.inputs[n] for n in pool.source[chosen, 0])),
+        tokens=np.array([token, *pool.source[chosen, 1]], np.int64),
+        likeness=np.array([1, *near[chosen]], np.float32),
+        maps=(mapped, *map(pool.map_of, chosen)) if pool.has_maps else (),
+        layer=pool.layer,
+        by=pool.wanted.by,
+        card={**pool.card, "similar": {"k": k, "per_input": per_input}},
+    )
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Tokens to look through, and what gives the map of one of its rows."""
+
+    vectors: np.ndarray
+    source: np.ndarray
+    inputs: tuple[PlacedInput, ...]
+    layer: int
+    wanted: Wanted
+    card: Mapping[str, Any]
+    has_maps: bool
+    map_of: Callable[[int], Any]
+
+
+def _pool(among: Any, wanted: Wanted, progress: bool | Progress | None) -> _Pool:
+    if isinstance(among, Embedding):
+        asked = Wanted(**{**among.card["embedding"]["wanted"], "tokens": None, "maps": False, "phrases": ()})
+        given = among.vectors, among.source, among.inputs, among.layer, asked, among.card
+        return _Pool(*given, among.mapped is not None, partial(_kept, among))
+    captures = list(among)
+    rows = collect(captures, None, wanted, progress)
+    source = np.concatenate([np.stack([np.full_like(r.tokens, i), r.tokens], 1) for i, r in enumerate(rows)])
+
+    def made(row: int) -> np.ndarray:
+        number, token = source[row].tolist()
+        return _map(captures[number], wanted.layer, token)
+
+    vectors, inputs = np.concatenate([r.vectors for r in rows]), tuple(r.input for r in rows)
+    return _Pool(vectors, source, inputs, rows[0].layer, wanted, rows[0].card, True, made)
+
+
+def _map(cap: Capture, layer: int | None, token: int) -> np.ndarray:
+    """The map of a token over the content positions, the largest of the others 1."""
+    row = explain(cap, layer=layer, tokens=[token], progress=False).without_own[0]
+    return row / max(row.max(), np.float32(1e-30))
+
+
+def _kept(emb: Embedding, row: int) -> np.ndarray:
+    """What an embedding keeps of the map of a token, over the content positions."""
+    where, weights = emb.mapped or ((), ())
+    layout = emb.inputs[emb.source[row, 0]].layout
+    out = np.zeros(layout.n_tokens, np.float32)
+    out[where[row]] = weights[row]
+    return out[layout.n_prefix :]
+
+
+def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
+    """Say which clusters most inputs have: the parts that recur.
+
+    Parameters
+    ----------
+    emb : Embedding
+    share : float
+        In (0, 1]: the least share of the inputs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each such cluster, by its number, the commonest first and of these the one with the fewest tokens in an
+        input: its name, the share of inputs that have it, tokens per input that has it.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> scenes = [uk.data.scene(seed).image for seed in range(4)]
+    >>> emb = uk.embed(scenes, model="scenes", method="pca", tokens=0.25)
+    >>> list(recurring(emb).columns)
+    ['name', 'share of inputs', 'tokens per input']
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    counts = np.zeros((emb.n_clusters, len(emb.inputs)), int)
+    there = emb.labels >= 0
+    np.add.at(counts, (emb.labels[there], emb.source[there, 0]), 1)
+    has = (counts > 0).sum(1)
+    columns = {
+        "name": emb.names,
+        "share of inputs": has / len(emb.inputs),
+        "tokens per input": counts.sum(1) / np.maximum(has, 1),
+    }
+    table = pd.DataFrame(columns).rename_axis("cluster")
+    table = table[table["share of inputs"] >= share]
+    return table.sort_values(["share of inputs", "tokens per input"], ascending=[False, True])
