@@ -68,7 +68,7 @@ def place(cap: Capture) -> np.ndarray:
 
 
 def vectors(cap: Capture) -> dict[str, np.ndarray]:
-    """ "family: layer" -> a unit vector for every patch, float16."""
+    """Family and layer, and a unit vector for every patch, float16."""
     found = {
         "by the pixels of the patch: 0": pixels(cap, 0),
         "by the pixels of 3 x 3 patches: 0": pixels(cap, 1),

@@ -1,8 +1,20 @@
-"""Tokens of many inputs at once: placed in two dimensions by their latents or by what they were made from, clustered, and named."""
+"""Tokens of many inputs at once: placed in two dimensions by their latents or by what they were made from, clustered, named, and found again in other inputs."""
 
 from .embedding import Embedding, embed
 from .naming import Name, Names, name
 from .placed_input import PlacedInput
+from .similar_tokens import Similar, recurring, similar
 from .word_bank import sentences
 
-__all__ = ["Embedding", "Name", "Names", "PlacedInput", "embed", "name", "sentences"]
+__all__ = [
+    "Embedding",
+    "Name",
+    "Names",
+    "PlacedInput",
+    "Similar",
+    "embed",
+    "name",
+    "recurring",
+    "sentences",
+    "similar",
+]

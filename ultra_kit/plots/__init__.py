@@ -18,6 +18,7 @@ from .map_figures import compare_methods, layer_strip, show_map, token_grid
 from .name_figures import show_names
 from .segment_figures import show_dendrogram, show_scene, show_segments
 from .selection_figures import show_selection
+from .similar_figures import show_parts, show_similar
 from .text_figures import layer_words, sentence_matrix, show_evidence
 from .what_if_figures import map_and_deletion, show_intervention
 
@@ -39,8 +40,10 @@ __all__ = [
     "show_intervention",
     "show_map",
     "show_names",
+    "show_parts",
     "show_scene",
     "show_segments",
     "show_selection",
+    "show_similar",
     "token_grid",
 ]

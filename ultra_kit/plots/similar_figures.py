@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..atlas.embedding import Embedding
 from ..atlas.placed_input import PlacedInput
-from ..atlas.similar import Similar, recurring
+from ..atlas.similar_tokens import Similar, recurring
 from ..types.checks import whole_number
 from ..types.grids import cell_grid
 from .style import draw_input, extent, map_colours, mark_patch, panels, styled
@@ -100,8 +100,10 @@ def show_parts(emb: Embedding, *, share: float = 0.5, rows: int = 6, columns: in
 def _lay(ax: Axes, placed: PlacedInput, values: np.ndarray) -> None:
     """Lay a map of the patches over the darkened picture."""
     draw_input(ax, placed.picture, placed.layout, tone="dark")
-    where = {"extent": extent(placed.layout), "interpolation": "nearest"}
-    ax.imshow(values.reshape(placed.layout.grid or (1, -1)), cmap=map_colours(True), vmin=0, vmax=1, **where)
+    shown = values.reshape(placed.layout.grid or (1, -1))
+    ax.imshow(
+        shown, cmap=map_colours(True), vmin=0, vmax=1, extent=extent(placed.layout), interpolation="nearest"
+    )
 
 
 def _light(ax: Axes, placed: PlacedInput, lit: np.ndarray) -> None:

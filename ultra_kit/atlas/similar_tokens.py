@@ -211,8 +211,8 @@ def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each such cluster, by its number, the commonest first and of these the one with the fewest tokens in an
-        input: its name, the share of inputs that have it, tokens per input that has it.
+        A row for each such cluster, by its number, the most alike first: its name, the share of inputs that have it,
+        tokens per input that has it, and how alike they are, the mean cosine with their mean.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
     >>> scenes = [uk.data.scene(seed).image for seed in range(4)]
     >>> emb = uk.embed(scenes, model="scenes", method="pca", tokens=0.25)
     >>> list(recurring(emb).columns)
-    ['name', 'share of inputs', 'tokens per input']
+    ['name', 'share of inputs', 'tokens per input', 'likeness']
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
@@ -228,11 +228,11 @@ def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
     there = emb.labels >= 0
     np.add.at(counts, (emb.labels[there], emb.source[there, 0]), 1)
     has = (counts > 0).sum(1)
-    columns = {
-        "name": emb.names,
-        "share of inputs": has / len(emb.inputs),
-        "tokens per input": counts.sum(1) / np.maximum(has, 1),
-    }
+    # The length of the mean of unit vectors is their mean cosine with it.
+    alike = [
+        np.linalg.norm(emb.vectors[emb.labels == n].astype(np.float32).mean(0)) for n in range(emb.n_clusters)
+    ]
+    columns = {"name": emb.names, "share of inputs": has / len(emb.inputs)}
+    columns |= {"tokens per input": counts.sum(1) / np.maximum(has, 1), "likeness": alike}
     table = pd.DataFrame(columns).rename_axis("cluster")
-    table = table[table["share of inputs"] >= share]
-    return table.sort_values(["share of inputs", "tokens per input"], ascending=[False, True])
+    return table[table["share of inputs"] >= share].sort_values("likeness", ascending=False)
