@@ -230,7 +230,23 @@ def one_of_each():
         names=(HOSTILE,),
         card={"model": {"name": "toy"}, "note": HOSTILE},
     )
+    token = uk.atlas.Name(HOSTILE, 0.5, HOSTILE)
+    layout = uk.types.Layout("text", 0, tokens=(HOSTILE,))
+    names = uk.atlas.Names(
+        np.array([0]), ((token,),), 2, "head", layout, card={"model": {"name": "toy"}, "note": HOSTILE}
+    )
+    like = uk.atlas.Similar(
+        (placed, placed),
+        np.array([1, 2]),
+        np.float32([1, 0.5]),
+        (),
+        2,
+        "map",
+        {"model": {"name": "toy"}, "note": HOSTILE},
+    )
     return {
+        "names": (names, "1 token named by head, toy, layer 2"),
+        "similar": (like, "1 token like one, by map, toy, layer 2"),
         "atlas": (atlas, "4 tokens of 1 input by latent, toy, layer 2"),
         "maps": (named(maps, **made), "What 6 tokens of cat.png were made from, toy, layer 2"),
         "token": (

@@ -118,7 +118,7 @@ def similar(
     if isinstance(source, Embedding):
         row = whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
         number, token = source.source[row].tolist()
-        asked, vector, mapped = pool.inputs[number], pool.vectors[row], pool.has_maps and pool.map_of(row)
+        asked, vector, own = pool.inputs[number], pool.vectors[row], partial(pool.map_of, row)
     else:
         first, last = source.layout.content[[0, -1]].tolist()
         whole_number("token", token, first, last, ", a content position")
@@ -132,7 +132,7 @@ def similar(
                 )
             )
         asked, vector = mine.input, mine.vectors[token - first]
-        mapped = pool.has_maps and _map(source, pool.wanted.layer, token)
+        own = partial(_map, source, pool.wanted.layer, token)
     near = pool.vectors.astype(np.float32) @ vector.astype(np.float32)
     left = {n: per_input for n, p in enumerate(pool.inputs) if p is not asked and p.sha256 != asked.sha256}
     chosen: list[int] = []
@@ -146,7 +146,7 @@ def similar(
         inputs=(asked, *(pool.inputs[n] for n in pool.source[chosen, 0])),
         tokens=np.array([token, *pool.source[chosen, 1]], np.int64),
         likeness=np.array([1, *near[chosen]], np.float32),
-        maps=(mapped, *map(pool.map_of, chosen)) if pool.has_maps else (),
+        maps=(own(), *map(pool.map_of, chosen)) if pool.has_maps else (),
         layer=pool.layer,
         by=pool.wanted.by,
         card={**pool.card, "similar": {"k": k, "per_input": per_input}},
@@ -229,9 +229,9 @@ def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
     np.add.at(counts, (emb.labels[there], emb.source[there, 0]), 1)
     has = (counts > 0).sum(1)
     # The length of the mean of unit vectors is their mean cosine with it.
-    alike = [
-        np.linalg.norm(emb.vectors[emb.labels == n].astype(np.float32).mean(0)) for n in range(emb.n_clusters)
-    ]
+    total = np.zeros((emb.n_clusters, emb.vectors.shape[1]))
+    np.add.at(total, emb.labels[there], emb.vectors[there])
+    alike = np.linalg.norm(total, axis=1) / np.maximum(counts.sum(1), 1)
     columns = {"name": emb.names, "share of inputs": has / len(emb.inputs)}
     columns |= {"tokens per input": counts.sum(1) / np.maximum(has, 1), "likeness": alike}
     table = pd.DataFrame(columns).rename_axis("cluster")

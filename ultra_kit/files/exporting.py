@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atlas import Embedding
+from ..atlas import Embedding, Names, Similar
 from ..images.segmentation import Segmentation
 from ..images.selection import Selection
 from ..text.evidence_words import Evidence
@@ -29,7 +29,7 @@ def _pages() -> dict[type, Callable[[Any], str]]:
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
-    from ..plots import perturbation_curves, show_selection
+    from ..plots import perturbation_curves, show_names, show_selection, show_similar
     from ..runs import Evaluation, Perturbation
     from ..widgets.embedding_explorer import EmbeddingExplorer
     from ..widgets.inline_pictures import plotly_div
@@ -40,6 +40,8 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         ExplanationMaps: _maps,
         Segmentation: _segments,
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
+        Names: lambda names: _figure(show_names(names)) + _table(names.table.to_html()) + _card(names.card),
+        Similar: lambda near: _figure(show_similar(near)) + _table(near.table.to_html()) + _card(near.card),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
         Embedding: lambda emb: EmbeddingExplorer(emb).fragment() + _card(emb.card),

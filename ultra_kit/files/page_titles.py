@@ -60,6 +60,12 @@ _TITLES: dict[str, Callable[[Any], str]] = {
     "Embedding": lambda emb: (
         f"{len(emb)} tokens of {_count(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, layer {emb.layer}"
     ),
+    "Names": lambda names: (
+        f"{_count(len(names.tokens), 'token')} named by {names.by}, {_by(names.card)}, layer {names.layer}"
+    ),
+    "Similar": lambda near: (
+        f"{_count(len(near.tokens) - 1, 'token')} like one, by {near.by}, {_by(near.card)}, layer {near.layer}"
+    ),
     "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
     "Summary": lambda s: f"{len(s.document_words)} words in {len(s.words)}: a summary, {_by(s.capture.card)}",
     "Evaluation": lambda found: _EVALUATION.format(found.card["model_name"], **found.card["dataset"]),
