@@ -29,6 +29,7 @@ from ultra_kit.atlas.word_bank import WordBank, word_banks
 from ultra_kit.data.drawn_reports import WORDS
 from ultra_kit.maps.scores import read_by_head
 from ultra_kit.models.loading import data_folder
+from ultra_kit.text.tokenizing import plain_ids
 from ultra_kit.text.words import split_words, with_tokens
 
 N = 5
@@ -127,29 +128,29 @@ def first(order: Iterable[str], own: str) -> list[str]:
     return list(found)
 
 
-def single_tokens(model: Any, names: Sequence[str]) -> dict[str, int]:
-    """The first token of every name as it stands within a sentence."""
-    lead = (
-        " "
-        if model.tokenizer.decode(model.tokenizer(" a", add_special_tokens=False)["input_ids"]).startswith(
-            " "
-        )
-        else ""
-    )
-    return {
-        name: model.tokenizer(lead + word, add_special_tokens=False)["input_ids"][0]
-        for name in names
-        for word in (name,)
-    }
+def single_tokens(model: Any, texts: Sequence[str]) -> dict[str, int]:
+    """The first token of every word of texts, written as it first stands there behind another word."""
+    lead = " " if model.tokenizer.decode(plain_ids(model.tokenizer, " a")).startswith(" ") else ""
+    found: dict[str, int] = {}
+    for text in texts:
+        for word in split_words(text)[1:]:
+            if word.text.casefold() not in found and any(map(str.isalnum, word.text)):
+                found[word.text.casefold()] = plain_ids(model.tokenizer, lead + word.text)[0]
+    return found
 
 
 def measure(
-    items: list[Item], layers: Sequence[int], banks: Mapping[int, WordBank], done: Checkpoint, key: str
+    items: list[Item],
+    layers: Sequence[int],
+    banks: Mapping[int, WordBank],
+    texts: Sequence[str],
+    done: Checkpoint,
+    key: str,
 ) -> None:
     """Right and wrong among the first names of every latent, layer and method."""
     model = items[0].cap.model
     names = banks[layers[0]].names
-    single = single_tokens(model, names)
+    single = {word: token for word, token in single_tokens(model, texts).items() if word in names}
     for layer in layers:
         if f"{key} {layer}" in done:
             continue
@@ -223,19 +224,20 @@ def main() -> None:
         model = start("smollm2")
         layers = [1, *range(3, model.n_blocks + 1, 3)]
         layers = [*layers[:4], 10, *layers[4:]]
-        banks = word_banks(model, layers, uk.atlas.sentences())
+        texts = uk.atlas.sentences()
+        banks = word_banks(model, layers, texts)
         if a.choose:
-            measure(words_in_sentences(model, CHOOSE), layers, banks, done, "choose")
+            measure(words_in_sentences(model, CHOOSE), layers, banks, texts, done, "choose")
         else:
-            measure(words_in_sentences(model, REPORT), layers, banks, done, "kinds")
-            measure(facts(model), layers, banks, done, "facts")
+            measure(words_in_sentences(model, REPORT), layers, banks, texts, done, "kinds")
+            measure(facts(model), layers, banks, texts, done, "facts")
             small = uk.load("briefs")
             texts = [uk.data.brief(seed).document for seed in BANK]
             stands, emits = reports(small)
             every = list(range(1, small.n_blocks + 1))
             found = word_banks(small, every, texts)
-            measure(stands, every, found, done, "stands")
-            measure(emits, every, found, done, "emits")
+            measure(stands, every, found, texts, done, "stands")
+            measure(emits, every, found, texts, done, "emits")
     if a.choose:
         report(
             done, "choose", "Share of five names of the right kind, twenty sentences set aside:", kinds=True

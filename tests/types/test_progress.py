@@ -121,13 +121,22 @@ def test_every_long_call_shows_one_named_bar_to_its_end(bars, cap, tmp_path, tas
     assert "{remaining} left" in bars[0].how["bar_format"]
 
 
+def test_an_atlas_shows_a_bar_for_each_of_its_two_parts(bars):
+    scenes = [uk.data.scene(seed).image for seed in range(2)]
+    uk.embed(scenes, model="scenes", method="pca", tokens=5, progress=True)
+    assert [(bar.desc, bar.n, bar.total) for bar in bars] == [
+        ("embed: capture", 2, 2),
+        ("embed: place", 3, 3),
+    ]
+
+
 def test_every_public_call_that_has_a_bar_is_tried_here():
     """`fetch` is tried with the models, `evidence` shows the bar of `explain`."""
     rooms = (uk, uk.baselines, synthetic_truth, perturbing)
     called = {name: f for room in rooms for name, f in inspect.getmembers(room, inspect.isfunction)}
     long = {name for name, f in called.items() if "progress" in inspect.signature(f).parameters}
     tried = {"explain", "gradient_x_input", "integrated_gradients", "train_transform", "evaluate", "evidence"}
-    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name"}
+    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name", "embed"}
     assert {name for name in long if name[0] != "_"} - {"reporting"} == tried
 
 

@@ -33,7 +33,7 @@ def show_similar(found: Similar, *, columns: int = 7) -> Figure:
     >>> caps = [uk.capture(uk.load("scenes"), uk.data.scene(seed).image) for seed in range(3)]
     >>> figure = show_similar(uk.atlas.similar(caps[0], 40, among=caps, k=2))
     >>> [ax.get_title() for ax in figure.axes[:3]]
-    ['asked', '0.99', '0.99']
+    ['asked', '0.54', '0.54']
     """
     if found.inputs[0].picture is None:
         raise ValueError("show_similar needs patches of images; for words see Similar.table")
