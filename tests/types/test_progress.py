@@ -98,6 +98,7 @@ CALLS = {
     "train W for layer 2": lambda cap, at: uk.train_transform(
         cap.model, [uk.data.scene(n).image for n in range(3)], layer=2, epochs=1
     ),
+    "diagnose": lambda cap, at: uk.diagnose(cap, tokens=[9], layers=[2, 3], progress=True),
     "evaluate layer 2": lambda cap, at: uk.evaluate("scenes", scenes_folder(at), out=at / "out", layer=2),
     "measure maps": lambda cap, at: synthetic_truth.measure_maps(cap.model, {"a": inner_explain}, [0, 1]),
     "measure segments": lambda cap, at: synthetic_truth.measure_segments(
@@ -136,7 +137,7 @@ def test_every_public_call_that_has_a_bar_is_tried_here():
     called = {name: f for room in rooms for name, f in inspect.getmembers(room, inspect.isfunction)}
     long = {name for name, f in called.items() if "progress" in inspect.signature(f).parameters}
     tried = {"explain", "gradient_x_input", "integrated_gradients", "train_transform", "evaluate", "evidence"}
-    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name", "embed"}
+    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name", "embed", "diagnose"}
     assert {name for name in long if name[0] != "_"} - {"reporting"} == tried
 
 

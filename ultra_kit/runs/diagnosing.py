@@ -62,7 +62,9 @@ class Diagnosis(PrintedTable):
         said = "{:.3g} prefix tokens, {:.3g} sinks ({:.3g} of them prefix), {:.3g} content tokens of high norm".format(
             *np.mean(each, axis=0)
         )
-        lines = [f"Warning: {text}" for text in self.warnings] or ["No warning: no figure below passes its bar."]
+        lines = [f"Warning: {text}" for text in self.warnings] or [
+            "No warning: no figure below passes its bar."
+        ]
         return "\n".join([f"Diagnosis({self.model!r}, {len(self.flagged)} inputs, each with {said})", *lines])
 
 
