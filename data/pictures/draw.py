@@ -1,7 +1,8 @@
-"""The pictures of the README: what four tokens of a photograph were made from, by a real model; what maps cost.
+"""The pictures of the README: what four tokens of a photograph were made from, by a real model; what maps cost; right names.
 
-Run as ``python data/pictures/draw.py [both_eyes] [cost_curve]``; the curve's figures are those of
-``python benchmarks/bench_fast.py --curve data/pictures/cost_curve.json``.
+Run as ``python data/pictures/draw.py [both_eyes] [cost_curve] [names]``; the figures of the curves are those of
+``python benchmarks/bench_fast.py --curve data/pictures/cost_curve.json`` and
+``python benchmarks/bench_names.py --curve data/pictures/names.json``.
 """
 
 import json
@@ -51,9 +52,31 @@ def cost_curve() -> None:
     figure.savefig(HERE / "cost_curve.png", dpi=100)
 
 
+def names() -> None:
+    """Share of names of latents that are right, over the layers."""
+    curves = json.loads((HERE / "names.json").read_text())
+    titles = {
+        "kinds": "SmolLM2: what stands there\n(share of five names of its kind)",
+        "facts": "SmolLM2: the fact that comes next\n(is it among five names?)",
+        "stands": "briefs: what stands there\n(share of five names of its kind)",
+        "emits": "briefs: the fact that comes next\n(is it among five names?)",
+    }
+    lines = {"nearest latents": ("C3", "o"), "head": ("C0", "s"), "chance": ("0.4", "")}
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.6), sharey=True, layout="constrained")
+    for ax, (key, title) in zip(axes, titles.items(), strict=True):
+        for name, (colour, marker) in lines.items():
+            layers = [int(k) for k in curves[key][name]]
+            style = {"color": colour, "marker": marker, "linestyle": "-" if marker else "--"}
+            ax.plot(layers, list(curves[key][name].values()), **style, label=name.replace("head", "logit lens"))
+        ax.set(title=title, xlabel="layer", ylim=(-0.02, 1.04))
+        ax.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(HERE / "names.png", dpi=100)
+
+
 def main() -> None:
     """Write the pictures that are named, or all, beside this file."""
-    for draw in (both_eyes, cost_curve):
+    for draw in (both_eyes, cost_curve, names):
         if draw.__name__ in (sys.argv[1:] or [draw.__name__]):
             draw()
 
