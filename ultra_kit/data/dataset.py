@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..models.open_image import FORMATS, MAX_PIXELS, from_file
 from ..types.provenance import sha256
 from .crops import apply_crop, check_crop
 
@@ -131,13 +132,21 @@ def listed(path: Path) -> list[str]:
 
 def read_rgb(path: Path) -> np.ndarray:
     """The pixels as they are stored, uint8 of shape (H, W, 3): no orientation is applied, as masks have none."""
-    with _opened(path) as image:
-        return np.asarray(image.convert("RGB"))
+    return from_file(path, upright=False)
 
 
 def read_labels(path: Path) -> np.ndarray:
     """The numbers stored in a one-channel or palette image, int64 of shape (H, W)."""
-    with _opened(path) as image:
+    try:
+        opened = Image.open(path, formats=FORMATS)
+        if opened.width * opened.height > MAX_PIXELS:
+            raise ValueError(f"it has {opened.width} x {opened.height} pixels, at most {MAX_PIXELS} are read")
+        opened.load()
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is no image that Pillow can read") from None
+    except Exception as e:  # what a damaged file raises depends on its format
+        raise ValueError(f"{path} is damaged, truncated or too large: {e}") from None
+    with opened as image:
         if image.mode not in ("L", "P", "1", "I") and not image.mode.startswith("I;16"):
             raise ValueError(
                 f"{path} must hold one number per pixel (greyscale or palette), got mode {image.mode}; "
@@ -156,10 +165,3 @@ def read_classes(
     if unknown:
         raise ValueError(f"{path} holds {unknown[:5]}, which are no {what}")
     return (np.array([table[int(v)] for v in stored], np.int32)[index].reshape(values.shape),)
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is no image that Pillow can read") from None

@@ -14,6 +14,7 @@ from .dataset import IGNORED, Dataset, Item, existing, pairs, read_labels, read_
 
 _LAYOUT = "ROOT/IMAGES/NAME.jpg (or .jpeg, .png) and ROOT/MASKS/NAME.png, one number per pixel"
 _IMAGES = (".jpg", ".jpeg", ".png")
+_CLASSES = 1000
 _PHOTOGRAPHS = (*_IMAGES, ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -53,7 +54,14 @@ def Folder(
     if twins:
         raise ValueError(f"{found} has two images of one name: {', '.join(sorted(twins))}; rename one")
     if classes is None:
-        n = 1 + max((_largest(i.truth, ignore) for i in items), default=-1)
+        largest = {i.truth: _largest(i.truth, ignore) for i in items}
+        n = 1 + max(largest.values(), default=-1)
+        if n > _CLASSES:
+            path = max(largest, key=lambda p: largest[p])
+            raise ValueError(
+                f"{path} holds {n - 1}: more than {_CLASSES} classes have to be named by classes=, or give ignore= if it "
+                f"marks pixels without a class (now {ignore})"
+            )
         classes = [f"class {k}" for k in range(n)]
     read = partial(_read_mask, n_classes=len(classes), ignore=ignore)
     return Dataset(root.resolve().name, images, items, tuple(classes), crop, read_rgb, read)

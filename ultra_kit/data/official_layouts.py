@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
 
 from .dataset import IGNORED, Dataset, Item, existing, listed, pairs, read_classes, read_rgb
+
+_MAT_BYTES = 2**28
 
 _BSDS = (
     "ROOT/images/{train,val,test}/*.jpg and ROOT/groundTruth/{train,val,test}/*.mat (ROOT is BSDS500/data)"
@@ -219,13 +223,25 @@ def BSDS500(root: str | Path, split: str = "val") -> Dataset:
 
 
 def _read_mat_image(path: Path) -> np.ndarray:
-    return np.ascontiguousarray(loadmat(path)["img"][..., :3])
+    return np.ascontiguousarray(_mat(path, lambda found: found["img"][..., :3]))
 
 
 def _read_mat_truth(path: Path) -> np.ndarray:
-    return loadmat(path)["gt"]
+    return _mat(path, lambda found: found["gt"].astype(np.int64))
 
 
 def _read_annotators(path: Path) -> tuple[np.ndarray, ...]:
-    drawn = loadmat(path)["groundTruth"].ravel()
-    return tuple(one["Segmentation"][0, 0].astype(np.int32) for one in drawn)
+    def each(found: Any) -> tuple[np.ndarray, ...]:
+        return tuple(one["Segmentation"][0, 0].astype(np.int32) for one in found["groundTruth"].ravel())
+
+    return _mat(path, each)
+
+
+def _mat(path: Path, part: Callable[[Any], Any]) -> Any:
+    """A part of a MATLAB file; a ValueError that names the file where it is not there or damaged."""
+    try:
+        if path.stat().st_size > _MAT_BYTES:
+            raise ValueError(f"it has more than {_MAT_BYTES} bytes")
+        return part(loadmat(path))
+    except Exception as error:  # what a damaged file raises depends on where
+        raise ValueError(f"{path} is no MATLAB file of this data set, or damaged: {error!r}") from None

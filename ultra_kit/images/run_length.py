@@ -7,6 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..types.checks import whole_number
+
+MAX_PIXELS = 2**28
+_POLYGON = "; a polygon has to be drawn first: PIL.ImageDraw.Draw(image).polygon, then to_rle"
+
 
 def to_rle(mask: np.ndarray, *, compressed: bool = False) -> dict[str, Any]:
     """Encode a mask in COCO's run-length format (https://cocodataset.org/#format-data).
@@ -47,8 +52,9 @@ def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
     Parameters
     ----------
     rle : mapping
-        With ``size`` [H, W] and ``counts``, a list of int, or COCO's ASCII code as str or bytes.
-        ValueError if a count is negative or they do not add up to H * W.
+        With ``size`` [H, W] and ``counts``, a list of int, or COCO's ASCII code as str or bytes. A TypeError or
+        ValueError for anything else (polygons), sizes of more than 2^28 pixels, and counts that are negative or do not
+        add up to H * W.
 
     Returns
     -------
@@ -59,15 +65,26 @@ def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
     >>> from_rle({"size": [1, 2], "counts": [1, 1]})
     array([[False,  True]])
     """
-    height, width = rle["size"]
+    if not isinstance(rle, Mapping) or not {"size", "counts"} <= rle.keys():
+        raise TypeError(
+            f"a run-length code is a mapping with size and counts, got {type(rle).__name__}{_POLYGON}"
+        )
+    try:
+        height, width = (whole_number("a side of size", n, 1, 2**28) for n in rle["size"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"size must be [height, width], got {rle['size']!r} ({error})") from None
     counts = rle["counts"]
     if isinstance(counts, (str, bytes)):
-        counts = _from_text(counts if isinstance(counts, bytes) else counts.encode("ascii"))
-    runs = np.asarray(counts, np.int64)
-    if (runs < 0).any() or runs.sum() != height * width:
+        counts = _from_text(counts if isinstance(counts, bytes) else counts.encode("utf-8"))
+    elif not isinstance(counts, (list, tuple, np.ndarray)) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in counts
+    ):
+        raise ValueError(f"counts must be whole numbers, or a text of them{_POLYGON}")
+    runs = [int(n) for n in counts]  # without an end: sums of int64 come round to any number
+    if height * width > MAX_PIXELS or min(runs, default=0) < 0 or sum(runs) != height * width:
         raise ValueError(
-            f"counts must be non-negative and add up to {height} x {width} = {height * width}, "
-            f"got {runs.sum()} in {len(runs)} runs; the mask is damaged or of another size"
+            f"counts must be non-negative and add up to {height} x {width} = {height * width}, at most {MAX_PIXELS}, got "
+            f"{sum(runs):.6g} in {len(runs)} runs; the mask is damaged or of another size"
         )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape((height, width), order="F")
@@ -101,4 +118,8 @@ def _from_text(code: bytes) -> list[int]:
                 x -= 1 << shift
             counts.append(x + (counts[-2] if len(counts) > 2 else 0))
             x = shift = 0
+        elif shift > 60:
+            raise ValueError("counts must be COCO's code, and one of them takes more than 64 bits")
+    if shift:
+        raise ValueError("counts must be COCO's code, and the last of them is cut off")
     return counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from ..types import UltraError
 
 MAX_PIXELS = 40_000_000
 """The largest image that is opened, in pixels: a larger one is refused before it is decoded."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+"""What is opened, whatever a file is called. None of them starts another program, as EPS would."""
 
 _A_TEXT = "; a text goes to a text model, load('smollm2')"
 
@@ -53,16 +56,17 @@ def open_image(x: Any) -> np.ndarray:
     if isinstance(x, np.ndarray):
         return _from_array(x)
     if isinstance(x, Image.Image):
-        return _decode(x, "the PIL image")
+        return decode(x, "the PIL image")
     if isinstance(x, (str, os.PathLike)):
-        return _from_file(x)
+        return from_file(x)
     raise TypeError(
         f"an image must be a path, a PIL image or an (H, W, 3) uint8 array, got {type(x).__name__}"
         + ("; turn a tensor into an array with .numpy()" if hasattr(x, "numpy") else "")
     )
 
 
-def _from_file(x: str | os.PathLike) -> np.ndarray:
+def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
+    """An image file as `open_image` gives it; without `upright` as it is stored, like the masks beside it."""
     if str(x).startswith(("http:/", "https:/")):  # a Path keeps one slash of two
         raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
     path = Path(x)
@@ -72,16 +76,16 @@ def _from_file(x: str | os.PathLike) -> np.ndarray:
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-            with Image.open(path) as image:
-                return _decode(image, repr(str(path)))
-    except Image.DecompressionBombError:
+        with Image.open(path, formats=FORMATS) as image:
+            return decode(image, repr(str(path)), upright)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(repr(str(path)), "far more") from None
+    except (ValueError, UltraError):
+        raise
     except UnidentifiedImageError:
         hint = _A_TEXT if path.suffix in (".txt", ".md") else ", whatever its name says"
-        raise ValueError(f"{str(path)!r} is no image that Pillow can read{hint}") from None
-    except OSError as e:
+        raise ValueError(f"{str(path)!r} is no image of {', '.join(FORMATS)}{hint}") from None
+    except Exception as e:  # what a damaged header raises depends on the format
         raise ValueError(f"{str(path)!r} can't be read: {e}") from e
 
 
@@ -91,7 +95,8 @@ def _too_large(what: str, size: str) -> UltraError:
     )
 
 
-def _decode(image: Image.Image, what: str) -> np.ndarray:
+def decode(image: Image.Image, what: str, upright: bool = True) -> np.ndarray:
+    """An opened image as (H, W, 3) uint8; see `open_image`."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(what, f"{width} x {height}")
@@ -99,9 +104,11 @@ def _decode(image: Image.Image, what: str) -> np.ndarray:
         raise ValueError(f"{what} must have at least one pixel, got {width} x {height}")
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as e:  # Pillow reports broken PNG chunks as SyntaxError
+    except Exception as e:  # such as SyntaxError for broken PNG chunks
         raise ValueError(f"{what} is damaged or truncated: {e}") from e
-    image = ImageOps.exif_transpose(image)
+    if upright:
+        with suppress(Exception):  # a damaged note of the orientation: shown as it is stored
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         return _from_sixteen_bits(np.asarray(image), what)
     if image.mode == "F":
@@ -132,4 +139,4 @@ def _from_array(x: np.ndarray) -> np.ndarray:
         hint = "; channels come last: x.transpose(1, 2, 0)" if first else ""
         raise ValueError(f"an image array must have shape (H, W) or (H, W, 1, 3 or 4), got {x.shape}{hint}")
     x = x[..., 0] if x.shape[2:] == (1,) else x
-    return _decode(Image.fromarray(np.ascontiguousarray(x)), "an image array")
+    return decode(Image.fromarray(np.ascontiguousarray(x)), "an image array")
