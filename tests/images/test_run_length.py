@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from ultra_kit.images.run_length import from_rle, to_rle
+from ultra_kit.images.run_length import _to_text, from_rle, to_rle
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -52,3 +52,36 @@ def test_what_is_no_mask_is_refused(mask):
 def test_damaged_codes_are_refused(counts):
     with pytest.raises(ValueError, match="counts must"):
         from_rle({"size": [2, 2], "counts": counts})
+
+
+WRAPS = [2**62] * 4 + [4]  # whose sum is 4 modulo 2^64
+
+
+@pytest.mark.parametrize(
+    ("size", "counts", "words"),
+    [
+        ([2, 2], WRAPS, "add up to"),
+        ([2, 2], _to_text(WRAPS), "64 bits|add up to"),
+        ([2, 2], [2.0, 2.0], "whole numbers"),
+        ([2, 2], [True, 3], "whole numbers"),
+        ([2, 2], [[1, 1, 5, 1]], "polygon"),
+        ([2, 2], "4P", "cut off"),
+        ([2, 2], "\u00e9", "made of the characters"),
+        ([2, 2], {"a": 1}, "whole numbers"),
+        ([10**6, 10**6], [10**12], "at most"),
+        ([2**40, 2**40], [0], "size must be"),
+        ([2], [2], "size must be"),
+        ([2.0, 2], [4], "size must be"),
+        ("22", [4], "size must be"),
+        ([0, 4], [0], "size must be"),
+    ],
+)
+def test_hostile_codes_are_refused(size, counts, words):
+    with pytest.raises(ValueError, match=words):
+        from_rle({"size": size, "counts": counts})
+
+
+@pytest.mark.parametrize("given_", [[[1, 1, 5, 1, 5, 5]], None, "6", {"size": [2, 2]}])
+def test_what_is_no_code_is_refused(given_):
+    with pytest.raises(TypeError, match=r"mapping with size and counts.*polygon"):
+        from_rle(given_)

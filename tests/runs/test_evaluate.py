@@ -1,6 +1,7 @@
 """A model over a data set: numbers against the metrics by hand, breaks, processes and clusters."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -141,7 +142,13 @@ def test_a_break_changes_nothing(straight, data, tmp_path, monkeypatch):
     monkeypatch.setattr(image_records, "measure", breaks)
     with pytest.raises(KeyboardInterrupt):
         uk.evaluate("scenes", data, out=tmp_path, **QUICK)
-    (tmp_path / "images/000002.999.part").write_bytes(b"half a record")
+    mine, old, young = (
+        tmp_path / "images" / name
+        for name in ("a.part1.rar", f".000002.{'0' * 12}.part.npz", f".000003.{'f' * 12}.part.npz")
+    )
+    for path in (mine, old, young):
+        path.write_bytes(b"half a record")
+    os.utime(old, (0, 0))
     done[:] = ["a later run"]
     with pytest.raises(KeyboardInterrupt):  # one more image, then again
         uk.evaluate("scenes", data, out=tmp_path, **QUICK)
@@ -149,7 +156,66 @@ def test_a_break_changes_nothing(straight, data, tmp_path, monkeypatch):
     monkeypatch.setattr(image_records, "measure", real)
     uk.evaluate("scenes", data, out=tmp_path, **QUICK)
     assert files(tmp_path) == files(whole)
-    assert not list((tmp_path / "images").glob("*.part*"))
+    # What nobody is at any more goes; what another process may be at, and what is not ours, stays.
+    assert mine.exists() and young.exists() and not old.exists()
+
+
+def test_only_what_was_made_from_the_same_bytes_is_taken(root, straight, tmp_path):
+    """Images and masks under their old names, damaged records and a damaged card."""
+    shutil.copytree(root, tmp_path / "data")
+    shutil.copytree(straight[1], out := tmp_path / "out")
+    data = uk.data.Folder(tmp_path / "data", classes=["ground", "odd", "even"])
+    held = json.loads((out / "job.json").read_text())
+    (out / "job.json").write_text(json.dumps({**held, "dataset": data.card}))
+    times = {p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")}
+
+    def remade():
+        uk.evaluate("scenes", data, out=out, **QUICK)
+        now = {p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")}
+        changed = sorted(int(name[:6]) for name in now if now[name] != times[name])
+        times.update(now)
+        return changed
+
+    assert remade() == []
+    shutil.copy(root / "images/3.png", tmp_path / "data/images/0.png")
+    shutil.copy(root / "masks/3.png", tmp_path / "data/masks/1.png")
+    assert remade() == [0, 1]
+    for index, content in enumerate(
+        (b"", (out / "images/000001.npz").read_bytes()[:700], b"PK\x03\x04" + b"\0" * 50)
+    ):
+        (out / f"images/{index:06}.npz").write_bytes(content)
+    times.update({p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")})
+    assert remade() == [0, 1, 2]
+    for content in ("", "[", "[1]", "3"):
+        (out / "job.json").write_text(content)
+        with pytest.raises(ValueError, match=r"job\.json is damaged"):
+            uk.evaluate("scenes", data, out=out, **QUICK)
+
+
+def test_a_cell_of_the_table_is_no_formula(straight, tmp_path):
+    found, _ = straight
+    names = ["=1+1", "@SUM(A1)", "-2", "cat=1"]
+    dataclasses.replace(found, images=found.images.assign(image=names)).save(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "images.csv").open()))
+    assert [r["image"] for r in rows] == ["'=1+1", "'@SUM(A1)", "'-2", "cat=1"]
+
+
+def test_a_worker_ends_soon_after_its_killed_caller():
+    caller = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    program = (
+        "import time\nfrom ultra_kit.runs.image_records import _end_with, this_process\n"
+        f"_end_with((this_process()[0], {caller.pid}))\nprint('ready', flush=True)\ntime.sleep(300)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert worker.stdout.readline() == "ready\n" and worker.poll() is None
+        caller.kill()
+        caller.wait()
+        assert worker.wait(60) == 1
+    finally:
+        caller.kill()
+        worker.kill()
+        worker.stdout.close()
 
 
 def test_another_job_is_not_mixed_in(data, tmp_path, straight):
@@ -210,7 +276,6 @@ def test_a_killed_run_goes_on(root, data, straight, tmp_path):
     uk.evaluate("scenes", data, out=tmp_path, **QUICK)
     assert files(tmp_path) == files(whole)
     assert all((tmp_path / "images" / n).stat().st_mtime_ns == t for n, t in kept.items())
-    assert not list(tmp_path.glob("images/*.part*"))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ A file of commands stands in ``cli/__init__.py``; what takes long to import is i
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ Seed = Annotated[int, typer.Option(help="Of what is drawn by chance.")]
 
 def stop(message: str) -> NoReturn:
     """Say what is wrong in one line and end with exit code 1."""
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     raise typer.Exit(1)
 
 
@@ -146,15 +147,15 @@ def each(
             with warnings.catch_warnings(record=True) as noted:
                 result, facts, figure, said = work(path)
             for note in noted:
-                typer.echo(f"{path}: warning: {note.message}", err=True)
+                say(f"{path}: warning: {note.message}", err=True)
             uk.save(result, f"{base}.npz")
             write_text(f"{base}.json", json.dumps(facts, indent=1, default=str) + "\n")
             write_png(figure, Path(f"{base}.png"))
         except (uk.UltraError, ValueError, TypeError, OSError) as error:
             failed += 1
-            typer.echo(f"[{number}/{len(paths)}] {path}: error: {one_line(error)}", err=True)
+            say(f"[{number}/{len(paths)}] {path}: error: {one_line(error)}", err=True)
         else:
-            typer.echo(f"[{number}/{len(paths)}] {path}: {said} in {base}.png, .npz and .json")
+            say(f"[{number}/{len(paths)}] {path}: {said} in {base}.png, .npz and .json")
     if failed:
         stop(f"{failed} of {len(paths)} {what} failed")
 
@@ -162,6 +163,11 @@ def each(
 def one_line(error: Exception) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A line for the terminal, in which a file's name can't move the cursor or change colours."""
+    typer.echo(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "\ufffd", text), err=err)
 
 
 def write_png(figure: Any, path: Path) -> None:

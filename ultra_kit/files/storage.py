@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ..types import UltraError
+from ..types import Layout, UltraError
+from ..types.checks import whole_numbers
 from ..types.provenance import versions
 from ..types.whole_file import whole_file
 
@@ -25,12 +27,17 @@ MAX_BYTES = 4 * 2**30
 TYPES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "Layout": ("types", lambda layout: {}),
     "ExplanationMaps": ("types", lambda maps: {"values": (len(maps.tokens), maps.layout.n_tokens)}),
-    "Segmentation": ("images", lambda seg: {"labels": seg.layout.size}),
+    "Segmentation": (
+        "images",
+        lambda seg: {"labels": seg.layout.size, **dict.fromkeys(("clusters", "maps"), (len(seg.tokens),))},
+    ),
     "Selection": ("images", lambda sel: {"mask": sel.layout.size, "relevance": sel.layout.size}),
     "Evidence": ("text", lambda ev: {"matrix": (len(ev.rows), len(ev.document_words))}),
     "PlacedInput": ("atlas", lambda placed: {}),
     "Embedding": ("atlas", lambda emb: {}),  # checks its shapes itself
 }
+
+_POSITIVE = ("values", "matrix", "relevance", "scaled")
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> Path:
@@ -108,10 +115,9 @@ def open(path: str | os.PathLike[str]) -> Any:
     document, arrays = read_document(path)
     try:
         obj = _unpack(document["object"], arrays)
-        for name, shape in TYPES[type(obj).__name__][1](obj).items():
-            if getattr(obj, name).shape != tuple(shape):
-                raise ValueError(f"{name} of shape {getattr(obj, name).shape} for {tuple(shape)}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if type(obj).__name__ not in TYPES:
+            raise TypeError(f"it holds a {type(obj).__name__}")
+    except Exception as error:  # the tree may be anything that JSON can say
         raise UltraError(f"cannot open {path}: its card does not fit its arrays ({error!r})") from None
     return obj
 
@@ -138,7 +144,9 @@ def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
             arrays = {name: loaded[name] for name in loaded.files}
         document = json.loads(str(arrays.pop("card")[()]))
         number = document["format"]
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+    except UltraError:
+        raise
+    except Exception as error:  # one changed bit may raise anything that zlib, zipfile, numpy and json know
         raise UltraError(
             f"cannot open {path}: not a file that ultra_kit.save wrote, or damaged ({error})"
         ) from None
@@ -186,4 +194,41 @@ def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if "dict" in tree:
         return {key: _unpack(item, arrays) for key, item in tree["dict"].items()}
     made = getattr(import_module(f"ultra_kit.{TYPES[tree['type']][0]}"), tree["type"])
-    return made(**{key: _unpack(item, arrays) for key, item in tree["fields"].items()})
+    obj = made(**{key: _unpack(item, arrays) for key, item in tree["fields"].items()})
+    _check(obj)
+    return obj
+
+
+def _check(obj: Any) -> None:
+    """Refuse, as a TypeError or ValueError, fields that no result of `save` has: kinds, shapes, places and numbers."""
+    for name, hint in get_type_hints(type(obj)).items():
+        kinds = tuple(get_origin(k) or k for k in (get_args(hint) if isinstance(hint, UnionType) else [hint]))
+        value = getattr(obj, name)
+        if Any not in kinds and not isinstance(value, (*kinds, int) if float in kinds else kinds):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+        if (
+            isinstance(value, np.ndarray)
+            and name in _POSITIVE
+            and not (np.isfinite(value) & (value >= 0)).all()
+        ):
+            raise ValueError(f"{name} must be finite and not negative")
+    for name, shape in TYPES[type(obj).__name__][1](obj).items():
+        if (found := getattr(obj, name).shape)[: len(shape)] != tuple(shape):
+            raise ValueError(f"{name} of shape {found} for {tuple(shape)}")
+    layout = getattr(obj, "layout", obj)
+    if not isinstance(layout, Layout):
+        return
+    for pair in (layout.grid, layout.size):
+        if layout.modality == "image" and not (
+            isinstance(pair, tuple) and min(map(int, pair)) > 0 and len(pair) == 2
+        ):
+            raise ValueError(f"grid and size of an image must be two positive numbers, got {pair!r}")
+    for name in ("tokens", "unwanted_tokens"):
+        if obj is not layout and len(places := getattr(obj, name, ())):
+            whole_numbers(name, places, layout.n_tokens)
+    kept = getattr(obj, "input", None)
+    if kept is not None and layout.modality == "image":
+        if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (*layout.size, 3):  # type: ignore[misc]
+            raise ValueError("the input must be the image itself, of the layout's size")
+    elif kept is not None and not isinstance(kept, str):
+        raise TypeError("the input must be the text itself")

@@ -19,7 +19,7 @@ from ..images.selecting import select
 from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
-from ..models.loading import load
+from ..models.loading import known_here, load
 from ..text.evidence_words import Evidence
 from ..text.summarizing import read_together
 from ..text.tracing import evidence
@@ -62,7 +62,8 @@ def verify(
     path : str or path-like
         A file of `save`.
     model : Backbone, optional
-        By default it is loaded by the name in the card; your own module has to be given.
+        By default the one that the card names, if it is bundled or was fetched before; any other has to be given, since a
+        file that was sent may name whatever it likes.
     tolerance : float
         Largest difference that counts as the same: the last digits of float32 sums differ between machines.
 
@@ -113,6 +114,11 @@ def _model_of(stored: Any, path: Any) -> Backbone:
     name = stored.card.get("model", {}).get("name")
     if not name:
         raise UltraError(f"cannot verify {path}: its card names no model; pass model=")
+    if not isinstance(name, str) or name not in known_here():
+        raise UltraError(
+            f"cannot verify {path}: its model {name!r} cannot be loaded again because a file names it, only "
+            f"{', '.join(known_here())} are; if you trust it, pass model=uk.load(...)"
+        )
     try:
         return load(name)
     except (UltraError, ValueError, TypeError) as error:

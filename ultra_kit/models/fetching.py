@@ -71,9 +71,8 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     ValueError: name must be one of dinov2, smollm2, got 'resnet'
     """
     one_of("name", name, FETCHED)
-    origin = origin_of(name)
-    folder = cache_folder() / f"{name}-{origin['sha256'][:12]}"
-    if (folder / "card.json").is_file():
+    origin, folder = origin_of(name), _folder(name)
+    if is_fetched(name):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as held:
@@ -99,6 +98,15 @@ def fetch(name: str, *, progress: bool = True) -> Path:
                 partial / "card.json", json.dumps({"name": name, **origin, "proved_to": difference}, indent=1)
             )
     return folder
+
+
+def _folder(name: str) -> Path:
+    return cache_folder() / f"{name}-{origin_of(name)['sha256'][:12]}"
+
+
+def is_fetched(name: str) -> bool:
+    """Whether a model lies in the cache."""
+    return (_folder(name) / "card.json").is_file()
 
 
 def _data(name: str) -> Path:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..types import Backbone
-from .fetching import FETCHED, load_fetched
+from .fetching import FETCHED, is_fetched, load_fetched
 from .image_backbone import ImageBackbone, WholeImage, image_fields
 
 _BUNDLED = {
@@ -49,6 +49,11 @@ def data_folder() -> Path:
         if (folder / "models").is_dir():
             return folder
     raise FileNotFoundError(f"the bundled data are neither in {folders[0]} nor in {folders[1]}")
+
+
+def known_here() -> tuple[str, ...]:
+    """The models that are loaded without a download: the bundled ones, and of the fetched ones those in the cache."""
+    return (*_BUNDLED, *(name for name in FETCHED if is_fetched(name)))
 
 
 def load(

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from ..types import Layout
 
@@ -48,6 +49,8 @@ _RETURNS = "\n\nReturns\n-------\nmatplotlib.figure.Figure"
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Control characters and halves of characters.
+_UNPRINTABLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 # What a figure may be of, so that another result is refused in words.
 _RESULTS = ("ExplanationMaps", "Segmentation", "Selection", "Evidence", "Names", "Embedding")
 
@@ -61,13 +64,24 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
         if args and kind in _RESULTS and type(args[0]).__name__ != kind:
             raise TypeError(f"{draw.__name__} needs {kind}, got {type(args[0]).__name__}")
         with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-            return draw(*args, **kwargs)
+            drawn = draw(*args, **kwargs)
+        return plain(drawn) if isinstance(drawn, Figure) else drawn  # type: ignore[return-value]
 
     if "Parameters\n" in (doc := cleandoc(draw.__doc__ or "")):
         head, *rest = re.split(r"(?=\n\n(?:Raises|Examples)\n-)", doc, maxsplit=1)
         shared = ("\n" + _SHARED[name] for name in signature(draw).parameters if name in _SHARED)
         wrapper.__doc__ = "".join([head, *shared, _RETURNS, *rest])
     return wrapper
+
+
+def plain(figure: Figure) -> Figure:
+    """The figure, its texts drawn as they are: no formulas, and nothing that an SVG, which is XML, can't hold."""
+    for text in figure.findobj(Text):
+        said = text.get_text()  # type: ignore[attr-defined]
+        text.set_text(re.sub(_UNPRINTABLE, "\ufffd", said))  # type: ignore[attr-defined]
+        if "$" in said and "mathdefault" not in said:  # a text of the user's, no tick's number
+            text.set_parse_math(False)  # type: ignore[attr-defined]
+    return figure
 
 
 def panels(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from ..data.dataset import Dataset
 from ..metrics.confusion import ClassMetrics, dataset_metrics, image_counts, pooled_metrics
 from ..metrics.regions import RegionMetrics, region_summary
 from ..models.loading import load
-from ..types import Backbone, Settings
+from ..types import Backbone, Settings, UltraError
 from ..types.checks import needs, one_of
 from ..types.progress import reporting
 from ..types.provenance import fingerprint
@@ -39,6 +42,7 @@ from .record_pictures import side_by_side
 from .semantic_classes import cluster_segments
 
 _PICTURES = 8
+_STALE = 600  # seconds after which an unfinished record is nobody's
 FAMILY_A = "A: data set, one match"
 FAMILY_B = "B: image, present classes"
 FAMILY_B_DIFFSEG = "B: image, DiffSeg"
@@ -97,7 +101,9 @@ class Evaluation(PrintedTable):
         """Write ``results.json`` and ``images.csv``."""
         content = {"card": dict(self.card), "rows": self.rows.to_dict("records")}
         write_text(Path(folder) / "results.json", json.dumps(content, indent=1) + "\n")
-        write_text(Path(folder) / "images.csv", self.images.to_csv(index=False))
+        # A spreadsheet takes a cell that begins so for a formula.
+        names = self.images["image"].astype(str).str.replace(r"^(?=[=+\-@\t\r])", "'", regex=True)
+        write_text(Path(folder) / "images.csv", self.images.assign(image=names).to_csv(index=False))
 
 
 def evaluate(
@@ -197,7 +203,11 @@ def evaluate(
     card = _card(job, backbone, k)
     _claim(out, card)
     _run(job, progress)
-    records = [_record(job, i) for i in range(len(dataset))]
+    records = [record for i in range(len(dataset)) if (record := _record(job, i)) is not None]
+    if len(records) < len(dataset):
+        raise UltraError(
+            f"the files of the data set, or the records in {out}, were changed meanwhile; start again"
+        )
     found = summarise(job, records, card, k)
     found.save(out)
     _keep_pictures(dataset, records, found, out)
@@ -250,12 +260,18 @@ def _claim(out: Path, card: Mapping[str, Any]) -> None:
     """Say whose records the folder holds; refuse those of another job."""
     path = out / "job.json"
     if path.is_file():
-        held = json.loads(path.read_text("utf-8"))
+        try:
+            held = dict(json.loads(path.read_text("utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); delete it if {out} is of this job, or give another folder"
+            ) from None
         differ = [f"{k} was {held.get(k)!r}, is {v!r}" for k, v in card.items() if _differ(held.get(k), v)]
         if differ:
             raise ValueError(f"{out} holds another job: {'; '.join(differ)}; give another folder")
-    for unfinished in (out / "images").glob("*.part*"):
-        unfinished.unlink()
+    for unfinished in (out / "images").glob(f".{'[0-9]' * 6}.{'[0-9a-f]' * 12}.part.npz"):
+        if time.time() - unfinished.stat().st_mtime > _STALE:  # else another process may be at it
+            unfinished.unlink(missing_ok=True)
     write_text(path, json.dumps(card, indent=1) + "\n")
 
 
@@ -267,7 +283,7 @@ def _differ(held: Any, now: Any) -> bool:
 
 
 def _run(job: Job, progress: bool) -> None:
-    todo = [i for i in range(len(job.dataset)) if not job.path(i).is_file()]
+    todo = [i for i in range(len(job.dataset)) if _record(job, i) is None]
     # Not every backend hands results over one by one; with those the bar moves at the end.
     streams = get_active_backend()[0].supports_return_generator
     parallel = Parallel(return_as="generator_unordered" if streams else "list")
@@ -278,9 +294,15 @@ def _run(job: Job, progress: bool) -> None:
             report(1)
 
 
-def _record(job: Job, index: int) -> Record:
-    with np.load(job.path(index), allow_pickle=False) as stored:
-        return dict(stored)
+def _record(job: Job, index: int) -> Record | None:
+    """The record of an image; None where there is none, or a damaged one, or one of other files."""
+    with (
+        suppress(Exception),
+        np.load(job.path(index), allow_pickle=False) as stored,
+    ):  # damage raises anything
+        record = dict(stored)
+        return record if str(record.pop("made_from")) == job.made_from(index) else None
+    return None
 
 
 def summarise(job: Job, records: Sequence[Record], card: Mapping[str, Any], n_clusters: int) -> Evaluation:
@@ -368,5 +390,6 @@ def _keep_pictures(dataset: Dataset, records: Sequence[Record], found: Evaluatio
     for kind, order in (("worst", ranked), ("best", ranked[::-1])):
         for place, index in enumerate(order[:_PICTURES], 1):
             sample = dataset[index]
-            with whole_file(out / kind / f"{place:02}-{sample.name}.png") as partial:
+            name = re.sub(r"[^\w.-]", "_", sample.name)  # a list of names may hold paths
+            with whole_file(out / kind / f"{place:02}-{name}.png") as partial:
                 side_by_side(sample, records[index]["labels"][scale]).save(partial)

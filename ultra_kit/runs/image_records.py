@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
@@ -28,6 +32,7 @@ from ..models.loading import load_once
 from ..types import Backbone, ExplanationMaps
 from ..types.grids import cell_grid
 from ..types.one_thread import one_thread
+from ..types.provenance import sha256
 from ..types.whole_file import whole_file
 from .semantic_classes import describe_segments
 
@@ -56,6 +61,11 @@ class Job:
     seed: int
     metric: str = "cosine"
 
+    def made_from(self, index: int) -> str:
+        """The hash of the files that an image's record is made from."""
+        item = self.dataset.items[index]
+        return sha256(path.read_bytes() for path in (item.image, item.truth))
+
     def path(self, index: int) -> Path:
         """Where the record of an image lies."""
         return self.folder / f"{index:06}.npz"
@@ -68,10 +78,25 @@ def this_process() -> tuple[str, int]:
 
 def work(job: Job, index: int, caller: tuple[str, int]) -> None:
     """Measure one image of the data set and write its record, all of it or nothing; not in the caller's process with one thread."""
+    _end_with(caller)
     with nullcontext() if this_process() == caller else one_thread():
-        record = measure(job, job.dataset[index])
+        record = {**measure(job, job.dataset[index]), "made_from": np.array(job.made_from(index))}
     with whole_file(job.path(index)) as partial:
         np.savez_compressed(partial, allow_pickle=False, **record)
+
+
+@lru_cache
+def _end_with(caller: tuple[str, int]) -> None:
+    """End this process soon after its caller's, which may have been killed; of another machine nothing is known."""
+    if this_process() == caller or platform.node() != caller[0] or not psutil.pid_exists(caller[1]):
+        return
+
+    def watch() -> None:
+        while psutil.pid_exists(caller[1]):
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def measure(job: Job, sample: Sample) -> Record:

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..models.loading import data_folder
 from ..types import UltraError
+from ..types.checks import whole_number
+from ..types.provenance import sha256
 from ..types.whole_file import whole_file
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    return sha256(f"{name} {a.dtype} {a.shape};".encode() + a.tobytes() for name, a in sorted(arrays.items()))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,8 +49,8 @@ class Transform:
         target = Path(path)
         if target.suffix != ".safetensors":
             raise ValueError(f"path must end with .safetensors, got {str(path)!r}")
-        card = {"layer": self.layer, "card": dict(self.card)}
         arrays = {"matrix": np.ascontiguousarray(self.matrix), "loss": np.ascontiguousarray(self.loss)}
+        card = {"layer": self.layer, "card": dict(self.card), "sha256": _checksum(arrays)}
         with whole_file(target) as partial:
             save_file(arrays, partial, metadata={"transform": json.dumps(card)})
         return target
@@ -68,8 +74,19 @@ class Transform:
         try:
             with safe_open(path, "numpy") as file:
                 said = json.loads(file.metadata()["transform"])
-                return cls(file.get_tensor("matrix"), said["layer"], file.get_tensor("loss"), said["card"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+                arrays = {name: file.get_tensor(name) for name in ("matrix", "loss")}
+            if said.get("sha256", _checksum(arrays)) != _checksum(arrays):
+                raise ValueError("its numbers are not those of its checksum")
+            matrix, loss = arrays["matrix"], arrays["loss"]
+            if (
+                matrix.ndim != 2
+                or len(set(matrix.shape)) != 1
+                or not np.isfinite(matrix).all()
+                or loss.ndim != 2
+            ):
+                raise ValueError(f"a finite square matrix is needed, got {matrix.shape}")
+            return cls(matrix, whole_number("layer", said["layer"], 0), loss, dict(said["card"]))
+        except Exception as error:  # one changed byte may raise anything
             raise UltraError(f"cannot open {source}: it holds no transform ({error!r})") from None
 
     def __repr__(self) -> str:

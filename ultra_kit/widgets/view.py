@@ -65,8 +65,10 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
         return view(self._name, {**self._constant(), **self.state, "has_kernel": False}, still=still)
 
     def _still(self) -> bytes:
+        from ..plots.style import plain
+
         buffer = BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
+        plain(self.figure()).savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
         return buffer.getvalue()
 
     def _constant(self) -> dict[str, Any]:
@@ -88,10 +90,12 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
     def _save(self, path: str | os.PathLike[str], kind: str) -> Path:
         import matplotlib
 
+        from ..plots.style import plain
+
         # No date and no random names inside: the same state gives the same file.
         options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
         with whole_file(path) as partial, matplotlib.rc_context({"svg.hashsalt": self._name}):
-            self.figure().savefig(partial, format=kind, bbox_inches="tight", **options)
+            plain(self.figure()).savefig(partial, format=kind, bbox_inches="tight", **options)
         return Path(path)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
