@@ -67,7 +67,9 @@ def names() -> None:
         for name, (colour, marker) in lines.items():
             layers = [int(k) for k in curves[key][name]]
             style = {"color": colour, "marker": marker, "linestyle": "-" if marker else "--"}
-            ax.plot(layers, list(curves[key][name].values()), **style, label=name.replace("head", "logit lens"))
+            ax.plot(
+                layers, list(curves[key][name].values()), **style, label=name.replace("head", "logit lens")
+            )
         ax.set(title=title, xlabel="layer", ylim=(-0.02, 1.04))
         ax.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)

@@ -14,7 +14,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 PLACES = re.compile(r"/(?:home|Users|root|tmp|work|mnt)/\w|[A-Z]:\\\\Users")
-TAUGHT = ["00_quickstart", "01_synthetic_validation", "02_segmentation", "03_object_selection"]
+TAUGHT = [
+    "00_quickstart",
+    "01_synthetic_validation",
+    "02_segmentation",
+    "03_object_selection",
+    "06_bring_your_own_model",
+]
 VIEW = 'document.createElement("iframe")'
 FORBIDDEN = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 

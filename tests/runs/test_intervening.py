@@ -61,7 +61,9 @@ def test_worked_by_hand(cap):
     assert found.removed.tolist() == [3]
     assert found.table.loc["token 0", "distance"] == pytest.approx(0.8)
     assert found.reading.empty
-    assert "without 1 of 4 patches, layer 1, beside 2 random removals)" in repr(found)
+    assert repr(found).startswith(
+        "Intervention: without 1 of 4 patches, layer 1: token 0 (row 0, column 0) keeps a cosine of 0.60 to itself"
+    )
     assert "<th>cosine, random</th>" in found._repr_html_()
 
 

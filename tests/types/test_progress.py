@@ -137,7 +137,15 @@ def test_every_public_call_that_has_a_bar_is_tried_here():
     called = {name: f for room in rooms for name, f in inspect.getmembers(room, inspect.isfunction)}
     long = {name for name, f in called.items() if "progress" in inspect.signature(f).parameters}
     tried = {"explain", "gradient_x_input", "integrated_gradients", "train_transform", "evaluate", "evidence"}
-    tried |= {"measure_maps", "measure_segments", "measure_evidence", "measure_perturbation", "name", "embed", "diagnose"}
+    tried |= {
+        "measure_maps",
+        "measure_segments",
+        "measure_evidence",
+        "measure_perturbation",
+        "name",
+        "embed",
+        "diagnose",
+    }
     assert {name for name in long if name[0] != "_"} - {"reporting"} == tried
 
 

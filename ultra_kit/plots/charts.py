@@ -126,7 +126,7 @@ def show_diagnosis(found: Diagnosis) -> Figure:
         )
         ax.set_title(f"{name}, own position left out")
     for ax in axes.flat:
-        ax.legend(frameon=False, fontsize=12)
+        ax.legend(fontsize=12)
         ax.spines[["top", "right"]].set_visible(False)
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,7 +25,6 @@ from .style import (
     panel_size,
     panels,
     patch_box,
-    place,
     styled,
 )
 from .text_lines import CELL, LINE, flow, write
@@ -95,29 +95,25 @@ def show_intervention(found: Intervention) -> Figure:
     """
     layout, gone = found.layout, found.removed
     figure, axes = panels(1, 2 if layout.grid is None else 3, panel=_panel(layout))
+    first, second = axes[0, :2]
     moved = np.where(found.gone[0], np.nan, np.maximum(1 - found.cosine[0], 0))[layout.n_prefix :]
     top = float(np.nanmax(moved, initial=0)) or 1.0
-    about = f"without {len(gone)} of {layout.n_content}"
     if layout.grid is None:
-        _draw_tokens(axes[0, 0], layout, np.nan_to_num(moved / top), found.token, gone)
-        axes[0, 0].set_title(f"{about} tokens: how far each moved")
+        _draw_tokens(first, layout, np.nan_to_num(moved / top), found.token, gone)
+        first.set_title(f"without {len(gone)} of {layout.n_content} tokens: how far each moved")
     else:
-        draw_input(axes[0, 0], found.input, layout)
+        draw_input(first, found.input, layout)
         colour = np.asarray(found.input).mean(axis=(0, 1)) / 255
-        for position in gone:
-            corner, width, height = patch_box(layout, position)
-            axes[0, 0].add_patch(Rectangle(corner, width, height, color=colour))
-        axes[0, 0].set_title(f"{about} patches")
-        draw_input(axes[0, 1], None, layout)
-        axes[0, 1].set_facecolor("#808080")  # of what was taken away
-        image = axes[0, 1].imshow(
-            moved.reshape(layout.grid), cmap="inferno", vmin=0, vmax=top, extent=extent(layout)
-        )
-        axes[0, 1].set_title(f"how far each token moved, layer {found.layer}")
-        figure.colorbar(image, cax=axes[0, 1].inset_axes((1.03, 0, 0.05, 1))).set_label(
-            "1 - cosine similarity"
-        )
-        for ax in axes[0, :2]:
+        for box in (patch_box(layout, position) for position in gone):
+            first.add_patch(Rectangle(*box, color=colour))
+        draw_input(second, None, layout)
+        second.set_facecolor("#808080")  # of what was taken away
+        image = second.imshow(moved.reshape(layout.grid), "inferno", vmin=0, vmax=top, extent=extent(layout))
+        bar = figure.colorbar(image, cax=second.inset_axes((1.03, 0, 0.05, 1)))
+        bar.set_label("1 - cosine similarity")
+        first.set_title(f"without {len(gone)} of {layout.n_content} patches")
+        second.set_title(f"how far each token moved, layer {found.layer}")
+        for ax in (first, second):
             mark_patch(ax, layout, -1 if found.token is None else found.token)
     _draw_reading(axes[0, -1], found)
     return figure
@@ -145,43 +141,31 @@ def _draw_tokens(
 ) -> None:
     """The tokens of a text, shaded, one framed and those that are gone struck through."""
     words, places, lines = _laid_out(layout)
-    write(
-        ax, words, places, _COLUMNS, lines, shades, chosen=None if token is None else token - layout.n_prefix
-    )
-    for position in gone:
-        line, column, width = places[position - layout.n_prefix]
+    chosen = None if token is None else token - layout.n_prefix
+    write(ax, words, places, _COLUMNS, lines, shades, chosen=chosen)
+    for line, column, width in (places[position - layout.n_prefix] for position in gone):
         ax.plot([column, column + width], [line + 0.5] * 2, color=REFERENCE, linewidth=1.5)
 
 
 def _draw_reading(ax: Axes, found: Intervention) -> None:
     """What the model says before and after as bars; where it has no head how far the watched token and the others moved."""
-    table = (
-        found.reading
-        if len(found.reading)
-        else 1
-        - found.table.filter(like="cosine").rename(columns={"cosine": "after", "cosine, random": "random"})
-    )
-    colours = {"before": PLAIN, "after": FOCUS, "random": "#BBBBBB"}
-    names = {"after": "without them", "random": "without random ones"}
-    y, height = np.arange(len(table)), 0.8 / table.shape[1]
-    for k, (name, values) in enumerate(table.items()):
-        ax.barh(y + k * height, values, height, color=colours[str(name)], label=names.get(str(name), name))
-    ax.set_yticks(
-        y + 0.4 - height / 2,
-        [repr(n) if isinstance(n, str) and len(found.reading) else str(n) for n in table.index],
-        parse_math=False,
-    )
-    ax.invert_yaxis()
     said = {
         "next token": "probability of the next token",
         "token": "probability of the token",
         "class": "logit",
     }
-    ax.set_xlabel(said.get(found.kind, "1 - cosine similarity"))
-    ax.set_title(
-        f"read at {place(found.layout, found.token)}"
-        if found.token is not None and len(found.reading)
-        else "before and after"
-    )
+    names = {"before": "before", "after": "without them", "random": "without random ones"}
+    table = found.reading
+    if table.empty:
+        table = 1 - found.table[["cosine", "cosine, random"]].set_axis(["after", "random"], axis=1)
+    elif found.kind != "class":
+        table = table.rename(repr)
+    colours = {"before": PLAIN, "after": FOCUS, "random": "#BBBBBB"}
+    table.rename(columns=names).plot.barh(ax=ax, width=0.8, color=[colours[str(name)] for name in table])
+    ax.invert_yaxis()
+    plt.setp(ax.get_yticklabels(), parse_math=False)
+    ax.set(xlabel=said.get(found.kind, "1 - cosine similarity"), ylabel="", title="before and after")
+    if found.token is not None and found.kind:
+        ax.set_title(f"read at {found.layout.place_of(found.token)}", parse_math=False)
     ax.legend(frameon=False, fontsize=12)
     ax.spines[["top", "right"]].set_visible(False)

@@ -21,6 +21,8 @@ HIGH = 3.0
 _SPREAD = 8  # tokens explained where nothing is said
 _HALF = 0.5  # shares from which on a conclusion rests on such positions
 KINDS = ("prefix", "sinks", "high")
+_FIGURES = ["norm", "largest", "prefix norm", "high norm", "axis", "axis without"]
+_FIGURES += [f"{name} {kind}" for name in ("attention", "relevance") for kind in KINDS] + ["top"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,17 +57,12 @@ class Diagnosis(PrintedTable):
 
     @property
     def _headline(self) -> str:
-        each = [
-            (len(f["prefix"]), len(f["sinks"]), np.isin(f["sinks"], f["prefix"]).sum(), len(f["high"]))
-            for f in self.flagged
-        ]
-        said = "{:.3g} prefix tokens, {:.3g} sinks ({:.3g} of them prefix), {:.3g} content tokens of high norm".format(
-            *np.mean(each, axis=0)
-        )
-        lines = [f"Warning: {text}" for text in self.warnings] or [
-            "No warning: no figure below passes its bar."
-        ]
-        return "\n".join([f"Diagnosis({self.model!r}, {len(self.flagged)} inputs, each with {said})", *lines])
+        each = {kind: np.mean([len(f[kind]) for f in self.flagged]) for kind in KINDS}
+        each["both"] = np.mean([np.isin(f["sinks"], f["prefix"]).sum() for f in self.flagged])
+        said = "{prefix:.3g} prefix tokens, {sinks:.3g} sinks ({both:.3g} of them prefix), {high:.3g} content tokens of high norm"
+        head = f"Diagnosis({self.model!r}, {len(self.flagged)} inputs, each with {said.format(**each)})"
+        lines = [f"Warning: {text}" for text in self.warnings]
+        return "\n".join([head, *(lines or ["No warning: no figure below passes its bar."])])
 
 
 def diagnose(
@@ -117,7 +114,8 @@ def diagnose(
     at = {given[0].layer_index(int(number)) for number in numbers}
     flagged = tuple(map(_flag, given))
     with reporting(progress, len(given) * len(at), "diagnose", "maps of a layer") as report:
-        frames = [_table(cap, found, tokens, at, report) for cap, found in zip(given, flagged, strict=True)]
+        few = [min(1.0, _SPREAD / c.layout.n_content) if tokens is None else tokens for c in given]
+        frames = [_table(*one, at, report) for one in zip(given, flagged, few, strict=True)]
     table = pd.concat(frames).groupby(level=0).mean()
     return Diagnosis(table, flagged, tuple(_warnings(table)), given[0].model.name)
 
@@ -145,33 +143,21 @@ def _table(
 ) -> pd.DataFrame:
     """The figures of one capture."""
     first, rows = cap.layout.n_prefix, []
-    spread = cap.layout.content[np.linspace(0, cap.layout.n_content - 1, _SPREAD).round().astype(int)]
     kinds = np.full(cap.layout.n_tokens, "", object)  # each position is of one kind, the prefix before all
     for kind in reversed(KINDS):
         kinds[flagged[kind]] = kind
     special = kinds != ""
     for layer in range(cap.n_layers + 1):
-        z = cap.tokens(layer)
+        z, row = cap.tokens(layer), dict.fromkeys(_FIGURES, np.nan)
         norms = np.linalg.norm(z, axis=1)
         middle = np.median(norms[first:])
-        unit = middle if middle > 0 else 1.0
-        row = {
-            "norm": middle,
-            "largest": norms[first:].max() / unit,
-            "prefix norm": norms[:first].mean() / unit if first else np.nan,
-            "high norm": (norms[first:] > HIGH * middle).mean(),
-            "axis": _first_axis(z),
-            "axis without": _first_axis(z[~special]),
-        }
+        content, prefix = norms[first:] / max(middle, 1e-30), norms[:first] / max(middle, 1e-30)
+        row |= {"norm": middle, "largest": content.max(), "high norm": (content > HIGH).mean()}
+        row |= {"axis": _first_axis(z), "axis without": _first_axis(z[~special])}
+        row["prefix norm"] = prefix.mean() if first else np.nan
         masses = {"attention": _received(cap.attention(layer).mean(0))} if layer else {}
         if layer in at:
-            maps = explain(
-                cap,
-                layer=layer,
-                tokens=np.unique(spread) if tokens is None else tokens,
-                since=0,
-                progress=False,
-            )
+            maps = explain(cap, layer=layer, tokens=tokens, since=0, progress=False)
             values = maps.values.copy()
             values[np.arange(len(maps)), maps.tokens] = 0
             masses["relevance"] = (values / np.maximum(values.sum(1, keepdims=True), 1e-30)).mean(0)
@@ -180,51 +166,52 @@ def _table(
         for name, mass in masses.items():
             row |= {f"{name} {kind}": mass[kinds == kind].sum() / max(mass.sum(), 1e-30) for kind in KINDS}
         rows.append(row)
-    columns = [
-        *list(rows[0]),
-        *(f"{name} {kind}" for name in ("attention", "relevance") for kind in KINDS),
-        "top",
-    ]
-    return pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(len(rows), name="layer"))
+    return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="layer"))
 
 
 def _first_axis(z: np.ndarray) -> float:
     """The share of the variance of latents (N, D) along their first principal axis; 0 where they do not vary."""
-    variances = (
-        np.linalg.svd(z.astype(np.float64) - z.mean(0), compute_uv=False) ** 2 if len(z) else np.zeros(1)
-    )
-    return float(variances[0] / variances.sum()) if variances.sum() > 0 else 0.0
+    if len(z) < 2:
+        return 0.0
+    variances = np.linalg.svd(z.astype(np.float64) - z.mean(0), compute_uv=False) ** 2
+    return float(variances[0] / max(variances.sum(), 1e-30))
 
 
 def _warnings(table: pd.DataFrame) -> list[str]:
     """What would rest on such positions, and where."""
-    parts = {name: table[[f"{name} {kind}" for kind in KINDS]] for name in ("attention", "relevance")}
-    share = {name: part.sum(axis=1) for name, part in parts.items()}
-    most = {
-        name: f"(most: {part.mean().idxmax().split()[1]})"
-        for name, part in parts.items()
-        if part.any(axis=None)
-    }
-    found = {
-        f"over half of the attention goes to such positions {most.get('attention')}: raw attention and rollout show them": share[
-            "attention"
-        ]
-        > _HALF,
-        f"over half of the relevance lies on them {most.get('relevance')}: read maps by maps.content": share[
-            "relevance"
-        ]
-        > _HALF,
-        "the strongest position of most maps is one of them: leave them out before you name one": table["top"]
-        > _HALF,
-        "the first principal axis of all latents is theirs: project and cluster without them": table["axis"]
-        - table["axis without"]
-        > _HALF,
-        f"some content tokens are over {HIGH:g} medians long: means and distances rest on them": table[
-            "high norm"
-        ]
-        > 0,
-    }
-    return [f"{_layers(where)}: {text}." for text, where in found.items() if where.any()]
+    share, most = {}, {}
+    for name in ("attention", "relevance"):
+        part = table[[f"{name} {kind}" for kind in KINDS]]
+        share[name] = part.sum(axis=1)
+        most[name] = KINDS[part.mean().fillna(0).argmax()]
+    rules = (
+        (
+            share["attention"],
+            "over half of the attention goes to such positions (most: {attention}): raw attention shows them",
+        ),
+        (
+            share["relevance"],
+            "over half of the relevance lies on them (most: {relevance}): read maps by maps.content",
+        ),
+        (
+            table["top"],
+            "the strongest position of most maps is one of them: leave them out before you name one",
+        ),
+        (
+            table["axis"] - table["axis without"],
+            "the first principal axis of all latents is theirs: cluster without them",
+        ),
+    )
+    found = [
+        f"{_layers(figure > _HALF)}: {text.format(**most)}."
+        for figure, text in rules
+        if (figure > _HALF).any()
+    ]
+    if (long := table["high norm"] > 0).any():
+        found.append(
+            f"{_layers(long)}: some content tokens are over {HIGH:g} medians long: means and distances rest on them."
+        )
+    return found
 
 
 def _layers(where: pd.Series) -> str:

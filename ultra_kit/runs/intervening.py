@@ -9,16 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..maps.planning import place
 from ..types import Capture, Layout, Tokens
 from ..types.checks import needs, whole_number
 from ..types.torch_modes import plain_torch
 from .perturbing import latents_without, removable
 from .printed_tables import PrintedTable
 
-METHODS = {
-    "image": "each patch as in a blank image of the mean colour, its position kept",
-    "text": "masked: no other token sees it, none changes its place",
-}
 _TOP = 5  # entries of the reading that are kept on each side
 _EVENTS = ["before", "after", "random"]
 
@@ -41,8 +38,6 @@ class Intervention(PrintedTable):
         number; empty if the model has no head.
     kind : str
         What the reading is of.
-    method : str
-        How positions were taken away.
     kept : bool
         Whether the positions taken away are all but those that were named.
     layout, input
@@ -56,7 +51,6 @@ class Intervention(PrintedTable):
     distance: np.ndarray
     reading: pd.DataFrame
     kind: str
-    method: str
     kept: bool
     layout: Layout
     input: Any = None
@@ -69,43 +63,38 @@ class Intervention(PrintedTable):
     @property
     def table(self) -> pd.DataFrame:
         """The watched token, and the mean of the other content tokens that stayed; the mean of the random removals beside."""
-        others = ~self.gone
+        others, own = ~self.gone, np.zeros_like(self.gone)
         others[:, : self.layout.n_prefix] = False
-        rows = {"other tokens, mean": others}
         if self.token is not None:
-            others[:, self.token] = False
-            own = np.zeros_like(others)
-            own[:, self.token] = True
-            rows = {f"token {self.token}": own, **rows}
-        found = {}
-        for name, where in rows.items():
-            means = [
-                np.ma.masked_array(v, ~where).mean(axis=1).filled(np.nan)
-                for v in (self.cosine, self.distance)
-            ]
-            found[name] = [part for mean in means for part in (mean[0], mean[1:].mean())]
-        columns = [f"{what}{by}" for what in ("cosine", "distance") for by in ("", ", random")]
-        return pd.DataFrame.from_dict(found, orient="index", columns=columns)
+            others[:, self.token], own[:, self.token] = False, True
+        columns = {}
+        for name in ("cosine", "distance"):
+            means = [np.ma.masked_array(getattr(self, name), ~where).mean(axis=1) for where in (own, others)]
+            columns[name] = [mean[0] for mean in means]
+            columns[f"{name}, random"] = [mean[1:].mean() for mean in means]
+        table = pd.DataFrame(columns, index=[f"token {self.token}", "other tokens, mean"], dtype=float)
+        return table if self.token is not None else table.iloc[1:]
 
     @property
     def _headline(self) -> str:
-        what = "patches" if self.layout.modality == "image" else "tokens"
-        n, all_ = len(self.removed), self.layout.n_content
-        return (
-            f"Intervention(without {n} of {all_} {what}{' (all but those kept)' * self.kept}, layer {self.layer}, "
-            f"beside {len(self.cosine) - 1} random removals{self._said})"
-        )
+        return f"Intervention: {self.sentence}"
 
     @property
-    def _said(self) -> str:
-        """What the reading said first, before and after."""
-        if self.reading.empty:
-            return ""
-        first, row = self.reading.index.tolist()[0], self.reading.iloc[0]
-        now = self.reading.index.tolist()[int(self.reading["after"].argmax())]
-        then = "" if now == first else f"; now first: {now!r} {self.reading.loc[now, 'after']:.3g}"
-        said = f"{row['before']:.3g} -> {row['after']:.3g} (random {row['random']:.3g})"
-        return f"; {self.kind}: {first!r} {said}{then}"
+    def sentence(self) -> str:
+        """What became of the watched token, of the others and of what the model says first, in words."""
+        what = "patches" if self.layout.modality == "image" else "tokens"
+        who = [] if self.token is None else [f"token {self.token} ({self.layout.place_of(self.token)})"]
+        said = [
+            f"{name} keeps a cosine of {row['cosine']:.2f} to itself (without random ones {row['cosine, random']:.2f})"
+            for name, (_, row) in zip([*who, "the mean of the others"], self.table.iterrows(), strict=True)
+        ]
+        read = self.reading.to_dict("index")
+        first = [max(read, key=lambda entry: read[entry][when]) for when in ("before", "after") if read]
+        for name in dict.fromkeys(first):
+            steps = "from {before:.3g} to {after:.3g} (without random ones {random:.3g})".format(**read[name])
+            said.append(f"{self.kind} {name!r} {steps}")
+        kept = ", all but those kept" * self.kept
+        return f"without {len(self.removed)} of {self.layout.n_content} {what}{kept}, layer {self.layer}: {'; '.join(said)}"
 
 
 @plain_torch()
@@ -162,54 +151,40 @@ def intervene(
     needs("intervene", Capture, (cap, *more), "cap = uk.capture(model, x), then intervene(cap, remove=...)")
     if (remove is None) == (keep is None):
         raise ValueError("intervene needs one of remove= and keep=: positions, such as maps.top(token, 0.1)")
-    number = cap.layer_index(
-        getattr(getattr(cap.model, "settings", None), "layer", -1) if layer is None else layer
-    )
-    n_random = whole_number("n_random", n_random, 1)
-    if token is not None:
-        token = whole_number("token", token, 0, cap.layout.n_tokens - 1)
-    named = np.unique(cap.token_indices(remove if keep is None else keep))
+    number, _ = place(cap, layer, None)
+    whole_number("n_random", n_random, 1)
+    own = -1 if token is None else whole_number("token", token, 0, cap.layout.n_tokens - 1)
     can, free = removable(cap), removable(cap, token)
-    if keep is None and len(bad := np.setdiff1d(named, [*can, *cap.layout.content])):
-        raise ValueError(f"remove must be of content positions, got the prefix token {bad[0]}")
-    removed = np.setdiff1d(
-        np.intersect1d(named, can) if keep is None else np.setdiff1d(free, named),
-        [-1 if token is None else token],
-    )
+    named = cap.token_indices(keep if remove is None else remove)
+    if remove is not None and (named < cap.layout.n_prefix).any():
+        raise ValueError(f"remove must be of content positions, got the prefix token {named.min()}")
+    removed = np.setdiff1d(np.setdiff1d(free, named) if remove is None else np.intersect1d(named, can), [own])
     if not len(removed):
         raise ValueError(
-            "nothing is taken away: name positions beside the token itself, prefix tokens and position 0 of a text"
+            "nothing is taken away: name more than the token itself, prefix tokens and a text's position 0"
         )
     rng = np.random.default_rng([seed, 0x6977])
-    drawn = [rng.choice(free, min(len(removed), len(free)), replace=False) for _ in range(n_random)]
     gone = np.zeros((1 + n_random, cap.layout.n_tokens), bool)
-    for row, positions in zip(gone, [removed, *drawn], strict=True):
-        row[positions] = True
-    content = gone[:, cap.layout.n_prefix :]
-    states = _states(cap, content, number).double()
-    last = states if number == cap.n_layers else _states(cap, content, cap.n_layers)
-    full, after = states[:1], states[1:]
-    length = full.norm(dim=-1)
-    moved = (after - full).norm(dim=-1) / torch.where(length > 0, length, 1)
-    reading, kind = _read(cap, last.to(cap.latents[-1].dtype), token)
+    gone[0, removed] = True
+    for row in gone[1:]:
+        row[rng.choice(free, min(len(removed), len(free)), replace=False)] = True
+    states = _states(cap, gone, number)
+    last = states if number == cap.n_layers else _states(cap, gone, cap.n_layers)
+    full, after = states[:1].double(), states[1:].double()
+    moved = (after - full).norm(dim=-1) / full.norm(dim=-1).clamp_min(1e-30)
+    found = [torch.cosine_similarity(after, full, dim=-1), moved]
+    cosine, distance = (x.float().cpu().numpy() for x in found)
+    reading, kind = _read(cap, last, token)
     return Intervention(
-        gone=gone,
-        token=token,
-        layer=number,
-        cosine=torch.cosine_similarity(after, full, dim=-1).float().cpu().numpy(),
-        distance=moved.float().cpu().numpy(),
-        reading=reading,
-        kind=kind,
-        method=METHODS[cap.layout.modality],
-        kept=keep is not None,
-        layout=cap.layout,
-        input=cap.input,
+        gone, token, number, cosine, distance, reading, kind, remove is None, cap.layout, cap.input
     )
 
 
 def _states(cap: Capture, gone: np.ndarray, layer: int) -> torch.Tensor:
     """Latents (1 + S, N, D) of a layer: whole, and without each row of positions."""
-    return torch.stack([cap.latents[layer].detach(), *latents_without(cap, gone, layer)])
+    return torch.stack(
+        [cap.latents[layer].detach(), *latents_without(cap, gone[:, cap.layout.n_prefix :], layer)]
+    )
 
 
 @torch.no_grad()

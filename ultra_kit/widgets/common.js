@@ -396,6 +396,40 @@ function pictureData(source) {
   return canvas.toDataURL("image/png");
 }
 
+// A button that asks the kernel what becomes of what is chosen without what its map names, and the answer, a picture under
+// words: `ask()` sends the question. The answer goes once the keys of the state named in `keys` change.
+function makeWhatIf(root, actions, model, keys, ask) {
+  const box = element("figure", "uk-what-if", root);
+  const said = element("figcaption", "", box);
+  said.setAttribute("aria-live", "polite");
+  let image = null;
+  const show = (text, address) => {
+    if (image) {
+      URL.revokeObjectURL(image.src);
+      image.remove();
+    }
+    image = address ? Object.assign(element("img", "", box), { src: address, alt: text }) : null;
+    say(said, text);
+    box.hidden = !text;
+  };
+  const start = () => {
+    show(model.get("has_kernel") ? "Running the model without what the map names ..."
+      : "Not connected to Python: to take away what the map names the model has to run again; view.live() in a notebook connects it.");
+    ask();
+  };
+  show("");
+  button(actions, "Take away what this map names", start);
+  const stop = watch(model, keys, () => show(""));
+  return {
+    start, stop,
+    take: (content, buffers) => {
+      if (content.error && !box.hidden) show(content.error);
+      if (content.what_if) show(`${content.what_if[0].toUpperCase()}${content.what_if.slice(1)}.`, pictureAddress(owned(buffers[0])));
+      return Boolean(content.what_if);
+    },
+  };
+}
+
 // Two buttons that save what `draw()` returns, a drawing, as PNG and as SVG.
 function pictureButtons(parent, draw, name) {
   button(parent, "PNG", () => {

@@ -154,10 +154,12 @@ function render({ model, el }) {
   }
 
   const kernel = talk(model, caption, (content, buffers) => {
-    if (!content.book) return;
+    if (whatIf.take(content, buffers) || !content.book) return;
     shelf.take(content.book, buffers);
     show();
   });
+
+  const whatIf = makeWhatIf(root, actions, model, ["chosen", "layer", "kind", "contrast"], () => kernel.ask({ what_if: model.get("chosen") }));
 
   // Ask the kernel for what is not here.
   function ask() {
@@ -205,10 +207,11 @@ function render({ model, el }) {
     m: () => step(model, "kind", controls.kinds, 1, true),
     b: () => step(model, "beside", ["", ...controls.kinds], 1, true),
     c: () => change(model, { coverage: !model.get("coverage") }),
+    x: () => whatIf.start(),
   });
 
   pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");
-  keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"]]);
+  keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"], ["x", "take away what the map names"]]);
   element("p", "uk-note", root, "Shades run from 0 to the largest value of the map shown, so two maps are compared by where they lie, not by their numbers. "
     + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps, each scaled to the same sum."
     + shelf.note);
@@ -218,6 +221,7 @@ function render({ model, el }) {
   changed();
   return () => {
     stop();
+    whatIf.stop();
     kernel.stop();
   };
 }

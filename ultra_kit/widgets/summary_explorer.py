@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
+from ..runs.intervening import Intervention, intervene
 from ..text.evidence_words import Evidence
 from .map_books import AGAINST, Key, answer_of
 from .summary_books import Source, SummaryShelf, evidence_of, pack_evidence, page_form, pieces
-from .view import View, must_be_one_of
+from .view import View, must_be_one_of, what_if
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -167,8 +168,25 @@ class SummaryExplorer(View):
             "lut": shades(),
         }
 
+    def what_if(self, share: float = 0.1) -> Intervention:
+        """What the model says in place of the first chosen word without the document words that its evidence names.
+
+        `share` is that of the document's words, at least one; see `ultra_kit.intervene`. A ValueError where the view was
+        given evidence, not a summary.
+        """
+        s = self._shelf.summary
+        if s is None:
+            raise ValueError("to take words away the view needs a summary: SummaryExplorer(s)")
+        ev, row = self.evidence, self.row()
+        order = np.argsort(-row, kind="stable")[: max(1, round(share * len(row)))]
+        gone = [p for w in order if row[w] > 0 for p in s.document_words[w].tokens]
+        token = int(s.positions(self.chosen[0])[0])
+        return intervene(s.capture, remove=gone or [token], token=token, layer=ev.layer)
+
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the evidence of some words that the page has not, worked out now if it has to be."""
+        if "what_if" in message:
+            return what_if(self.what_if())
         key = Key(str(message["kind"]), int(message["layer"]), str(message["contrast"]))
         words = [int(w) for w in message["words"]]
         self._shelf.work_out(key, words)

@@ -122,6 +122,7 @@ function render({ model, el }) {
   const patchesOf = (i) => [...library.about(keyOf(i)).rows.keys()].filter((row) => row >= sides[i].n_prefix).length;
 
   const kernel = talk(model, caption, (content, buffers) => {
+    if (whatIf.take(content, buffers)) return;
     if (!content.book) {
       filling = false;
       return;
@@ -131,6 +132,8 @@ function render({ model, el }) {
     show();
     askNext();
   });
+
+  const whatIf = makeWhatIf(root, actions, model, ["side", "pinned", "layer", "since", "kind"], () => kernel.ask({ what_if: model.get("pinned") }));
 
   // Ask the kernel for the maps of a place that are not here; false if all are.
   function askFor([s, token]) {
@@ -186,6 +189,7 @@ function render({ model, el }) {
     h: () => heads.length > 2 && step(model, "head", heads, 1, true),
     s: () => step(model, "scale", ["own", "shared"], 1, true),
     p: () => change(model, { prefix: !model.get("prefix") }),
+    x: () => whatIf.start(),
   });
 
   pictureButtons(actions, () => {
@@ -199,7 +203,7 @@ function render({ model, el }) {
     });
     return made;
   }, "token-map");
-  const keys = [["arrows", "move"], ["Enter", "keep the patch pointed at"], ["s", "scale"], ["p", "prefix tokens"]];
+  const keys = [["arrows", "move"], ["Enter", "keep the patch pointed at"], ["s", "scale"], ["p", "prefix tokens"], ["x", "take away what the map names"]];
   if (model.get("layers").length > 1) keys.push(["+ -", "layer"]);
   if (model.get("layers").some((layer) => layer > 1)) keys.push(["[ ]", "since"]);
   if (model.get("kinds").length > 1) keys.push(["m", "next map"]);
@@ -216,6 +220,7 @@ function render({ model, el }) {
   askNext();
   return () => {
     stop();
+    whatIf.stop();
     clearTimeout(resting);
     kernel.stop();
     panels.forEach((panel) => panel.address && URL.revokeObjectURL(panel.address));

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import traitlets
 
+from ..runs.intervening import Intervention, intervene
 from ..types import ExplanationMaps, Layout
 from .inline_pictures import image_bytes
 from .map_books import Key, answer_of, key_of
 from .token_books import Side, Source, pack_sides, page_form
-from .view import View, colours, must_be_one_of
+from .view import View, colours, must_be_one_of, what_if
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,8 +164,22 @@ class TokenExplorer(View):
         lists = {"layers": self.layers, "kinds": self.kinds, "n_heads": self._n_heads}
         return {**pack_sides(self._sides, self._key), **images, **lists, "lut": colours()}
 
+    def what_if(self, share: float = 0.1, *, token: int | None = None) -> Intervention:
+        """What becomes of a token, by default the pinned one, without the patches that the map shown names (`ultra_kit.intervene`).
+
+        `share` is that of the other patches. A ValueError where the view was given maps, not a capture.
+        """
+        side, key, token = self._sides[self.side], self._key, self.pinned if token is None else token
+        if side.capture is None:
+            raise ValueError("to take patches away the view needs a capture: TokenExplorer(cap)")
+        side.work_out(key, [token])
+        maps = cast(ExplanationMaps, side.maps(key, [token]))
+        return intervene(side.capture, remove=maps.top(token, share), token=token, layer=key.layer)
+
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the map of one token that the page has not, explained now if it has to be; without a token the next few."""
+        if "what_if" in message:
+            return what_if(self.what_if(token=int(message["what_if"])))
         number, token = int(message["side"]), message.get("token")
         key = Key(str(message["kind"]), int(message["layer"]), since=int(message.get("since", 0)))
         side = self._sides[number]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from anywidget import AnyWidget
     from matplotlib.figure import Figure
 
+    from ..runs import Intervention
+
 _STILL_DPI = 60
 
 
@@ -155,6 +157,15 @@ def _make_live(owner: View) -> AnyWidget:
 
     widget.on_msg(asked)
     return widget
+
+
+def what_if(found: Intervention) -> tuple[dict[str, Any], list[bytes]]:
+    """The answer to a page that takes away what a map names: what became of it in words, and as a picture."""
+    from ..plots import show_intervention
+
+    buffer = BytesIO()
+    show_intervention(found).savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
+    return {"what_if": found.sentence}, [buffer.getvalue()]
 
 
 def colours() -> bytes:
