@@ -13,7 +13,8 @@ VOC      60 photographs of our half "val", `dinov2`: the class of the object tha
 briefs   60 drawn reports, model `briefs`: which fact a word states (name, place, number, ...), and, of the same words,
          whether it is told of the report's subject or of something else
 
-Layer 0 is the trivial baseline: a patch or word by itself. Maps are products of all blocks for scenes and briefs, of one block for VOC.
+Layer 0 is the trivial baseline: a patch or word by itself. So is "whole", the mean of all latents of the layer below in the
+token's input, as if its map were the same everywhere (its clusters are the inputs). Maps are products of all blocks for scenes and briefs, of one block for VOC.
 Figures: agree, the share of the 10 tokens nearest by cosine *in other inputs* that have the same truth; silhouette of the
 truth; adjusted Rand and purity of the clusters of `embed` (noise counts as a cluster, and as impure) and of k-means on the
 same vectors with the true number of classes. --choose takes other inputs (scenes from 40000 on, VOC "train", other briefs)
@@ -28,7 +29,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ from ultra_kit.metrics.segment_matching import patch_labels
 
 NEAREST = 10
 MOST = 6000  # tokens of a set that are placed
-SPACES = ("latent", "map")
+SPACES = ("latent", "map", "whole")
+SAID = {"latent": "by latent", "map": "by what it was made from", "whole": "by the mean of its whole input"}
 SHARES = (400, 200, 100, 50, 25)
 
 
@@ -96,7 +98,7 @@ SETS = {"scenes": scenes, "VOC": voc, "briefs": briefs}
 
 
 def vectors_of(
-    name: str, a: argparse.Namespace
+    name: str, spaces: Sequence[str], a: argparse.Namespace
 ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
     """(layer, space, vectors, input of each, truths) of a set; one capture at a time."""
     kept: dict[tuple[int, str], list[np.ndarray]] = {}
@@ -108,16 +110,25 @@ def vectors_of(
             continue
         tokens = cap.layout.n_prefix + some
         for layer in range(cap.n_layers + 1):
-            for space in SPACES if layer else SPACES[:1]:
+            for space in [s for s in spaces if layer or s == "latent"]:
                 since = -1 if name == "VOC" else 0
-                wanted = Wanted(layer, space, since, 10**6, 0, False, ())
-                kept.setdefault((layer, space), []).append(rows_of(cap, index, wanted, tokens).vectors)
+                if space == "whole":
+                    below = unit(cap.tokens(layer - 1 if since else 0)[cap.layout.n_prefix :])
+                    rows = np.repeat(unit(below.mean(axis=0, keepdims=True)), len(tokens), axis=0)
+                else:
+                    wanted = Wanted(layer, space, since, 10**6, 0, False, ())
+                    rows = rows_of(cap, index, wanted, tokens).vectors
+                kept.setdefault((layer, space), []).append(rows)
         inputs.append(np.full(len(some), index))
         truths.append({k: v[some] for k, v in truth.items()})
         print(f"\r{name} {index}", end="", file=sys.stderr)
     together = {k: np.concatenate([t[k] for t in truths])[:MOST] for k in truths[0]}
     for (layer, space), rows in sorted(kept.items()):
         yield layer, space, np.concatenate(rows)[:MOST], np.concatenate(inputs)[:MOST], together
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def purity(labels: np.ndarray, truth: np.ndarray) -> float:
@@ -155,18 +166,19 @@ def figures(
 def truth_run(a: argparse.Namespace) -> Checkpoint:
     done = Checkpoint(a.checkpoint, {"choose": a.choose})
     for name in SETS if not a.report else ():
-        if f"{name} done" in done:
-            continue
-        for layer, space, vectors, inputs, truths in vectors_of(name, a):
-            points = place_vectors(vectors, "umap", 0, 10)["points"]
+        left = [space for space in SPACES if f"{name} {space} done" not in done]
+        for layer, space, vectors, inputs, truths in vectors_of(name, left, a) if left else ():
+            points = None if space == "whole" else place_vectors(vectors, "umap", 0, 10)["points"]
             for share in SHARES if a.choose else (a.share,):
-                labels, _ = clusters_of(points, max(10, len(vectors) // share))
+                size = max(10, len(vectors) // share)
+                labels = inputs if points is None else clusters_of(points, size)[0]
                 for what, truth in truths.items():
                     key = f"{name}|{what}|{space}|{layer}|{share}"
                     if key not in done:
                         done[key] = figures(vectors, inputs, truth, labels)
             print(name, layer, space, file=sys.stderr)
-        done[f"{name} done"] = True
+        for space in left:
+            done[f"{name} {space} done"] = True
     return done
 
 
@@ -197,26 +209,26 @@ def picture(done: Checkpoint, path: Path, share: int) -> None:
         )
         figure, axes = panels(1, len(order), panel=(3.6, 4.2))
         for ax, (name, what) in zip(axes[0], order, strict=True):
-            for space, colour in (("latent", PLAIN), ("map", FOCUS)):
+            for space, colour in (("whole", "#BBBBBB"), ("latent", PLAIN), ("map", FOCUS)):
                 found = {
                     int(k.split("|")[3]): v
                     for k, v in done.done.items()
                     if k.startswith(f"{name}|{what}|{space}|") and k.endswith(f"|{share}")
                 }
                 layers = sorted(found)
-                label = {"latent": "by latent", "map": "by what it was made from"}[space]
+                label = SAID[space]
                 ax.plot(
                     layers, [found[i]["agree"] for i in layers], "o-", color=colour, linewidth=3, label=label
                 )
             ax.axhline(
-                found[layers[-1]]["chance"], color=REFERENCE, linestyle="--", linewidth=2, label="chance"
+                found[max(found)]["chance"], color=REFERENCE, linestyle="--", linewidth=2, label="chance"
             )
             ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1))
             ax.set_xticks(sorted({0, layers[-1] // 2, layers[-1]}))
             ax.spines[["top", "right"]].set_visible(False)
         axes[0, 0].set_ylabel("of the 10 nearest tokens in other\ninputs, share with the same truth")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         return figure
 
     draw().savefig(path, dpi=90)
@@ -231,7 +243,7 @@ rng = np.random.default_rng(0)
 n = int(sys.argv[1])
 vectors = rng.normal(size=(200, 384))[rng.integers(200, size=n)] + 1.5 * rng.normal(size=(n, 384))
 vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-found = place_vectors(vectors, "umap", 0, n // 200)
+found = place_vectors(vectors, "umap", 0, n // 400)
 print(json.dumps({"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu,
     "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "clusters": int(found["labels"].max() + 1)}))
 """

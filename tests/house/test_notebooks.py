@@ -19,6 +19,7 @@ TAUGHT = [
     "01_synthetic_validation",
     "02_segmentation",
     "03_object_selection",
+    "05_atlas",
     "06_bring_your_own_model",
 ]
 VIEW = 'document.createElement("iframe")'

@@ -49,6 +49,13 @@ def test_a_bar_says_task_amount_and_time_left(capsys):
     assert "explain layer 10:" in said and "50%" in said and "700 of 1400 tokens" in said and "left" in said
 
 
+def test_a_bar_whose_end_nobody_knows_counts(capsys):
+    with reporting(True, 0, "embed: capture", "inputs") as report:
+        time.sleep(0.15)
+        report(3)
+    assert "3 of ? inputs" in capsys.readouterr().err
+
+
 def test_a_task_inside_a_task_shows_nothing_of_its_own(bars):
     counted = []
     for progress in (True, None, False, lambda done, total: counted.append((done, total))):

@@ -20,7 +20,7 @@ _FORMAT = "{desc}: {percentage:3.0f}% {bar} {n_fmt} of {total_fmt} {unit}, {rema
 def reporting(
     progress: bool | Progress | None, total: int, task: str, unit: str = "tokens", done: int = 0
 ) -> Iterator[Callable[[int], Any]]:
-    """Yield a function to call with the number of units just finished, of `total` in all, `done` of them before.
+    """Yield a function to call with the number of units just finished, of `total` in all (0 where nobody knows), `done` of them before.
 
     `progress`: True shows a bar named `task`, None one after 2 seconds, False nothing; a callable gets (done, total).
     What runs inside shows no bar of its own.
@@ -42,7 +42,7 @@ def reporting(
         else:
             how: dict[str, Any] = {"desc": task, "unit": unit, "unit_scale": unit == "B", "leave": False}
             how |= {"disable": nested or progress is False, "delay": 0 if progress else 2}
-            with tqdm(total=total, initial=done, bar_format=_FORMAT, **how) as bar:
+            with tqdm(total=total or None, initial=done, bar_format=_FORMAT, **how) as bar:
                 yield bar.update
     finally:
         _WITHIN.reset(outer)
