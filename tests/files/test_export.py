@@ -155,6 +155,19 @@ def test_formulae_become_mathml_and_code_stays_code(tmp_path):
     assert "<title>Why z_i</title>" in page
 
 
+def test_each_word_of_the_glossary_is_explained_where_it_first_stands(tmp_path):
+    first = "# A map\n\nThe [rollout](x.html) and `layer` and $layer$: a map, **mean IoU**, two maps; sinks, the IoU.\n\n    patch\n"
+    second = "A map again, a <details><summary>sink</summary>bitmap</details> sink, chance"
+    page = written(notebook(tmp_path, new_markdown_cell(first), new_markdown_cell(second)), tmp_path)
+    found = re.findall(r'<abbr title="([^"<>]+)">([^<]+)</abbr>', page)
+    assert [word for _, word in found] == ["map", "mean IoU", "sinks", "IoU", "chance"] and page.count(
+        "<abbr "
+    ) == 5
+    assert found[1][0] == "The IoU averaged over classes or over images."
+    again = written(notebook(tmp_path, new_markdown_cell("a map")), tmp_path)
+    assert again.count("<abbr ") == 1, "each page explains its words anew"
+
+
 def test_answers_are_folded_up_and_other_cells_are_not(tmp_path):
     cells = [
         nbformat.v4.new_code_cell("guess"),

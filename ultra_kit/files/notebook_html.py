@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,13 @@ from ..types import UltraError
 from ..widgets.inline_pictures import plotly_div
 from ..widgets.page_host import CSP
 
+_TERMS: dict[str, str] = tomllib.loads(files(__package__).joinpath("glossary.toml").read_text("utf-8"))
+_TERM = re.compile(
+    rf"\b(?:{'|'.join(sorted(map(re.escape, _TERMS), key=len, reverse=True))})s?\b"
+)  # the longer first
+_TAG = re.compile(r"(<[^>]+>)")
+# Where a word stands for itself or a click has another meaning.
+_PLAIN = re.compile(r"</?(?:code|pre|a|abbr|h[1-6]|math|summary|script|style)\b")
 _PLOTLY = "application/vnd.plotly.v1+json"
 # Code is looked for first, so that a dollar sign in it starts no formula.
 _CODE_OR_MATH = re.compile(
@@ -80,7 +89,14 @@ class _Renderer(IPythonRenderer):
 
 
 class _OfflineExporter(HTMLExporter):
-    """nbconvert's exporter with formulae rendered to MathML, which browsers draw without a library."""
+    """nbconvert's exporter with formulae rendered to MathML, which browsers draw without a library.
+
+    Each word of the glossary is explained under the pointer, where the notebook first uses it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._seen: set[str] = set()
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
@@ -106,5 +122,30 @@ class _OfflineExporter(HTMLExporter):
             exclude_anchor_links=True,
         )
         text = MarkdownWithMath(renderer=renderer).render(_CODE_OR_MATH.sub(hide, source))
+        text = explained(text, self._seen)
         in_tags = re.sub(r"<[^<>]*ukformula[^<>]*>", lambda m: re.sub(r"ukformula\d+x", "", m[0]), text)
         return re.sub(r"ukformula(\d+)x", lambda m: formulae[int(m[1])], in_tags)
+
+
+def explained(text: str, seen: set[str]) -> str:
+    """HTML in which each word of the glossary that is not in `seen` has its meaning under the pointer, once; they are added.
+
+    >>> explained("<p>A map, a map and <code>layer</code></p>", set())
+    '<p>A <abbr title="How much each piece of the input counts for one latent token: what that token was made from.">map</abbr>, a map and <code>layer</code></p>'
+    """
+
+    def meant(found: re.Match[str]) -> str:
+        term = found[0] if found[0] in _TERMS else found[0][:-1]
+        if term in seen:
+            return found[0]
+        seen.add(term)
+        return f'<abbr title="{html.escape(_TERMS[term])}">{found[0]}</abbr>'
+
+    plain, parts = 0, _TAG.split(text)
+    for k, part in enumerate(parts):
+        if k % 2:
+            if _PLAIN.match(part):
+                plain += -1 if part[1] == "/" else 1
+        elif not plain:
+            parts[k] = _TERM.sub(meant, part)
+    return "".join(parts)
