@@ -130,7 +130,9 @@ def train_transform(
     held, rest = images[::_HELD_OUT], [x for n, x in enumerate(images) if n % _HELD_OUT]
     what = {"layer": number, "rule": rule, "affinity": affinity, "loss": loss, "metric": metric}
     how = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "decay": decay}
-    options = what | how | {"batch_size": batch_size, "seed": seed, "images": len(images), "held_out": len(held)}
+    options = (
+        what | how | {"batch_size": batch_size, "seed": seed, "images": len(images), "held_out": len(held)}
+    )
     bar = reporting(progress, epochs * len(rest), f"train W for layer {number}", "images")
     with bar as report, plain_torch(), torch.enable_grad():
         one = torch.eye(first.latents[0].shape[1]).to(first.latents[0])
@@ -168,13 +170,14 @@ def _descend(
         running, order = [], rng.permutation(len(rest))
         for first in starts:
             batch = order[first : first + options["batch_size"]]
-            delta.grad = 2 * options["decay"] * delta.detach()
+            slope = 2 * options["decay"] * delta.detach()
             for n in batch:  # one graph at a time
                 value = loss_of(rest[n], one + delta)
                 # Not backward(): that would also fill the gradients of the model's own parameters.
-                delta.grad += torch.autograd.grad(value, [delta])[0] / len(batch)
+                slope += torch.autograd.grad(value, [delta])[0] / len(batch)
                 running.append(value.item())
                 report(1)
+            delta.grad = slope
             optimiser.step()
             schedule.step()
         now = (one + delta).detach()
