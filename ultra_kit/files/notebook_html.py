@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import tomllib
+from base64 import b64encode
+from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,13 @@ from jinja2 import pass_context
 from latex2mathml.converter import convert as to_mathml
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 
+from ..models.open_image import FORMATS
 from ..types import UltraError
+from ..types.provenance import sha256
 from ..widgets.inline_pictures import plotly_div
-from ..widgets.page_host import CSP
+from ..widgets.page_host import CSP, framed_script
 
 _TERMS: dict[str, str] = tomllib.loads(files(__package__).joinpath("glossary.toml").read_text("utf-8"))
 _TERM = re.compile(
@@ -28,6 +35,10 @@ _TAG = re.compile(r"(<[^>]+>)")
 # Where a word stands for itself or a click has another meaning.
 _PLAIN = re.compile(r"</?(?:code|pre|a|abbr|h[1-6]|math|summary|script|style)\b")
 _PLOTLY = "application/vnd.plotly.v1+json"
+_LEADS_AWAY = re.compile(
+    r"<(?=/?(?:meta|base|form|iframe|frame|frameset|object|embed|link|portal)\b)", re.IGNORECASE
+)
+_VIEW = re.compile(r'<script>.*\((?P<arguments>"uk[0-9a-f]{12}", .*)\);</script>\s*$', re.DOTALL)
 # Code is looked for first, so that a dollar sign in it starts no formula.
 _CODE_OR_MATH = re.compile(
     r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)|(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`))"
@@ -43,15 +54,20 @@ def notebook_html(path: str | os.PathLike[str], *, title: str | None = None) -> 
     source = Path(path)
     try:
         notebook = nbformat.read(source, as_version=4)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
+    except Exception as error:  # what is wrong in a notebook may be anything
         raise UltraError(f"cannot read {source} as a notebook: {error}") from None
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = title or _heading(notebook) or source.stem
-    _make_outputs_static(notebook)
+    # No text of the notebook can hold its own hash: scripts without this mark are not ours and do not run.
+    nonce = sha256([json.dumps(notebook, sort_keys=True, default=str)])[:24]
+    _make_outputs_static(notebook, nonce)
     template = files(__package__).joinpath("notebook_page.html").read_text("utf-8")
-    resources = {"metadata": {"name": source.stem, "path": str(source.parent)}, "csp": CSP}
-    body, _ = _OfflineExporter(raw_template=template).from_notebook_node(notebook, resources=resources)
-    return body
+    policy = CSP.replace("script-src 'unsafe-inline'", f"script-src 'nonce-{nonce}'")
+    resources = {"metadata": {"name": source.stem, "path": str(source.parent)}, "csp": policy}
+    try:
+        return _OfflineExporter(raw_template=template).from_notebook_node(notebook, resources=resources)[0]
+    except Exception as error:  # a notebook of another kind may raise anything in its templates
+        raise UltraError(f"cannot show {source} as a page: {error!r}") from None
 
 
 def _heading(notebook: Any) -> str:
@@ -63,18 +79,42 @@ def _heading(notebook: Any) -> str:
     return ""
 
 
-def _make_outputs_static(notebook: Any) -> None:
+def _harmless(text: str) -> str:
+    """HTML of a notebook without what leads elsewhere: as text. Its scripts are held back by the page's policy."""
+    return _LEADS_AWAY.sub("&lt;", text)
+
+
+def _revived(text: str, nonce: str) -> str:
+    """HTML of an output, harmless, but for a stored view: that comes alive in its frame, which reaches nothing round it."""
+    found = _VIEW.search(text)
+    try:
+        name, title, height, document = json.loads(f"[{found['arguments'] if found else ''}]")
+    except ValueError:
+        return _harmless(text)
+    inside = framed_script(name, title, height, document.replace("<script", f'<script nonce="{nonce}"'))
+    return _harmless(text[: text.index("<script")]) + inside.replace(
+        "<script>", f'<script nonce="{nonce}">', 1
+    )
+
+
+def _make_outputs_static(notebook: Any, nonce: str) -> None:
     """Drop live widgets and bare scripts; turn Plotly's JSON into HTML, with the library before the first."""
     has_library = False
     for cell in notebook.cells:
+        if cell.cell_type == "raw":
+            cell.source = _harmless(cell.source)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             for mime in ("application/vnd.jupyter.widget-view+json", "application/javascript"):
                 data.pop(mime, None)
+            for mime, change in (("text/html", partial(_revived, nonce=nonce)), ("image/svg+xml", _harmless)):
+                if mime in data:
+                    data[mime] = change("".join(data[mime]))
             figure = data.pop(_PLOTLY, None)
             if figure is not None:
                 plot = {"data": figure.get("data", []), "layout": figure.get("layout", {})}
-                data["text/html"] = plotly_div(plot, with_library=not has_library)
+                drawn = plotly_div(plot, with_library=not has_library)
+                data["text/html"] = re.sub(r"<script\b(?= type|>)", f'<script nonce="{nonce}"', drawn)
                 has_library = True
 
 
@@ -86,6 +126,18 @@ class _Renderer(IPythonRenderer):
 
     def inline_html(self, html: str) -> str:
         return html
+
+    def _embed_image_or_attachment(self, src: str) -> str:
+        """An attached picture, or one that lies in the notebook's own folder, as data; else the address, which shows nothing."""
+        if src.startswith("attachment:"):
+            return super()._embed_image_or_attachment(src) if src[11:] in self.attachments else ""
+        path, folder = Path(self.path, src), Path(self.path)
+        with suppress(Exception):  # no file, no picture, or no path at all
+            if path.resolve() == folder.resolve() / src and path.resolve().is_relative_to(folder.resolve()):
+                with Image.open(path, formats=FORMATS) as picture:
+                    kind = picture.get_format_mimetype()
+                return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
+        return src
 
 
 class _OfflineExporter(HTMLExporter):
@@ -109,7 +161,10 @@ class _OfflineExporter(HTMLExporter):
                 return "&#36;"  # else nbconvert would look for a formula of its own from here on
             block = match["display"] is not None
             formula = match["display"] or match["inline"]
-            formulae.append(to_mathml(formula, display="block" if block else "inline"))
+            try:
+                formulae.append(to_mathml(formula, display="block" if block else "inline"))
+            except Exception:  # whatever its parser stumbles over: the formula as it was written
+                formulae.append(f"<code>{html.escape(match[0])}</code>")
             return f"ukformula{len(formulae) - 1}x"
 
         # Markdown would take the underscores and stars of a formula for its own.
@@ -122,7 +177,7 @@ class _OfflineExporter(HTMLExporter):
             exclude_anchor_links=True,
         )
         text = MarkdownWithMath(renderer=renderer).render(_CODE_OR_MATH.sub(hide, source))
-        text = explained(text, self._seen)
+        text = explained(_harmless(text), self._seen)
         in_tags = re.sub(r"<[^<>]*ukformula[^<>]*>", lambda m: re.sub(r"ukformula\d+x", "", m[0]), text)
         return re.sub(r"ukformula(\d+)x", lambda m: formulae[int(m[1])], in_tags)
 

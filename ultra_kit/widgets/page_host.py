@@ -51,11 +51,16 @@ def framed(fragment: str, *, title: str, still: bytes, height: int) -> str:
     script = f"<script>{_text('page_height.js')}</script>"
     document = page(fragment + script, title=title, heading=False)
     name = "uk" + uuid.uuid5(uuid.NAMESPACE_OID, document).hex[:12]  # the same view gives the same text
-    arguments = ", ".join(map(script_json, (name, title, height, document)))
     return (
         f'<div id="{name}"><img alt="{html.escape(title)}" style="max-width:100%" '
-        f'src="{data_address(still)}"></div>\n<script>{_text("page_frame.js").rstrip()}({arguments});</script>'
+        f'src="{data_address(still)}"></div>\n{framed_script(name, title, height, document)}'
     )
+
+
+def framed_script(name: str, title: str, height: int, document: str) -> str:
+    """What puts a page into a frame of its own, in place of the picture that lies under a name."""
+    arguments = ", ".join(map(script_json, (name, title, height, document)))
+    return f"<script>{_text('page_frame.js').rstrip()}({arguments});</script>"
 
 
 def view(name: str, state: Mapping[str, Any], *, still: str = "") -> str:
