@@ -1,8 +1,9 @@
-"""What a view costs: pointer to picture in a browser, a click that asks the kernel, the size of a file.
+"""What a view costs: pointer to picture in a browser, a click that asks the kernel, frames of a plane, the size of a file.
 
 Run it with ``python benchmarks/bench_views.py [--json FILE]``; it needs a Chromium. The bars are 16 ms
 from pointer to picture at 784 tokens, 1.5 forward-and-backward passes a click (ViT-B/16, random weights),
-and 2 MB for the file of a ViT-B/16 image with all layers. A workbench of a large model must open without waiting for
+and 2 MB for the file of a ViT-B/16 image with all layers; 60 frames per second while a plane of 50,000 tokens is moved, and
+4 MB for the page of 10,000. A workbench of a large model must open without waiting for
 the whole maps of all tokens.
 
 Other work on the machine stands between a pointer and its picture too, so the load is reported, and beside
@@ -97,6 +98,67 @@ def hover(path: Path) -> tuple[np.ndarray, float]:
     return np.array(times[5:]), spent
 
 
+# Moves the plane of an EmbeddingExplorer a little for each of 300 frames; gives milliseconds from frame to frame, of the
+# whole frame's script (from its start to the first task after it) and of drawing the points.
+MOVE = """async () => {
+  const box = document.querySelector(".uk-emb-plot");
+  const { left, top } = box.getBoundingClientRect();
+  box.setPointerCapture = () => {};
+  const send = (type, x, y) => box.dispatchEvent(new PointerEvent(type, { pointerId: 1, clientX: x, clientY: y, bubbles: true }));
+  let [x, y] = [left + 300, top + 250];
+  send("pointerdown", x, y);
+  const found = [];
+  let last = await new Promise(requestAnimationFrame);
+  for (let k = 0; k < 300; k++) {
+    x += 3 * Math.cos(k / 20);
+    y += 3 * Math.sin(k / 20);
+    send("pointermove", x, y);
+    const now = await new Promise(requestAnimationFrame);
+    const start = performance.now();
+    await new Promise((done) => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = done;
+      channel.port2.postMessage(0);
+    });
+    found.push([now - last, performance.now() - start, Number(box.dataset.work)]);
+    last = now;
+  }
+  send("pointerup", x, y);
+  return found;
+}"""
+
+
+def noise_embedding(m: int, per_input: int) -> uk.atlas.Embedding:
+    """Random tokens of smooth pictures, 24 clusters, maps of noise: nothing of it packs well."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 24, m).astype(np.int32)
+    points = (rng.normal(size=(25, 2))[labels] * 8 + rng.normal(size=(m, 2))).astype(np.float32)
+    source = np.stack([np.arange(m) // per_input, 1 + np.arange(m) % per_input], axis=1).astype(np.int32)
+    layout = uk.types.Layout("image", n_prefix=1, grid=(16, 16), size=(224, 224))
+    coarse = rng.integers(0, 255, (m // per_input, 20, 20, 3), np.uint8)
+    inputs = tuple(
+        uk.atlas.PlacedInput(layout, np.kron(c, np.ones((8, 8, 1), np.uint8)), name=f"{i}.jpg")
+        for i, c in enumerate(coarse)
+    )
+    mapped = rng.integers(1, 257, (m, 16)).astype(np.int32), rng.random((m, 16)).astype(np.float32)
+    sure, vectors = np.ones(m, np.float32), np.ones((m, 2), np.float16)
+    return uk.atlas.Embedding(points, labels, sure, source, vectors, inputs, mapped=mapped)
+
+
+def moving(path: Path) -> np.ndarray:
+    """Milliseconds (frames, 3) while the plane of a page is moved: between frames, their script, drawing the points."""
+    chromium = next(p for name in BROWSERS if (p := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGS)
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-zoom][data-sheet]")
+        page.wait_for_timeout(500)
+        found = np.array(page.evaluate(MOVE))
+        browser.close()
+    return found[10:]
+
+
 def busy(run: Callable[[], object]) -> float:
     """Median processor seconds of a call; other work on the machine does not count."""
     run()
@@ -149,11 +211,19 @@ def measure() -> dict[str, float]:
             uk.export_html(noise_maps((28, 28), 12), f"{folder}/hover.html")
         )
         found["load_at_hover"] = os.getloadavg()[0]
+        few = uk.export_html(noise_embedding(10_000, 100), f"{folder}/few.html")
+        found["embedding_megabytes"] = few.stat().st_size / 1e6
+        view = uk.widgets.EmbeddingExplorer(noise_embedding(50_000, 100))
+        frames = moving(uk.export_html(view, f"{folder}/many.html"))
+        found["load_at_moving"] = os.getloadavg()[0]
         view = uk.widgets.TokenExplorer([noise_maps((14, 14), k) for k in range(1, 13)])
         found["file_megabytes"] = uk.export_html(view, f"{folder}/vit.html").stat().st_size / 1e6
     for name, column in zip(("work", "canvas", "frame"), times.T, strict=True):
         found[f"hover_{name}_ms_median"] = float(np.median(column))
         found[f"hover_{name}_ms_95"] = float(np.quantile(column, 0.95))
+    for name, column in zip(("between", "script", "points"), frames.T, strict=True):
+        for part, share in (("least", 0.05), ("median", 0.5), ("95", 0.95)):
+            found[f"frame_{name}_ms_{part}"] = float(np.quantile(column, share))
     found["click_seconds"], found["forward_and_backward_seconds"] = click()
     found |= opening()
     found["click_passes"] = found["click_seconds"] / found["forward_and_backward_seconds"]
@@ -187,6 +257,18 @@ def main() -> None:
         f"workbench of dinov2 on a photograph: {found['workbench_seconds']:.2f} s of one core "
         f"({found['capture_seconds']:.2f} of them the capture), its page {found['workbench_page_seconds']:.2f} s; "
         f"the whole maps of all tokens: {found['whole_maps_seconds']:.0f} s"
+    )
+    print("a plane of 50,000 tokens while it is moved (milliseconds: 5 %, median, 95 %):")
+    for name, text in (
+        ("between", "from frame to frame"),
+        ("script", "a frame's work"),
+        ("points", "its points"),
+    ):
+        parts = ", ".join(f"{found[f'frame_{name}_ms_{part}']:.1f}" for part in ("least", "median", "95"))
+        print(f"  {text}: {parts}")
+    print(f"  (load of the machine {found['load_at_moving']:.1f} on {found['processors']} processors)")
+    print(
+        f"page of an embedding of 10,000 tokens (noise, the worst case): {found['embedding_megabytes']:.2f} MB"
     )
     print(f"file of 12 layers of ViT-B/16 maps (noise, the worst case): {found['file_megabytes']:.2f} MB")
 

@@ -16,7 +16,7 @@ from toys_embedding import image_embedding, many, text_embedding
 import ultra_kit as uk
 from ultra_kit.plots.atlas_figures import class_colours, place_colours
 from ultra_kit.widgets import EmbeddingExplorer
-from ultra_kit.widgets.embedding_page import ways
+from ultra_kit.widgets.embedding_page import most_alike, ways
 from ultra_kit.widgets.view import colours
 
 pytestmark = pytest.mark.browser
@@ -158,10 +158,10 @@ def test_under_the_pointer_is_the_patch_in_its_photograph_with_its_map(visit, tm
         card = page.locator(".uk-emb-card")
         assert f"Patch in row {row}, column {column} of picture {number}.png" in card.inner_text()
         assert ["cluster “sky”", "noise", "noise"][(0, 15, 35).index(i)] in card.inner_text() or i == 15
-        photo = drawn(page, ".uk-emb-card .uk-emb-photo")
+        photo = drawn(page, ".uk-emb-card > .uk-emb-photo")
         high, wide = photo.shape[0] // 4, photo.shape[1] // 6
         middles = photo[high // 2 :: high, wide // 2 :: wide].reshape(24, 3)
-        grey, lut = 60 * (number + 1) / 2, np.frombuffer(colours(), np.uint8).reshape(256, 3)
+        grey, lut = 0.6 * 60 * (number + 1), np.frombuffer(colours(), np.uint8).reshape(256, 3)
         assert abs(middles[8] - grey).max() <= 3, "darkened where the map says nothing"
         for patch, level in ((23, 255), (0, 128)):
             cover = 0.25 + 0.5 * level / 255
@@ -179,14 +179,19 @@ def test_a_click_keeps_a_point_and_its_map_is_asked_of_python(visit, tmp_path, m
     view = EmbeddingExplorer(emb, captures=[None] * 3)
     page = visit(alive(view, tmp_path / "x.html"))
     page.set_viewport_size({"width": 1100, "height": 1700})
-    monkeypatch.setattr(view, "answer", lambda message: ({"point": message["point"]}, [bytes([0, 255] * 12)]))
+    monkeypatch.setattr(
+        view, "answer", lambda message: ({**message, "alike": [35, 20]}, [bytes([0, 255] * 12)])
+    )
     page.mouse.click(*on_screen(page, emb.points)[10])
     page.mouse.move(0, 0)
     assert state(page)["pinned"] == state(page)["looked"] == "10"
     assert answer(page, view) == {"point": 10}
-    photo = drawn(page, ".uk-emb-card .uk-emb-photo")
+    photo = drawn(page, ".uk-emb-card > .uk-emb-photo")
     lut = np.frombuffer(colours(), np.uint8).reshape(256, 3)
-    assert abs(photo[photo.shape[0] // 8, photo.shape[1] // 4] - (7.5 + 0.75 * lut[255])).max() <= 4
+    assert (
+        abs(photo[photo.shape[0] // 8, photo.shape[1] // 4] - (0.25 * 0.6 * 60 + 0.75 * lut[255])).max() <= 4
+    )
+    assert page.locator(".uk-emb-like").evaluate_all("all => all.map((e) => e.dataset.point)") == ["35", "20"]
     page.mouse.click(*(on_screen(page, emb.points)[0] - 25))
     assert state(page)["pinned"] == "-1", "a click beside the points keeps none"
 
@@ -196,11 +201,36 @@ def test_under_the_pointer_is_the_word_in_its_sentence(visit, tmp_path):
     page = opened(visit, tmp_path, EmbeddingExplorer(emb))
     page.mouse.move(*on_screen(page, emb.points)[4])
     card = page.locator(".uk-emb-card")
-    assert card.locator(".uk-subtitle").inner_text() == "“dog” in text 0"
+    assert card.locator("> .uk-subtitle").inner_text() == "“dog” in text 0"
     assert card.locator(".uk-emb-text").inner_text() == "The cat sat. The dog ran."
-    assert card.locator(".uk-emb-own").all_inner_texts() == ["dog"]
-    shades = card.locator(".uk-emb-word").evaluate_all("all => all.map((e) => e.style.background)")
+    assert card.locator("> .uk-emb-text .uk-emb-own").all_inner_texts() == ["dog"]
+    shades = card.locator("> .uk-emb-text .uk-emb-word").evaluate_all(
+        "all => all.map((e) => e.style.background)"
+    )
     assert [bool(shade) for shade in shades] == [True] + 7 * [False], "the map is the first word"
+
+
+@pytest.mark.parametrize("what", ["images", "texts"])
+def test_the_most_alike_in_other_inputs_stand_beside_a_point_and_a_click_goes_to_one(visit, tmp_path, what):
+    emb = image_embedding() if what == "images" else text_embedding()
+    alike = most_alike(emb, np.arange(len(emb)))
+    page = opened(visit, tmp_path, EmbeddingExplorer(emb))
+    page.mouse.click(*on_screen(page, emb.points)[5])
+    others = page.locator(".uk-emb-like")
+    assert others.evaluate_all("all => all.map((e) => Number(e.dataset.point))") == alike[5].tolist()
+    others.last.click()
+    assert state(page)["pinned"] == str(alike[5][-1])
+    if what == "texts":
+        assert others.locator(".uk-emb-own").inner_text() == emb.inputs[0].word(
+            int(emb.source[alike[alike[5][-1]][0], 1])
+        )
+        return
+    photo = drawn(page, ".uk-emb-like:last-child .uk-emb-photo")
+    high, wide = photo.shape[0] // 4, photo.shape[1] // 6
+    last = alike[alike[5][-1]][-1]
+    lut = np.frombuffer(colours(), np.uint8).reshape(256, 3)
+    grey = 0.6 * 60 * (emb.source[last, 0] + 1)
+    assert abs(photo[3 * high + high // 2, 5 * wide + wide // 2] - (0.25 * grey + 0.75 * lut[255])).max() <= 4
 
 
 # --- selection ---

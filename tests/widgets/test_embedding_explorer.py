@@ -1,5 +1,6 @@
 """`EmbeddingExplorer` from Python: its state, what a page is told, what passes between page and kernel."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from toys_embedding import image_embedding, text_embedding
 
 import ultra_kit as uk
 from ultra_kit.widgets import EmbeddingExplorer
-from ultra_kit.widgets.embedding_page import places, ways
+from ultra_kit.widgets.embedding_page import most_alike, places, ways
 from ultra_kit.widgets.map_books import quantise
 
 
@@ -31,10 +32,10 @@ def test_what_a_notebook_stores_is_html_picture_and_text():
     [
         ("selected", [3, 36], r"in 0\.\.35, got 36"),
         ("selected", [-1], "got -1"),
-        ("selected", [1.5], "list of points"),
-        ("selected", [True], "list of points"),
-        ("selected", "abc", "list of points"),
-        ("selected", 3, "list of points"),
+        ("selected", [1.5], "list of ints"),
+        ("selected", [True], "list of ints"),
+        ("selected", "abc", "list of ints"),
+        ("selected", [[1, 2]], "list of ints"),
         ("pinned", 36, "pinned must be in -1..35"),
         ("paint", "colour", "one of 'cluster', 'input', 'position'"),
     ],
@@ -120,7 +121,7 @@ def test_ways_to_colour():
     assert found["position"].values[:4].tolist() == [0, 6, 12, 5 * 16]  # columns 0, 2, 4 of 6; row 1 of 4
     assert found["kind"].names == ["cat", "dog"] and found["kind"].python == ["'cat'", "'dog'"]
     assert found["number"].names == ["0", "1"] and found["number"].values[:4].tolist() == [-1, 0, 1, -1]
-    assert found["depth"].values[[0, 5, 35]].tolist() == [0, -1, 255] and found["depth"].high == "1"
+    assert found["depth"].values[[0, 5, 35]].tolist() == [0, -1, 255] and found["depth"].scale == "0 to 1"
     assert found["inside"].python == ["False", "True"]
     for way in found.values():
         for name, python in zip(way.names, way.python, strict=True):
@@ -163,11 +164,10 @@ def test_python_works_out_the_whole_map_of_a_point():
     source = np.int32([[0, 30], [1, 50]])
     points = np.float32([[0, 0], [1, 1]])
     emb = uk.atlas.Embedding(points, np.int32([0, 0]), np.ones(2, "f4"), source, points, inputs, layer=3)
-    with pytest.raises(ValueError, match=r"whole maps need captures"):
-        EmbeddingExplorer(emb).answer({"point": 1})
+    assert EmbeddingExplorer(emb).answer({"point": 1}) == ({"point": 1, "alike": [0]}, [])
     content, buffers = EmbeddingExplorer(emb, captures=caps).answer({"point": 1})
     row = uk.explain(caps[1], layer=3, tokens=[50]).without_own[0]
-    assert content == {"point": 1}
+    assert content == {"point": 1, "alike": [0]}
     assert buffers == [quantise(row)[0].tobytes()]
 
 
@@ -185,6 +185,47 @@ def test_the_whole_map_of_a_word_is_of_words(monkeypatch):
     assert [w.text for w in emb.inputs[0].words] == words
     # The tokens are "The", "cat", "sat.", "The", "dog", "ran."; a full stop has no token of its own.
     assert np.frombuffer(buffers[0], np.uint8).tolist() == [255, 64, 0, 0, 128, 0, 0, 0]
+
+
+def test_most_alike_are_those_of_other_inputs_with_the_largest_cosine(monkeypatch):
+    rng = np.random.default_rng(3)
+    emb = image_embedding()
+    vectors = rng.normal(size=(36, 7))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    shuffled = rng.permutation(36)  # rows of an input need not follow each other
+    made = {
+        "wanted": {
+            "layer": 7,
+            "by": "latent",
+            "since": None,
+            "tokens": None,
+            "seed": 0,
+            "maps": True,
+            "phrases": (),
+        }
+    }
+    inputs = tuple(replace(one, sha256=str(i)) for i, one in enumerate(emb.inputs))
+    emb = replace(
+        emb,
+        vectors=vectors,
+        source=emb.source[shuffled],
+        inputs=inputs,
+        card={"embedding": made, "model": {"name": "x"}},
+    )
+    found = most_alike(emb, np.arange(36))
+    assert found.shape == (36, 2)
+    for row in range(36):
+        theirs = uk.atlas.similar(emb, row, k=6, per_input=1)
+        assert emb.source[found[row], 1].tolist() == theirs.tokens[1:].tolist()
+        assert [emb.inputs[i] for i in emb.source[found[row], 0]] == list(theirs.inputs[1:])
+    packed = EmbeddingExplorer(emb).data()["alike"]
+    assert np.frombuffer(packed, np.uint16).reshape(36, 2).tolist() == found.tolist()
+    monkeypatch.setattr("ultra_kit.widgets.embedding_page._MOST_PRODUCTS", 36 * 36 * 7 - 1)
+    assert EmbeddingExplorer(emb).data()["alike"] == b"", "too many: Python is asked for a point"
+    alone = replace(
+        emb, source=np.stack([np.zeros(36, int), np.arange(36) % 24 + 1], 1), inputs=emb.inputs[:1]
+    )
+    assert most_alike(alone, np.arange(36)).shape == (36, 0)
 
 
 def test_export_html_gives_the_view(tmp_path):

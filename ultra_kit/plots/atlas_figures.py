@@ -221,13 +221,19 @@ def _of_classes(index: np.ndarray, n: int) -> np.ndarray:
     return np.array([*known, _NOISE])[np.where(index < 0, len(known), index)]
 
 
-def _by_position(emb: Embedding) -> np.ndarray:
-    places = []
+def positions(emb: Embedding) -> np.ndarray:
+    """Where each token stands in its input: row and column (M, 2) in [0, 1], of a text row 0; below 0 for prefix tokens."""
+    found = []
     for number, token in emb.source.tolist():
         layout = emb.inputs[number].layout
         h, w = layout.grid or (1, layout.n_content)
         row, column = divmod(token - layout.n_prefix, w)
-        places.append((row / max(h - 1, 1), column / max(w - 1, 1)))
+        found.append((row / max(h - 1, 1), column / max(w - 1, 1)) if row >= 0 else (-1, -1))
+    return np.array(found, float).reshape(-1, 2)
+
+
+def _by_position(emb: Embedding) -> np.ndarray:
+    rows, columns = positions(emb).T
     if all(placed.layout.grid for placed in emb.inputs):
-        return place_colours(*np.transpose(places))
-    return np.asarray(mpl.colormaps["viridis"]([column for _, column in places])[:, :3])
+        return np.where(rows[:, None] < 0, _NOISE, place_colours(rows, columns))
+    return np.asarray(mpl.colormaps["viridis"](columns)[:, :3])

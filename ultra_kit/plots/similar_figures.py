@@ -69,7 +69,8 @@ def show_parts(emb: Embedding, *, share: float = 0.5, rows: int = 6, columns: in
         Of images, with several tokens of each.
     share : float
         The least share of the pictures that must have a cluster.
-    rows, columns : int
+    rows : int
+    columns : int
         Parts, and pictures of each, at most.
     """
     if not emb.inputs or emb.inputs[0].picture is None:

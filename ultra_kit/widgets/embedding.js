@@ -4,8 +4,9 @@
 // places are the points of Python), source (uint16: input, token), inputs (of an image: name, grid [h, w], n_prefix, size
 // [h, w] of its picture; of a text: name, text, words [start, end, tokens]), sheet (a picture of all images, in square cells),
 // sheet_cells [side, columns], holders (uint16) and shares (uint8) of the strongest tokens of every point's map, paints (ways
-// to colour: key, title, kind: classes, ramp or place, code: the array in Python, python: what it equals, names, colours,
-// none, low, high), paint_values (int16, one row per way), ramp, places_lut and lut (256 x RGB), made, explains (whether Python makes whole maps).
+// to colour: key, kind: classes, ramp or place, code: the array in Python, python: what it equals, names, colours,
+// none, scale), paint_values (int16, one row per way), ramp, places_lut and lut (256 x RGB), alike (uint16: of every point
+// those most alike in other inputs, or empty), made (a sentence).
 // Keys of the state: paint, selected (points), pinned (a point, or -1).
 
 // A path with fewer corners, none further than `most` from it (Douglas and Peucker).
@@ -45,7 +46,7 @@ function render({ model, el }) {
 
   const controls = element("div", "uk-controls", root);
   const binder = makeBinder(model);
-  binder.bind("paint", (set) => choice(controls, "Colour by", [...paints.values()].map((way) => [way.key, way.title]), model.get("paint"), set));
+  binder.bind("paint", (set) => choice(controls, "Colour by", [...paints.values()].map((way) => [way.key, way.key]), model.get("paint"), set));
   const cutButton = button(controls, "Lasso", () => setCutting(!plot.lassoing), "Draw round points to select them (l); Shift and drag does so at any time");
   button(controls, "+", () => plot.zoomAt(plot.width / 2, plot.height / 2, 1.5), "Closer").setAttribute("aria-label", "Closer");
   button(controls, "−", () => plot.zoomAt(plot.width / 2, plot.height / 2, 1 / 1.5), "Further away").setAttribute("aria-label", "Further away");
@@ -55,7 +56,7 @@ function render({ model, el }) {
   const left = element("div", "", stage);
   const plot = makePlot(left, qx.map((v) => v / 65535), qy.map((v) => v / 65535), { over: look, pick: pin, lasso, decorate, drawn });
   const legendBox = element("div", "uk-emb-legend", left);
-  const card = makeCard(stage, inputs, lut);
+  const card = makeCard(stage, inputs, lut, pin);
   const caption = makeCaption(root);
   const code = element("code", "uk-code", root);
   const actions = element("div", "uk-controls", root);
@@ -70,7 +71,8 @@ function render({ model, el }) {
 
   const kernel = talk(model, caption, (content, buffers) => {
     if (content.point === undefined) return;
-    inputs.maps.set(content.point, new Uint8Array(owned(buffers[0])));
+    inputs.likes.set(content.point, content.alike);
+    if (buffers.length) inputs.maps.set(content.point, new Uint8Array(owned(buffers[0])));
     showCard();
   });
 
@@ -121,9 +123,10 @@ function render({ model, el }) {
 
   function showCard() {
     const i = over >= 0 ? over : model.get("pinned");
-    card.show(i, i < 0 ? "" : [...paints.values()].map((one) => paintText(one, i)).filter(Boolean).join(" · "));
-    say(caption, i < 0 ? `${n.toLocaleString("en")} tokens.` : `${inputs.placeText(i)}: point ${i}, ${paintText(paints.values().next().value, i)}.`);
-    if (i >= 0 && i === model.get("pinned") && model.get("explains") && !inputs.maps.has(i)) kernel.ask({ point: i });
+    card(i, i < 0 ? "" : [...paints.values()].map((one) => paintText(one, i)).filter(Boolean).join(" · "));
+    const { length } = model.get("selected");
+    say(caption, i < 0 ? `${length ? `${length.toLocaleString("en")} of ` : ""}${n.toLocaleString("en")} tokens${length ? " are selected" : ""}.` : `${inputs.placeText(i)}: point ${i}, ${paintText(paints.values().next().value, i)}.`);
+    if (i >= 0 && i === model.get("pinned") && !inputs.likes.has(i)) kernel.ask({ point: i });
     Object.assign(el.dataset, { looked: i, pinned: model.get("pinned") });
   }
 
@@ -159,6 +162,7 @@ function render({ model, el }) {
     clearButton.disabled = !selected.length && model.get("pinned") < 0;
     Object.assign(el.dataset, { selected: selected.length, code: code.textContent });
     show();
+    showCard();
   }
   function showPaint() {
     lookedClass = null;
@@ -214,7 +218,7 @@ function render({ model, el }) {
     [plot.canvas, plot.over].forEach((one) => pen.drawImage(one, 0, 0));
     const entries = way().kind === "classes" ? way().order.filter((k) => way().count[k]).slice(0, 24) : [];
     const picture = drawing(width + 40, height + 50 + 26 * Math.ceil(entries.length / 4));
-    picture.node("text", { x: 20, y: 24, "font-size": 16, "font-weight": 600 }, `${n.toLocaleString("en")} tokens by ${way().title}`);
+    picture.node("text", { x: 20, y: 24, "font-size": 16, "font-weight": 600 }, `${n.toLocaleString("en")} tokens by ${way().key}`);
     picture.node("image", { href: flat.toDataURL("image/png"), x: 20, y: 36, width, height });
     entries.forEach((k, i) => {
       const [x, y] = [20 + (i % 4) * 200, height + 58 + 26 * Math.floor(i / 4)];

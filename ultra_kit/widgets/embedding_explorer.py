@@ -11,7 +11,8 @@ import traitlets
 from ..atlas import Embedding
 from ..maps.explanation import explain
 from ..types import Capture
-from .embedding_page import page_of, places, ways
+from ..types.checks import whole_numbers
+from .embedding_page import most_alike, page_of, places, ways
 from .map_books import quantise
 from .view import View, colours, must_be_one_of
 
@@ -84,11 +85,11 @@ class EmbeddingExplorer(View):
 
     @traitlets.validate("selected")
     def _points(self, proposal: Any) -> list[int]:
-        index, m = np.asarray(proposal["value"]), len(self._emb)
-        if index.size and (index.ndim != 1 or not np.issubdtype(index.dtype, np.integer)):
-            raise traitlets.TraitError(f"selected must be a list of points, got {proposal['value']!r}")
-        if len(bad := index[(index < 0) | (index >= m)]):
-            raise traitlets.TraitError(f"selected must hold points in 0..{m - 1}, got {bad[0]}")
+        value = proposal["value"]
+        try:
+            index = whole_numbers("selected", value, len(self._emb)) if np.size(value) else np.zeros(0)
+        except (TypeError, ValueError) as error:
+            raise traitlets.TraitError(str(error)) from error
         return np.unique(index).astype(int).tolist()
 
     def inside(self, polygon: Sequence[tuple[float, float]]) -> np.ndarray:
@@ -114,35 +115,29 @@ class EmbeddingExplorer(View):
 
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
-        import matplotlib
-
-        ramp = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
         said = f"Layer {self._emb.layer}, placed by {self._emb.by} with {self._emb.method}."
-        shared = {"lut": colours(), "ramp": ramp.tobytes()}
-        return {
-            **page_of(self._emb, self._ways),
-            **shared,
-            "made": said,
-            "explains": self._captures is not None,
-        }
+        shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
+        return {**page_of(self._emb, self._ways), **shared}
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Give the whole map of a point: levels of the patches or words of its input."""
-        number, token = self._emb.source[int(message["point"])].tolist()
-        if self._captures is None:
-            raise ValueError("whole maps need captures: EmbeddingExplorer(emb, captures=...)")
-        row = explain(self._captures[number], layer=self._emb.layer, tokens=[token]).without_own[0]
-        one = self._emb.inputs[number]
-        if one.layout.grid is None:
-            first = one.layout.n_prefix
-            row = np.array([max((row[t - first] for t in w.tokens), default=0) for w in one.words])
-        return {"point": int(message["point"])}, [quantise(row)[0].tobytes()]
+        """Give the points most alike in other inputs, and with captures the whole map: levels of the patches or words."""
+        point = int(message["point"])
+        content, buffers = {"point": point, "alike": most_alike(self._emb, np.array([point]))[0].tolist()}, []
+        if self._captures is not None:
+            number, token = self._emb.source[point].tolist()
+            row = explain(self._captures[number], layer=self._emb.layer, tokens=[token]).without_own[0]
+            one = self._emb.inputs[number]
+            if one.layout.grid is None:
+                first = one.layout.n_prefix
+                row = np.array([max((row[t - first] for t in w.tokens), default=0) for w in one.words])
+            buffers.append(quantise(row)[0].tobytes())
+        return content, buffers
 
     def figure(self) -> Figure:
         """Draw the points in the colours shown, those selected before the others."""
         from ..plots import atlas
 
-        colour = self.paint if self.paint in ("cluster", "input", "position") else self._truth[self.paint]
+        colour = self._truth.get(self.paint, self.paint)
         return atlas(self._emb, colour=colour, selected=self.selected)
 
     def __repr__(self) -> str:

@@ -30,7 +30,10 @@ function makeInputs(model, redraw) {
     sheet.onload = redraw;
     sheet.src = address;
   }
+  const packed = new Uint16Array(owned(model.get("alike")));
   const maps = new Map(); // whole maps that the kernel sent, by point: levels of all units
+  const likes = new Map(); // and the points most alike in other inputs
+  const alikeOf = (i) => likes.get(i) || [...packed.subarray((i * packed.length) / n, ((i + 1) * packed.length) / n)];
 
   // The map of a point as levels of units: [[unit, level]].
   function mapOf(i) {
@@ -86,7 +89,7 @@ function makeInputs(model, redraw) {
     if (!one.grid) return `“${wordOf(i)}” in ${one.name}`;
     return `Patch in row ${Math.floor(units[i] / one.grid[1])}, column ${units[i] % one.grid[1]} of ${one.name}`;
   }
-  return { about, source, units, points, maps, n, mapOf, fitCanvas, cellOf, drawPhoto, drawCell, drawPatch, wordOf, placeText, photos: Boolean(address),
+  return { about, source, units, points, maps, likes, alikeOf, n, mapOf, fitCanvas, cellOf, drawPhoto, drawCell, drawPatch, wordOf, placeText, photos: Boolean(address),
     pointOf: (input, unit) => points[input].get(unit) ?? -1,
     stop: () => address && URL.revokeObjectURL(address) };
 }
@@ -110,65 +113,75 @@ function writeWords(box, one, from, to, each) {
   box.append(one.text.slice(at, to));
 }
 
-// One point in large: its patch in the photograph, or its word in the sentence, with its map.
-function makeCard(parent, inputs, lut) {
+// A point's patch in the photograph, with its map.
+function drawMapped(canvas, inputs, i, wide, lut) {
+  const input = inputs.source[2 * i];
+  inputs.fitCanvas(canvas, input, wide);
+  const pen = canvas.getContext("2d");
+  inputs.drawPhoto(pen, input, canvas.width, canvas.height);
+  const map = inputs.mapOf(i);
+  if (map.length) {
+    pen.fillStyle = "rgb(0 0 0 / .4)"; // what the map names stands out
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }
+  for (const [unit, level] of map) {
+    pen.fillStyle = `rgb(${lut[3 * level]} ${lut[3 * level + 1]} ${lut[3 * level + 2]} / ${0.25 + (0.5 * level) / 255})`;
+    pen.fillRect(...inputs.cellOf(input, unit, canvas.width, canvas.height));
+  }
+  if (inputs.units[i] >= 0) outlined(pen, inputs.cellOf(input, inputs.units[i], canvas.width, canvas.height), "#fff", 4);
+}
+
+// A point's word in its sentence, with `reach` characters on both sides and its map.
+function writeMapped(box, inputs, i, reach, lut) {
+  const one = inputs.about[inputs.source[2 * i]];
+  const own = one.words[inputs.units[i]] || [0, 0];
+  const from = own[0] < reach ? 0 : one.text.indexOf(" ", own[0] - reach) + 1;
+  const to = Math.min(one.text.length, own[1] + reach);
+  const map = new Map(inputs.mapOf(i));
+  box.replaceChildren(from ? "… " : "");
+  writeWords(box, one, from, to, (span, unit) => {
+    const level = map.get(unit) || 0;
+    if (level) span.style.cssText = `background: rgb(${lut[3 * level]} ${lut[3 * level + 1]} ${lut[3 * level + 2]}); color: ${level > 140 ? "#000" : "#fff"}`;
+    span.classList.toggle("uk-emb-own", unit === inputs.units[i]);
+  });
+  if (to < one.text.length) box.append(" …");
+}
+
+// One point in large, and the points most alike in other inputs, each with its map; `pick(i)` is called for one of them.
+function makeCard(parent, inputs, lut, pick) {
   const card = element("div", "uk-emb-card", parent);
   const heading = element("p", "uk-subtitle", card);
   const canvas = element("canvas", "uk-emb-photo", card);
   const text = element("p", "uk-emb-text", card);
-  const bar = legend(card, lut, "share of the map's largest value");
+  const foot = element("div", "", card);
+  const bar = legend(foot, lut, "share of the map's largest value");
   bar.set(1);
-  const note = element("p", "uk-note", card);
-  function drawPhoto(i) {
-    const input = inputs.source[2 * i];
-    inputs.fitCanvas(canvas, input, 480);
-    const pen = canvas.getContext("2d");
-    inputs.drawPhoto(pen, input, canvas.width, canvas.height);
-    const map = inputs.mapOf(i);
-    if (map.length) {
-      pen.fillStyle = "rgb(0 0 0 / .5)"; // what the map names stands out
-      pen.fillRect(0, 0, canvas.width, canvas.height);
+  const note = element("p", "uk-note", foot);
+  const others = element("div", "uk-emb-others", card);
+  function showAlike(i) {
+    const found = i < 0 ? [] : inputs.alikeOf(i);
+    others.replaceChildren();
+    if (found.length) element("p", "uk-subtitle", others, `Most alike in other ${inputs.photos ? "images" : "texts"}`);
+    for (const j of found) {
+      const one = button(others, "", () => pick(j), inputs.placeText(j));
+      one.className = inputs.photos ? "uk-emb-like" : "uk-emb-like uk-emb-long";
+      one.dataset.point = j;
+      if (inputs.about[inputs.source[2 * j]].grid) drawMapped(element("canvas", "uk-emb-photo", one), inputs, j, 240, lut);
+      else writeMapped(one, inputs, j, 40, lut);
     }
-    for (const [unit, level] of map) {
-      pen.fillStyle = `rgb(${lut[3 * level]} ${lut[3 * level + 1]} ${lut[3 * level + 2]} / ${0.25 + (0.5 * level) / 255})`;
-      pen.fillRect(...inputs.cellOf(input, unit, canvas.width, canvas.height));
-    }
-    if (inputs.units[i] >= 0) outlined(pen, inputs.cellOf(input, inputs.units[i], canvas.width, canvas.height), "#fff", 4);
   }
-  function writeText(i) {
-    const one = inputs.about[inputs.source[2 * i]];
-    const own = one.words[inputs.units[i]] || [0, 0];
-    const from = own[0] < 160 ? 0 : one.text.indexOf(" ", own[0] - 160) + 1;
-    const to = Math.min(one.text.length, own[1] + 160);
-    const map = new Map(inputs.mapOf(i));
-    text.replaceChildren(from ? "… " : "");
-    writeWords(text, one, from, to, (span, unit) => {
-      const level = map.get(unit) || 0;
-      if (level) span.style.cssText = `background: rgb(${lut[3 * level]} ${lut[3 * level + 1]} ${lut[3 * level + 2]}); color: ${level > 140 ? "#000" : "#fff"}`;
-      span.classList.toggle("uk-emb-own", unit === inputs.units[i]);
-    });
-    if (to < one.text.length) text.append(" …");
-  }
-  return {
-    card,
-    canvas,
-    show: (i, about) => {
-      card.classList.toggle("uk-emb-empty", i < 0);
-      if (i < 0) {
-        say(heading, "Point at one of the points");
-        canvas.hidden = text.hidden = bar.bar.parentNode.hidden = true;
-        say(note, "Its patch or its word appears here, with the map of what it was made from.");
-        return;
-      }
-      const photo = Boolean(inputs.about[inputs.source[2 * i]].grid);
-      canvas.hidden = !photo;
-      text.hidden = photo;
-      bar.bar.parentNode.hidden = !inputs.mapOf(i).length;
-      say(heading, inputs.placeText(i));
-      say(note, about);
-      if (photo) drawPhoto(i);
-      else writeText(i);
-    },
+  return (i, about) => {
+    card.classList.toggle("uk-emb-empty", i < 0);
+    canvas.hidden = text.hidden = true;
+    bar.bar.parentNode.hidden = i < 0 || !inputs.mapOf(i).length;
+    say(heading, i < 0 ? "Point at one of the points" : inputs.placeText(i));
+    say(note, i < 0 ? "Its patch or its word appears here, with the map of what it was made from." : about);
+    showAlike(i);
+    if (i < 0) return;
+    const photo = Boolean(inputs.about[inputs.source[2 * i]].grid);
+    (photo ? canvas : text).hidden = false;
+    if (photo) drawMapped(canvas, inputs, i, 480, lut);
+    else writeMapped(text, inputs, i, 160, lut);
   };
 }
 

@@ -14,6 +14,9 @@ from ..atlas import Embedding, PlacedInput
 from .map_books import quantise
 
 LEVELS = 65535
+ALIKE = 6
+"""Inputs whose most alike token is shown with a point."""
+_MOST_PRODUCTS = 40_000_000_000  # up to which a page holds the most alike of all points: some seconds
 _SHEET_PIXELS = 6_000_000  # of all pictures together: about 1 MB as WebP
 
 
@@ -21,15 +24,13 @@ class Way(NamedTuple):
     """A way to colour: `values` (M,) number classes ("classes"), levels of 255 ("ramp") or places ("place"); -1 for none."""
 
     key: str
-    title: str
     kind: str
     code: str  # the array in Python
     values: np.ndarray
     names: Sequence[str] = ()  # of the classes
     python: Sequence[str] = ()  # what the array's entries equal
     none: str = "none"
-    low: str = ""
-    high: str = ""
+    scale: str = ""  # from what to what a ramp runs
 
 
 def ways(emb: Embedding, truth: Mapping[str, Any]) -> dict[str, Way]:
@@ -39,8 +40,8 @@ def ways(emb: Embedding, truth: Mapping[str, Any]) -> dict[str, Way]:
     inputs = [str(i) for i in range(len(emb.inputs))]
     names = [name_of(emb, i) for i in range(len(emb.inputs))]
     found = [
-        Way("cluster", "cluster", "classes", "emb.labels", emb.labels, titles, clusters, "noise"),
-        Way("input", "input", "classes", "emb.source[:, 0]", emb.source[:, 0], names, inputs),
+        Way("cluster", "classes", "emb.labels", emb.labels, titles, clusters, "noise"),
+        Way("input", "classes", "emb.source[:, 0]", emb.source[:, 0], names, inputs),
         _positions(emb),
         *(_of_array(key, np.asarray(values), len(emb)) for key, values in truth.items()),
     ]
@@ -64,28 +65,23 @@ def _of_array(key: str, values: np.ndarray, m: int) -> Way:
         low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 1.0)
         levels = np.full(m, -1)
         levels[known] = np.rint(255 * (values[known] - low) / (high - low or 1))
-        return Way(key, key, "ramp", key, levels, low=f"{low:.3g}", high=f"{high:.3g}")
+        return Way(key, "ramp", key, levels, scale=f"{low:.3g} to {high:.3g}")
     kinds, numbers = np.unique(values, return_inverse=True)
     shift = int(len(kinds) > 0 and np.issubdtype(kinds.dtype, np.signedinteger) and kinds[0] == -1)
     kinds = kinds[shift:].tolist()
-    return Way(key, key, "classes", key, numbers - shift, [str(k) for k in kinds], [repr(k) for k in kinds])
+    return Way(key, "classes", key, numbers - shift, [str(k) for k in kinds], [repr(k) for k in kinds])
 
 
 def _positions(emb: Embedding) -> Way:
     """Row and column of a patch, 4 bits each; of a text how far in it a token stands."""
-    where = np.full(len(emb), -1)
-    images = all(one.layout.grid for one in emb.inputs)
-    for i, (number, token) in enumerate(emb.source.tolist()):
-        layout = emb.inputs[number].layout
-        cell = token - layout.n_prefix
-        if cell >= 0 and images:
-            (h, w), (row, column) = layout.grid, divmod(cell, layout.grid[1])
-            where[i] = 16 * round(15 * row / max(h - 1, 1)) + round(15 * column / max(w - 1, 1))
-        elif cell >= 0:
-            where[i] = 255 * cell // max(layout.n_content - 1, 1)
-    if images:
-        return Way("position", "position", "place", "", where)
-    return Way("position", "position", "ramp", "", where, low="beginning", high="end of the text")
+    from ..plots.atlas_figures import positions
+
+    rows, columns = positions(emb).T
+    kind, values, scale = "ramp", 255 * columns, "beginning to end of the text"
+    if all(one.layout.grid for one in emb.inputs):
+        kind, values, scale = "place", 16 * np.rint(15 * rows) + np.rint(15 * columns), ""
+    known = np.where(columns < 0, -1, np.rint(values)).astype(int)
+    return Way("position", kind, "", known, scale=scale)
 
 
 def places(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -96,13 +92,31 @@ def places(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     ([[0, 0], [65535, 16384]], [0.0, 1.0], 2.0)
     """
     points = np.asarray(points, np.float64)
-    corner = points.min(axis=0, initial=np.inf) if len(points) else np.zeros(2)
+    corner = points.min(axis=0)
     step = float((points - corner).max(initial=0)) / LEVELS or 1 / LEVELS
     return np.rint((points - corner) / step).astype("<u2"), corner, step
 
 
 def _rgb(colours: np.ndarray) -> np.ndarray:
     return np.rint(255 * colours).astype(np.uint8)
+
+
+def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
+    """Of each of some rows (R,) the rows most alike in other inputs, (R, K): one of each input, the most alike first."""
+    order = np.argsort(emb.source[:, 0], kind="stable")
+    numbers, starts = np.unique(emb.source[order, 0], return_index=True)
+    vectors, k = emb.vectors.astype(np.float32), min(ALIKE, len(numbers) - 1)
+    found = np.zeros((len(rows), k), np.int64)
+    for first in range(0, len(rows), 256):
+        part = rows[first : first + 256]
+        near = vectors[part] @ vectors[order].T
+        sides = np.split(near, starts[1:], axis=1)
+        best = np.stack([side.max(axis=1) for side in sides], axis=1)
+        best[emb.source[part, 0][:, None] == numbers] = -np.inf
+        inputs = np.argsort(-best, axis=1, kind="stable")[:, :k]
+        places = np.stack([side.argmax(axis=1) for side in sides], axis=1) + starts
+        found[first : first + 256] = order[np.take_along_axis(places, inputs, axis=1)]
+    return found
 
 
 def page_of(emb: Embedding, found: Mapping[str, Way]) -> dict[str, Any]:
@@ -115,7 +129,10 @@ def page_of(emb: Embedding, found: Mapping[str, Way]) -> dict[str, Any]:
     for way in found.values():
         counts = np.bincount(way.values[way.values >= 0], minlength=len(way.names))[: len(way.names)]
         paints.append({**way._asdict(), "values": None, "colours": _rgb(class_colours(counts)).tolist()})
-    positions, weights = emb.mapped or (np.zeros((len(emb), 0), np.int64), np.zeros((len(emb), 0)))
+    m = len(emb)
+    few = m <= LEVELS and m * emb.vectors.size <= _MOST_PRODUCTS
+    alike = most_alike(emb, np.arange(m if few else 0))
+    positions, weights = emb.mapped or np.zeros((2, m, 0))
     sheet, side, columns, sizes = _sheet(emb.inputs)
     return {
         "places": q.tobytes(),
@@ -126,7 +143,8 @@ def page_of(emb: Embedding, found: Mapping[str, Way]) -> dict[str, Any]:
         "sheet": sheet,
         "sheet_cells": [side, columns],
         "holders": positions.astype("<u2").tobytes(),
-        "shares": (quantise(weights)[0] if weights.size else weights.astype(np.uint8)).tobytes(),
+        "shares": quantise(weights)[0].tobytes(),
+        "alike": alike.astype("<u2").tobytes(),
         "paints": paints,
         "places_lut": _rgb(place_colours(cells // 16 / 15, cells % 16 / 15)).tobytes(),
         "paint_values": np.stack([way.values for way in found.values()]).astype("<i2").tobytes(),

@@ -27,7 +27,7 @@ function makePaints(model) {
 function paintText(way, i) {
   const v = way.values[i];
   if (way.kind !== "classes") return "";
-  return v < 0 ? way.none : way.names[v] === String(v) ? `${way.title} ${v}` : `${way.title} “${way.names[v]}”`;
+  return v < 0 ? way.none : way.names[v] === String(v) ? `${way.key} ${v}` : `${way.key} “${way.names[v]}”`;
 }
 
 // The legend of a way to colour; `over(k)` and `pick(k)` are called with a class, -1 for none.
@@ -54,5 +54,5 @@ function showLegend(box, way, { over, pick }) {
   const canvas = element("canvas", place ? "uk-emb-place" : "uk-bar", box);
   Object.assign(canvas, { width: place ? 16 : 256, height: place ? 16 : 1 });
   paint(canvas, (i) => [...way.rgb(i), 255]);
-  element("span", "uk-unit", box, place ? "where in the picture" : `${way.low} to ${way.high}`);
+  element("span", "uk-unit", box, place ? "where in the picture" : way.scale);
 }

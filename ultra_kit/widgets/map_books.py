@@ -205,6 +205,6 @@ def quantise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ([[0, 64, 255], [0, 0, 0]], [4.0, 0.0])
     """
     rows = np.asarray(rows, np.float64)
-    largest = rows.max(axis=-1)
+    largest = rows.max(axis=-1, initial=0)
     share = rows / np.where(largest > 0, largest, 1)[..., None]
     return np.floor(255 * share + 0.5).astype(np.uint8), largest.astype("<f4")

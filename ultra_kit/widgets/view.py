@@ -168,11 +168,11 @@ def what_if(found: Intervention) -> tuple[dict[str, Any], list[bytes]]:
     return {"what_if": found.sentence}, [buffer.getvalue()]
 
 
-def colours() -> bytes:
-    """The colours of a map, from 0 to its largest value: 256 x RGB, those of `ultra_kit.plots`."""
+def colours(name: str = "inferno") -> bytes:
+    """The colours of a map, from 0 to its largest value, or of another scale: 256 x RGB, those of `ultra_kit.plots`."""
     import matplotlib
 
-    return matplotlib.colormaps["inferno"](np.arange(256), bytes=True)[:, :3].tobytes()
+    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
 def must_be_one_of(proposal: Any, known: Sequence[Any]) -> Any:
