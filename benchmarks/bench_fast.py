@@ -10,6 +10,10 @@ published   the authors' notebook: for every token a forward pass, one gradient 
             full N x N matrices; *extrapolated* from two tokens.
 ancestor    Chefer, Gur and Wolf's relevance, asked for a token: a forward pass, one backward pass for all blocks, the
             product of full matrices; extrapolated from two tokens.
+legrad      LeGrad as torchcam has it (not among the requirements: `pip install torchcam`; "-" without it), on a ViT of torchvision of
+            the same shape, which it needs. It explains class scores; asked for the length of a token in their place, it gives
+            the gradient of each block's own length by that block's attention alone, averaged: another, shallower answer.
+            One forward pass for all tokens, then a call for each; extrapolated from three.
 floor       the matrix products that no exact backward pass can leave out (`bench_relevance.py`), times the tokens.
 exact       `explain(cap)`: what is done once for all tokens, and the median of a few tokens times their number.
 fifth       `explain(cap, tokens=0.2)`, extrapolated in the same way.
@@ -71,6 +75,28 @@ def ancestor(model, inputs, token):
     return relevance[token]
 
 
+def legrad(cap, clock):
+    """Seconds of LeGrad for all tokens, on a model of the shape of the captured one; None without torchcam."""
+    from torchvision.models import VisionTransformer
+
+    try:
+        from torchcam.methods import LeGrad
+    except ImportError:
+        return None
+    from bench_relevance import timed
+
+    vit, x = cap.model.module, cap.inputs["pixel_values"]
+    shape = {"num_layers": cap.n_layers, "num_heads": len(cap.steps[0].weights), "hidden_dim": vit.embed_dim}
+    model = VisionTransformer(x.shape[-1], vit.patch_embed.patch_size[0], mlp_dim=4 * vit.embed_dim, **shape)
+    model.eval().requires_grad_(False)
+    blocks, spent = list(model.encoder.layers), []
+    with LeGrad(model, blocks, score_projection=lambda tokens: tokens.norm(dim=-1)) as method:
+        once, scores = timed(clock, model, x)
+        for token in (1, 50, 99):
+            spent.append(timed(clock, lambda t=token: method(t, scores, retain_graph=True))[0])
+    return once + cap.layout.n_content * statistics.median(spent)
+
+
 def measure(case):
     """The figures of a row."""
     import numpy as np
@@ -100,6 +126,7 @@ def measure(case):
     for name, slow in (("published", published), ("ancestor", ancestor)):
         spent = [timed(clock, slow, model, dict(cap.inputs), token)[0] for token in (n // 3, n // 2)]
         row[name] = total * min(spent)
+    row["legrad"] = legrad(cap, clock)
     products = unavoidable(n, cap.latents[0].shape[1], heads, cap.n_layers)
     row["floor"] = total * sum(
         min(timed(clock, multiply, pairs)[0] for _ in range(2)) for *_, pairs in products
@@ -129,7 +156,7 @@ def measured(name, records):
     return held[name]
 
 
-COLUMNS = ("published", "ancestor", "floor", "exact", "bfloat16", "fifth", "one block")
+COLUMNS = ("published", "ancestor", "legrad", "floor", "exact", "bfloat16", "fifth", "one block")
 
 
 def main():
@@ -150,7 +177,7 @@ def main():
     )
     for name in (n for n in TABLE if args.only in n):
         row = measured(name, args.records)
-        cells = " | ".join(f"{row[c]:.3g}" for c in COLUMNS)
+        cells = " | ".join("-" if row.get(c) is None else f"{row[c]:.3g}" for c in COLUMNS)
         print(f"| {name:12} | {row['tokens']} | {cells} | {row['GB']:.1f} |", flush=True)
         print(
             f"    faster than published {row['published'] / row['exact']:.1f} times (aim: 6.5), above the floor "

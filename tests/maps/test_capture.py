@@ -58,3 +58,22 @@ def test_a_wrong_grid_is_refused():
     model = uk.load(own_model().module, size=(16, 24), grid=(3, 3), n_prefix=0)
     with pytest.raises(uk.UltraError, match="3 x 3"):
         uk.capture(model, IMAGE)
+
+
+def test_a_large_capture_gives_back_what_was_freed(monkeypatch):
+    """Above a size the C library is asked for it, and one that can't is no error."""
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            asked.append(name)
+            if len(asked) > 1:
+                self.malloc_trim = lambda pad: asked.append(pad)
+
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    before = uk.capture(own_model(), IMAGE)
+    assert asked == []
+    monkeypatch.setattr("ultra_kit.maps.forward_pass.LARGE", 3 * 2 * 6 * 6 * 4 - 1)
+    for expected in ([None], [None, None, 0]):
+        assert torch.equal(uk.capture(own_model(), IMAGE).latents[-1], before.latents[-1])
+        assert asked == expected

@@ -304,6 +304,20 @@ def test_processes_and_a_dask_cluster_give_the_same_numbers(data, straight, tmp_
     assert files(tmp_path / "dask") == files(whole)
 
 
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_numbers(data, straight, tmp_path):
+    ray = pytest.importorskip("ray", reason="needs the package ray")
+    joblib_of_ray = pytest.importorskip("ray.util.joblib")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        joblib_of_ray.register_ray()
+        with joblib.parallel_config(backend="ray"):
+            uk.evaluate("scenes", data, out=tmp_path, **QUICK)
+    finally:
+        ray.shutdown()
+    assert files(tmp_path) == files(straight[1])
+
+
 def test_another_process_works_with_one_thread(data, tmp_path, monkeypatch):
     """Two processes of two threads each slow one another; the caller's own process keeps its threads."""
     threads, before = [], torch.get_num_threads()
@@ -444,6 +458,32 @@ def test_pictures_colour_segments_as_their_classes():
     np.testing.assert_array_equal(found[0], shown[0])  # 7 is class 0, 3 is class 1
     assert found[1, 1].tolist() == [150, 150, 150]  # left over
     assert shown[1, 3].tolist() == [0, 0, 0]  # ignored
+
+
+def test_a_share_of_the_patches(root, data, tmp_path):
+    """Segments are those of the maps of a share, completed; the card and another folder's records say so."""
+    how = dict(layer=2, metric="cosine", n_segments=3, progress=False)
+    found = uk.evaluate("scenes", data[:1], out=tmp_path / "a", share=0.1, **how)
+    cap = uk.capture(uk.load("scenes"), data[0].image)
+    few = uk.explain(cap, layer=2, tokens=uk.maps.medoids(cap, 0.1, layer=2))
+    assert len(few) < 0.2 * cap.layout.n_content
+    seg = uk.segment(uk.maps.complete(few, cap), metric="cosine", n_segments=3)
+    with np.load(tmp_path / "a" / "images" / "000000.npz") as record:
+        assert np.array_equal(record["labels"][0], seg.labels)
+    assert found.card["share"] == 0.1
+    with pytest.raises(ValueError, match=r"share was 0\.1, is None"):
+        uk.evaluate("scenes", data[:1], out=tmp_path / "a", **how)
+    with pytest.raises(ValueError, match=r"share=0\.1 is for the method 'ultra'"):
+        uk.evaluate("scenes", data[:1], out=tmp_path / "b", method="cosine", share=0.1, **how)
+    with pytest.raises(ValueError, match="a share of the tokens must be above 0"):
+        uk.evaluate("scenes", data[:1], out=tmp_path / "c", share=2.0, **how)
+    image = min((root / "images").iterdir())
+    arguments = ["segment", str(image), "--model", "scenes", "--layer", "2", "--metric", "cosine"]
+    arguments += ["--n-segments", "3", "--share", "0.1", "--out", str(tmp_path / "d")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (stored,) = (tmp_path / "d").glob("*.npz")
+    assert np.array_equal(uk.open(stored).labels, seg.labels)
 
 
 def test_command_line(root, tmp_path):

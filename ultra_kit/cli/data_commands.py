@@ -11,7 +11,7 @@ import typer
 import ultra_kit as uk
 
 from . import options
-from .options import Layer, Metric, Model, Out, Rule, Score, Seed, Transform, app, stop
+from .options import Layer, Metric, Model, Out, Rule, Score, Seed, Share, Transform, app, stop
 
 
 class Layouts(StrEnum):
@@ -49,6 +49,7 @@ def evaluate(
     n_segments: Annotated[
         str | None, typer.Option(help='Number of segments, or "true" for the true number of classes.')
     ] = None,
+    share: Share = None,
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
     seed: Seed = 0,
     out: Out = Path("out"),
@@ -59,6 +60,7 @@ def evaluate(
     number = None if n_segments is None else _number(n_segments)
     how = options.said(score=score, rule=rule, metric=metric, threshold=threshold or None, n_segments=number)
     how |= options.transform_of(transform, layer) | {"method": method, "seed": seed}
+    how |= options.said(share=share)
     with options.stopping():
         data = _open(dataset, root, split, crop)[:limit]
         options.load(model)

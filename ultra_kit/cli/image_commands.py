@@ -10,7 +10,7 @@ import typer
 import ultra_kit as uk
 
 from . import options
-from .options import Images, Layer, Metric, Model, Out, Points, Rule, Score, Transform, app
+from .options import Images, Layer, Metric, Model, Out, Points, Rule, Score, Share, Transform, app
 
 
 @app.command()
@@ -56,17 +56,19 @@ def segment(
     score: Score = None,
     rule: Rule = None,
     transform: Transform = None,
+    share: Share = None,
     out: Out = Path("out"),
 ) -> None:
     """Segment images: patches whose explanation maps look alike belong together."""
-    how = options.said(score=score, rule=rule) | options.transform_of(transform, layer)
+    how = options.said(score=score, rule=rule, share=share) | options.transform_of(transform, layer)
+    make = uk.explain if share is None else uk.maps.explain_share
     if threshold is not None and n_segments is not None:
         options.stop("give either --threshold or --n-segments")  # before the work
     cut = options.said(metric=metric, threshold=threshold, n_segments=n_segments)
     backbone = options.load(model)
 
     def work(image: Path) -> Any:
-        seg = uk.segment(uk.explain(uk.capture(backbone, image), **how), **cut)
+        seg = uk.segment(make(uk.capture(backbone, image), **how), **cut)
         segments = [
             {"segment": k, "area": float(share), "mask": uk.images.to_rle(seg.mask(k), compressed=True)}
             for k, share in enumerate(seg.shares)

@@ -46,6 +46,9 @@ Metric = Annotated[
     typer.Option(help="Distance of two maps; the model's own by default."),
 ]
 Transform = Annotated[Path | None, typer.Option(help="W, a .safetensors file of train-transform.")]
+Share = Annotated[
+    float | None, typer.Option(help="Explain only this share of the patches, which stand for the others.")
+]
 Points = Annotated[
     list[str] | None, typer.Option(help="x,y in pixels: what lies there; repeatable.", metavar="X,Y")
 ]

@@ -4,7 +4,7 @@ from .explanation import ConstantNormWarning, Interrupted, explain, make_maps
 from .forward_pass import capture
 from .heads import head_shares
 from .planning import Plan, plan
-from .shares import complete, medoids
+from .shares import complete, explain_share, medoids
 
 __all__ = [
     "ConstantNormWarning",
@@ -13,6 +13,7 @@ __all__ = [
     "capture",
     "complete",
     "explain",
+    "explain_share",
     "head_shares",
     "make_maps",
     "medoids",

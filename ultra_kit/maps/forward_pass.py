@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, overload
@@ -12,6 +14,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from ..models.half_backward import HalfBackward
 from ..models.loading import load
 from ..types import AttentionStep, Backbone, Capture
 from ..types.checks import one_of
@@ -20,6 +23,10 @@ from ..types.torch_modes import plain_torch
 
 TOGETHER = 16
 """Images in one forward pass of a list: a GPU gains little from more, and their maps take memory."""
+
+
+LARGE = 10**9
+"""Bytes of attention maps from which memory that was freed between what is held goes back to the system: a fifth of it."""
 
 
 @overload
@@ -43,8 +50,8 @@ def capture(
         The input; a str is a path for an image model, the text itself for a text model. Images of a list that the model
         sees at one size go through it together, at most 16 in a pass.
     dtype : {torch.bfloat16, torch.float16}, optional
-        Matrix products in this dtype, forward and backward (`torch.autocast`), sums along the residual stream in the
-        model's own: nearly twice as fast on a GPU, and with bfloat16 on a CPU that has instructions for it. The card of
+        The matrix products of the backward passes in this dtype; the forward pass, and so latents and attention, softmax and all
+        sums stay in the model's own: faster on a GPU, and with bfloat16 on a CPU that has instructions for it. The card of
         the maps then says how far they are from those in float64. (TF32 is a switch of torch's own,
         ``torch.set_float32_matmul_precision("high")``; the cards say so where it was on.)
 
@@ -81,7 +88,11 @@ def capture(
                 f"{type(x).__name__}: [capture(model, x) for x in list]"
             )
         return _together(backbone, list(map(partial(_not_run, backbone, dtype), x)), dtype)
-    return _ran(_not_run(backbone, dtype, x).with_graph(), dtype)
+    cap = _ran(_not_run(backbone, dtype, x).with_graph(), dtype)
+    if sum(s.weights.nbytes for s in cap.steps) > LARGE and cap.latents[0].device.type == "cpu":
+        with suppress(OSError, AttributeError, TypeError):  # where the C library is another
+            ctypes.CDLL(None).malloc_trim(0)
+    return cap
 
 
 def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
@@ -98,9 +109,8 @@ def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
 
 
 def _run(run: Callable[..., Any], dtype: torch.dtype | None, inputs: Mapping[str, Tensor], *more: Any) -> Any:
-    """Run a model on inputs in a dtype."""
-    where = next(iter(inputs.values())).device.type
-    with plain_torch(), torch.autocast(where, dtype, enabled=dtype is not None):
+    """Run a model on inputs, its backward passes in a dtype."""
+    with plain_torch(), HalfBackward(dtype):
         return run(inputs, *more)
 
 

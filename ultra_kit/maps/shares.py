@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..types import Capture, ExplanationMaps
+from .explanation import explain
 from .planning import place
 
 
@@ -86,6 +88,31 @@ def complete(maps: ExplanationMaps, cap: Capture) -> ExplanationMaps:
     values[others, maps.tokens[of[others]]] = maps.without_own.max(axis=1)[of[others]]
     made = {**maps.card["explanation"], "explained": maps.tokens.tolist()}
     return replace(maps, values=values, tokens=layout.content, card={**maps.card, "explanation": made})
+
+
+def explain_share(cap: Capture, share: float, *, layer: int | None = None, **options: Any) -> ExplanationMaps:
+    """Maps of all content positions for the price of a share of them: `explain` of the `medoids`, and `complete`.
+
+    Parameters
+    ----------
+    cap, share, layer
+        As for `medoids`; a ValueError for a share that is none.
+    **options
+        As for `ultra_kit.explain`.
+
+    Returns
+    -------
+    ExplanationMaps
+        For `ultra_kit.segment`: the rows of tokens that were not explained are another's.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    >>> uk.segment(uk.maps.explain_share(cap, 0.2), n_segments=3)
+    Segmentation(3 segments of 96x96, 144 tokens, cut by number)
+    """
+    return complete(explain(cap, layer=layer, tokens=medoids(cap, share, layer=layer), **options), cap)
 
 
 def _unit_latents(cap: Capture, layer: int) -> np.ndarray:

@@ -82,6 +82,7 @@ class Recorder(TorchFunctionMode):
         The library itself stays untouched, so that other threads may use it meanwhile.
         """
         names = {"scaled_dot_product_attention": self._attend, "softmax": partial(self._softmax, F.softmax)}
+        names["has_torch_function"] = lambda *tensors: False  # another mode would run the library's own
         copy = FunctionType(func.__code__, func.__globals__ | names, argdefs=func.__defaults__)
         return copy(*args, **kwargs)
 

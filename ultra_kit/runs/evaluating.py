@@ -120,6 +120,7 @@ def evaluate(
     threshold: float | Sequence[float] | None = None,
     n_segments: int | str | Sequence[int] | None = None,
     n_clusters: int | None = None,
+    share: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Evaluation:
@@ -149,6 +150,8 @@ def evaluate(
         In place of a threshold (giving both is an error). "true" is the number of classes of each image: it reads the truth.
     n_clusters : int, optional
         K of family A; the number of classes by default.
+    share : float, optional
+        Explain only this share of each image's patches, as `ultra_kit.maps.explain_share`; for the method "ultra".
     seed : int
         Of the k-means runs.
     progress : bool
@@ -198,6 +201,10 @@ def evaluate(
         how["progress"] = False
         if layer is None and own.since:
             how["since"] = own.since
+    if share is not None:
+        if method != "ultra":
+            raise ValueError(f"share={share} is for the method 'ultra', {method!r} takes no time for a token")
+        how["share"] = share
     source, metric = model if isinstance(model, str) else backbone, metric or own.metric
     job = Job(source, dataset, out / "images", method, how, cuts, seed, metric)
     card = _card(job, backbone, k)
@@ -248,6 +255,7 @@ def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
         "score": job.how.get("score"),
         "rule": job.how.get("rule"),
         "since": job.how.get("since"),
+        "share": job.how.get("share"),
         "transform": fingerprint(getattr(w, "matrix", w)),
         "cut": cut,
         "n_clusters": n_clusters,

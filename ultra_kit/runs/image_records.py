@@ -25,6 +25,7 @@ from ..images.segmentation import Segmentation
 from ..maps import baselines
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
+from ..maps.shares import explain_share
 from ..metrics.confusion import confusion
 from ..metrics.regions import RegionMetrics, region_metrics
 from ..metrics.segment_matching import patch_labels
@@ -102,7 +103,8 @@ def _end_with(caller: tuple[str, int]) -> None:
 def measure(job: Job, sample: Sample) -> Record:
     """The record: ``labels`` (cuts, h, w) at the truth's size, ``segments`` (cuts,), and the counts or figures of each method."""
     cap = capture(load_once(job.model) if isinstance(job.model, str) else job.model, sample.image)
-    make = explain if job.method == "ultra" else getattr(baselines, job.method)
+    ours = explain_share if "share" in job.how else explain
+    make = ours if job.method == "ultra" else getattr(baselines, job.method)
     maps = make(cap, **job.how)
     segs = _cut_all(maps, sample, job.cuts, job.metric)
     coloured = [colour_labels(sample.image, seg.n_segments, seed=job.seed) for seg in segs]
