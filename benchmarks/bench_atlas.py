@@ -207,7 +207,7 @@ def picture(done: Checkpoint, path: Path, share: int) -> None:
         order = sorted(
             known, key=lambda k: (list(SETS).index(k[0]), k[1] not in ("shape", "which fact"), k[1])
         )
-        figure, axes = panels(1, len(order), panel=(3.6, 4.2))
+        figure, axes = panels(1, len(order), panel=(3.0, 4.0))
         for ax, (name, what) in zip(axes[0], order, strict=True):
             for space, colour in (("whole", "#BBBBBB"), ("latent", PLAIN), ("map", FOCUS)):
                 found = {
@@ -223,7 +223,7 @@ def picture(done: Checkpoint, path: Path, share: int) -> None:
             ax.axhline(
                 found[max(found)]["chance"], color=REFERENCE, linestyle="--", linewidth=2, label="chance"
             )
-            ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1))
+            ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1.03))
             ax.set_xticks(sorted({0, layers[-1] // 2, layers[-1]}))
             ax.spines[["top", "right"]].set_visible(False)
         axes[0, 0].set_ylabel("of the 10 nearest tokens in other\ninputs, share with the same truth")

@@ -33,6 +33,12 @@ def ultra(cap: Capture, layer: int, tokens: np.ndarray, **options: Any) -> Expla
     return uk.explain(cap, layer=layer, tokens=tokens, progress=False, **given)
 
 
+def louder(cap: Capture, layer: int, tokens: np.ndarray, times: float, **options: Any) -> ExplanationMaps:
+    """ULTra of `times` the length of the latent: in every ``I + mean_h relu(A * G)`` attention counts so much more."""
+    z = cap.tokens(layer)[tokens]
+    return ultra(cap, layer, tokens, towards=times * z / np.linalg.norm(z, axis=1, keepdims=True), **options)
+
+
 def at(make: Callable, block: int, cap: Capture, layer: int, tokens: np.ndarray) -> ExplanationMaps:
     """A baseline that reads `block` (0 the layer's own, negative below it) for a latent of `layer`."""
     return replace(make(cap, layer=layer + block, tokens=tokens), layer=layer)
@@ -64,13 +70,15 @@ def choices() -> dict[str, Make]:
         "ULTra, absolute": partial(ultra, rule="absolute"),
         "ULTra, positive, score sum": partial(ultra, score="sum"),
         "ULTra, positive, last two blocks": partial(ultra, since=-2),
+        "ULTra, positive, since layer 5": partial(ultra, since=5),
+        "ULTra, score times 20, since layer 4": partial(louder, times=20, since=4),
     }
     for name, make in (
         ("raw attention", baselines.raw_attention),
         ("attention rollout", baselines.rollout),
         ("latent cosine", baselines.cosine),
     ):
-        tried |= {f"{name}, layer {block:+d}": partial(at, make, block) for block in (0, -2, -4)}
+        tried |= {f"{name}, layer {block:+d}": partial(at, make, block) for block in (0, -1, -2, -4)}
     return tried
 
 

@@ -210,7 +210,8 @@ def choose(
         name: max(choices, key=lambda c: ranked[f"{name}: {json.dumps(c)}"])
         for name, choices in methods.items()
     }
-    records = each(model, train, out / "train-cuts", best, own_k, every)
+    best |= {name: way for name, way in kept.items() if "cut" not in way}  # a layer chosen elsewhere
+    records = each(model, train, out / "train-cuts", best, own_k, max(4, every))
     for name, way in best.items():
         figures = np.mean([r[name] for r in records], axis=0)
         at = int(figures[:, 0].argmax())
@@ -437,7 +438,12 @@ def main() -> None:
     parser.add_argument("--coco-split", default="val2017")
     parser.add_argument("--coco-names", type=Path, help="file of image ids; the curated list by default")
     parser.add_argument("--out", type=Path, required=True, help="folder of the choices and of the records")
-    parser.add_argument("--every", type=int, default=4, help="choose on every so-many-th image of train")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="choose layer and metric on every so-many-th image of train; cuts on every fourth at most",
+    )
     parser.add_argument("--step", type=int, default=1, help="report on every so-many-th image")
     parser.add_argument("--only", nargs="*", default=["voc", "coco", "bsds", "ecssd"], help="report on these")
     parser.add_argument("--without", nargs="*", default=[], help="leave these methods out")

@@ -111,6 +111,6 @@ def test_in_words():
     model = uk.load(OnlyTheFirst(), size=(16, 24), grid=(2, 3), n_prefix=0)
     with pytest.raises(uk.UltraError, match="does not take a batch"):
         uk.capture(model, [IMAGE, IMAGE])
-    with pytest.raises(TypeError, match="one input at a time, .* got list"):
+    with pytest.raises(TypeError, match=r"one input at a time, .* got list"):
         uk.capture(uk.load("briefs"), ["One text.", "And another."])
     assert uk.capture(own_model(), []) == []

@@ -112,6 +112,9 @@ def test_affinities_by_a_slow_count(model, images):
             cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
             assert float(found[i, j]) == pytest.approx(cosine, abs=1e-5)
     assert not torch.allclose(affinities(cap, 2, "rollout"), found)
+    like, clipped = affinities(cap, 2, "latent").numpy(), affinities(cap, 2, "clipped").numpy()
+    assert (like < 0).any() and (clipped[like < 0] == 0).all()
+    np.testing.assert_array_equal(clipped[like >= 0], like[like >= 0])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "hellinger"])
@@ -149,6 +152,18 @@ def test_same_seed_same_matrix_other_seed_another(model, images):
     one, again, other = (small(model, images, patience=2, seed=seed).matrix for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
+
+
+def test_a_step_goes_against_the_mean_gradient_of_its_images(model, images):
+    # Adam's first step is its learning rate against the sign of the gradient; W - 1 is 0 there, so decay says nothing.
+    one, slope = torch.eye(12, requires_grad=True), torch.zeros(12, 12)
+    for image in images[1:3]:  # the first is held out
+        cap = uk.capture(model, image)
+        maps = first_steps(cap, 2, one, "positive")
+        slope += torch.autograd.grad(self_consistency(maps, affinities(cap, 2, "clipped")), one)[0]
+    w = small(model, images[:3], epochs=1, batch_size=2, affinity="clipped", learning_rate=1e-3)
+    assert w.loss[1, 1] < w.loss[0, 1]
+    np.testing.assert_allclose(w.matrix - np.eye(12), -1e-3 * slope.sign(), atol=2e-5)
 
 
 def test_stops_when_the_held_out_loss_does_not_fall(model, images):
@@ -200,9 +215,9 @@ def test_file_holds_matrix_curve_and_card(model, images, tmp_path):
     assert again.layer == w.layer and again.card == json.loads(json.dumps(w.card))
 
 
-def test_dinov2_comes_with_a_w_for_its_own_layer():
+def test_dinov2_comes_with_a_w():
     w = Transform.load("dinov2")
-    assert w.matrix.shape == (384, 384) and w.layer == 12 and not np.allclose(w.matrix, np.eye(384))
+    assert w.matrix.shape == (384, 384) and w.layer == 10 and not np.allclose(w.matrix, np.eye(384))
     assert w.loss[-1, 1] < w.loss[0, 1] - 0.05  # held-out photographs
     assert w.card["training"]["metric"] == "hellinger" and w.card["model"]["name"] == "dinov2"
     assert (ROOT / "data" / "models" / "dinov2" / "transform.safetensors").stat().st_size < 1_000_000
@@ -226,8 +241,9 @@ def test_refuses_files_that_are_none(tmp_path):
         ({"affinity": "colour"}, "affinity must be one of"),
         ({"loss": "mse"}, "loss must be one of"),
         ({"rule": "both"}, "rule must be one of"),
-        ({"epochs": 0}, "epochs and patience must be at least 1"),
-        ({"patience": 0}, "got 1 and 0|got 2 and 0"),
+        ({"epochs": 0}, "epochs, patience and batch_size must be at least 1"),
+        ({"patience": 0}, "got 2, 0 and 1"),
+        ({"batch_size": 0}, "got 2, 2 and 0"),
     ],
 )
 def test_refuses_options_out_of_range(model, images, options, message):

@@ -9,7 +9,7 @@ from ..maps.baselines import raw_attention, rollout
 from ..maps.scores import keep_sign_
 from ..types import Capture
 
-AFFINITIES = ("latent", "below", "rollout", "attention")
+AFFINITIES = ("latent", "clipped", "below", "rollout", "attention")
 LOSSES = ("weighted", "contrast")
 _TEMPERATURE = 0.1
 
@@ -62,10 +62,11 @@ def first_steps(cap: Capture, layer: int, matrix: torch.Tensor, rule: str) -> to
 def affinities(cap: Capture, layer: int, kind: str) -> torch.Tensor:
     """How much the M patch tokens belong together, as the frozen model has it: cosines (M, M) of rows of a kind."""
     z = cap.latents[layer - (kind == "below")].detach()
-    if kind in ("latent", "below"):
+    if kind in ("latent", "clipped", "below"):
         rows = z[cap.layout.n_prefix :]
     else:
         make = rollout if kind == "rollout" else raw_attention
         rows = torch.from_numpy(make(cap, layer=layer).without_own).to(z)
     unit = F.normalize(rows, dim=-1)
-    return unit @ unit.T
+    alike = unit @ unit.T
+    return alike.clamp_min(0) if kind == "clipped" else alike

@@ -36,6 +36,7 @@ def train_transform(
     metric: str = "cosine",
     epochs: int = 4,
     patience: int = 2,
+    batch_size: int = 1,
     learning_rate: float = 3e-3,
     decay: float = 1e-3,
     seed: int = 0,
@@ -69,14 +70,17 @@ def train_transform(
         1..L or negative from the end: whose latents will be explained; the model's own by default.
     rule : {"positive", "negative", "absolute"}, optional
         As for `ultra_kit.explain`; use the transform with the same one.
-    affinity : {"latent", "below", "rollout", "attention"}
-        a_ij: cosine of the latents of the tokens at the layer; at the layer below, over whose tokens the maps
-        are; of their rows of attention rollout up to it, or of its raw attention, own positions replaced.
+    affinity : {"latent", "clipped", "below", "rollout", "attention"}
+        a_ij: cosine of the latents of the tokens at the layer; the same, with 0 for less than 0; at the layer below,
+        over whose tokens the maps are; of their rows of attention rollout up to it, or of its raw attention, own
+        positions replaced.
     loss : {"weighted", "contrast"}
     metric : {"cosine", "hellinger"}
         Likeness of two maps: their cosine, as above, or that of the roots of their shares, as in `ultra_kit.segment`.
     epochs, patience : int
         Passes over the images at most, and how many of them without a better held-out loss end the training.
+    batch_size : int
+        Images whose mean loss makes a step.
     learning_rate, decay : float
         Adam's, falling to zero along a cosine; the weight above.
     seed : int
@@ -112,8 +116,9 @@ def train_transform(
         raise ValueError(f"train_transform needs an image model, {model.name!r} is a {model.modality} model")
     if len(images) < 2:
         raise ValueError(f"images must be at least 2, one of them held out, got {len(images)}")
-    if epochs < 1 or patience < 1:
-        raise ValueError(f"epochs and patience must be at least 1, got {epochs} and {patience}")
+    if min(epochs, patience, batch_size) < 1:
+        given = f"{epochs}, {patience} and {batch_size}"
+        raise ValueError(f"epochs, patience and batch_size must be at least 1, got {given}")
     one_of("affinity", affinity, AFFINITIES)
     one_of("loss", loss, LOSSES)
     one_of("metric", metric, METRICS)
@@ -125,7 +130,9 @@ def train_transform(
     held, rest = images[::_HELD_OUT], [x for n, x in enumerate(images) if n % _HELD_OUT]
     what = {"layer": number, "rule": rule, "affinity": affinity, "loss": loss, "metric": metric}
     how = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "decay": decay}
-    options = what | how | {"seed": seed, "images": len(images), "held_out": len(held)}
+    options = (
+        what | how | {"batch_size": batch_size, "seed": seed, "images": len(images), "held_out": len(held)}
+    )
     bar = reporting(progress, epochs * len(rest), f"train W for layer {number}", "images")
     with bar as report, plain_torch(), torch.enable_grad():
         one = torch.eye(first.latents[0].shape[1]).to(first.latents[0])
@@ -140,7 +147,8 @@ def _descend(
     delta = torch.zeros_like(one).requires_grad_()
     optimiser = torch.optim.Adam([delta], options["learning_rate"])
     epochs, rng = options["epochs"], np.random.default_rng([options["seed"], 0x5743])
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(rest))
+    starts = range(0, len(rest), options["batch_size"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(starts))
 
     def loss_of(image: Any, matrix: torch.Tensor) -> torch.Tensor:
         """L_sc of an image, in the graph of the matrix if that needs a gradient."""
@@ -159,15 +167,19 @@ def _descend(
 
     best, best_epoch, curve = one, 0, [(np.nan, held_out(one))]
     for epoch in range(1, epochs + 1):
-        running = []
-        for n in rng.permutation(len(rest)):
-            value = loss_of(rest[n], one + delta)
-            # Not backward(): that would also fill the gradients of the model's own parameters.
-            (delta.grad,) = torch.autograd.grad(value + options["decay"] * delta.square().sum(), [delta])
+        running, order = [], rng.permutation(len(rest))
+        for first in starts:
+            batch = order[first : first + options["batch_size"]]
+            slope = 2 * options["decay"] * delta.detach()
+            for n in batch:  # one graph at a time
+                value = loss_of(rest[n], one + delta)
+                # Not backward(): that would also fill the gradients of the model's own parameters.
+                slope += torch.autograd.grad(value, [delta])[0] / len(batch)
+                running.append(value.item())
+                report(1)
+            delta.grad = slope
             optimiser.step()
             schedule.step()
-            running.append(value.item())
-            report(1)
         now = (one + delta).detach()
         curve.append((float(np.mean(running)), held_out(now)))
         if curve[-1][1] < curve[best_epoch][1]:
