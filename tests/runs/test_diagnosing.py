@@ -75,7 +75,7 @@ def test_one_long_token_rules_the_first_axis_and_is_named():
     row = found.layers.loc[1]
     assert row["axis"] > 0.99 and row["axis without"] <= 1
     said = "\n".join(found.warnings)
-    assert "layer 1: over half of the attention goes to such positions (most: sinks)" in said
+    assert "layer 1: over half of the attention goes to such positions" in said
     assert "layer 1: some content tokens are over 3 medians long" in said
     assert "Warning: layer 1" in repr(found) and "1 sinks (0 of them prefix)" in repr(found)
 

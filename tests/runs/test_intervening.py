@@ -127,6 +127,13 @@ def test_masked_tokens_give_what_the_model_makes_of_the_mask(text):
     assert found.reading.loc[best, "after"] == pytest.approx(says.max().item(), rel=1e-5)
 
 
+def test_pieces_of_the_same_text_are_told_apart(text, monkeypatch):
+    monkeypatch.setattr(type(text.model), "strings", lambda self, ids: ("?",) * len(ids))
+    found = uk.intervene(text, remove=[2], token=4, n_random=1)
+    assert len(found.reading) > 1 and "next token '?' from" in found.sentence
+    assert uk.plots.show_intervention(found)
+
+
 def test_random_tokens_are_among_those_that_the_token_sees(text):
     found = uk.intervene(text, remove=[2], token=4, n_random=20)
     drawn = {int(p) for row in found.gone[1:] for p in np.flatnonzero(row)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -13,20 +14,9 @@ from matplotlib.patches import Rectangle
 
 from ..text.words import Word
 from ..types import ExplanationMaps, Layout
+from . import style
 from .charts import draw_curves
 from .map_figures import show_map
-from .style import (
-    FOCUS,
-    PLAIN,
-    REFERENCE,
-    draw_input,
-    extent,
-    mark_patch,
-    panel_size,
-    panels,
-    patch_box,
-    styled,
-)
 from .text_lines import CELL, LINE, flow, write
 
 if TYPE_CHECKING:
@@ -36,7 +26,7 @@ if TYPE_CHECKING:
 _COLUMNS = 64  # characters in a line of a text
 
 
-@styled
+@style.styled
 def map_and_deletion(
     maps: ExplanationMaps, found: Mapping[str, Perturbation], token: int | None = None
 ) -> Figure:
@@ -63,8 +53,8 @@ def map_and_deletion(
     """
     row = maps.row_of(int(maps.tokens[0]) if token is None else token)
     token, first = int(maps.tokens[row]), next(iter(found))
-    one = {name: curves.only(row) if name == first else curves for name, curves in found.items()}
-    figure, [[left, right]] = panels(1, 2, panel=_panel(maps.layout))
+    one = {**found, first: replace(found[first], deletion=found[first].deletion[[row]])}
+    figure, [[left, right]] = style.panels(1, 2, panel=_panel(maps.layout))
     if maps.layout.grid is None:
         values = maps.without_own[row]
         _draw_tokens(left, maps.layout, np.maximum(values, 0) / (values.max() or 1), token, [])
@@ -77,7 +67,7 @@ def map_and_deletion(
     return figure
 
 
-@styled
+@style.styled
 def show_intervention(found: Intervention) -> Figure:
     """Draw what was taken away, how far each token moved, and what the model says, before and after.
 
@@ -94,7 +84,7 @@ def show_intervention(found: Intervention) -> Figure:
     'without 2 of 144 patches'
     """
     layout, gone = found.layout, found.removed
-    figure, axes = panels(1, 2 if layout.grid is None else 3, panel=_panel(layout))
+    figure, axes = style.panels(1, 2 if layout.grid is None else 3, panel=_panel(layout))
     first, second = axes[0, :2]
     moved = np.where(found.gone[0], np.nan, np.maximum(1 - found.cosine[0], 0))[layout.n_prefix :]
     top = float(np.nanmax(moved, initial=0)) or 1.0
@@ -102,19 +92,21 @@ def show_intervention(found: Intervention) -> Figure:
         _draw_tokens(first, layout, np.nan_to_num(moved / top), found.token, gone)
         first.set_title(f"without {len(gone)} of {layout.n_content} tokens: how far each moved")
     else:
-        draw_input(first, found.input, layout)
+        style.draw_input(first, found.input, layout)
         colour = np.asarray(found.input).mean(axis=(0, 1)) / 255
-        for box in (patch_box(layout, position) for position in gone):
+        for box in (style.patch_box(layout, position) for position in gone):
             first.add_patch(Rectangle(*box, color=colour))
-        draw_input(second, None, layout)
+        style.draw_input(second, None, layout)
         second.set_facecolor("#808080")  # of what was taken away
-        image = second.imshow(moved.reshape(layout.grid), "inferno", vmin=0, vmax=top, extent=extent(layout))
+        image = second.imshow(
+            moved.reshape(layout.grid), "inferno", vmin=0, vmax=top, extent=style.extent(layout)
+        )
         bar = figure.colorbar(image, cax=second.inset_axes((1.03, 0, 0.05, 1)))
         bar.set_label("1 - cosine similarity")
         first.set_title(f"without {len(gone)} of {layout.n_content} patches")
         second.set_title(f"how far each token moved, layer {found.layer}")
         for ax in (first, second):
-            mark_patch(ax, layout, -1 if found.token is None else found.token)
+            style.mark_patch(ax, layout, -1 if found.token is None else found.token)
     _draw_reading(axes[0, -1], found)
     return figure
 
@@ -122,7 +114,7 @@ def show_intervention(found: Intervention) -> Figure:
 def _panel(layout: Layout) -> tuple[float, float]:
     """Inches of a panel of an image, or of a text in its lines."""
     if layout.grid is not None:
-        return panel_size(layout, 6.4)
+        return style.panel_size(layout, 6.4)
     *_, lines = _laid_out(layout)
     return _COLUMNS * CELL, max(lines * LINE + 0.8, 4.5)
 
@@ -144,7 +136,7 @@ def _draw_tokens(
     chosen = None if token is None else token - layout.n_prefix
     write(ax, words, places, _COLUMNS, lines, shades, chosen=chosen)
     for line, column, width in (places[position - layout.n_prefix] for position in gone):
-        ax.plot([column, column + width], [line + 0.5] * 2, color=REFERENCE, linewidth=1.5)
+        ax.plot([column, column + width], [line + 0.5] * 2, color=style.REFERENCE, linewidth=1.5)
 
 
 def _draw_reading(ax: Axes, found: Intervention) -> None:
@@ -160,7 +152,7 @@ def _draw_reading(ax: Axes, found: Intervention) -> None:
         table = 1 - found.table[["cosine", "cosine, random"]].set_axis(["after", "random"], axis=1)
     elif found.kind != "class":
         table = table.rename(repr)
-    colours = {"before": PLAIN, "after": FOCUS, "random": "#BBBBBB"}
+    colours = {"before": style.PLAIN, "after": style.FOCUS, "random": "#BBBBBB"}
     table.rename(columns=names).plot.barh(ax=ax, width=0.8, color=[colours[str(name)] for name in table])
     ax.invert_yaxis()
     plt.setp(ax.get_yticklabels(), parse_math=False)

@@ -177,41 +177,21 @@ def _first_axis(z: np.ndarray) -> float:
     return float(variances[0] / max(variances.sum(), 1e-30))
 
 
+_TEXTS = (
+    "over half of the attention goes to such positions: raw attention shows them",
+    "over half of the relevance lies on them: read maps by maps.content",
+    "the strongest position of most maps is one of them: leave them out before you name one",
+    "the first principal axis of all latents is theirs: cluster without them",
+    "some content tokens are over 3 medians long: means and distances rest on them",
+)
+
+
 def _warnings(table: pd.DataFrame) -> list[str]:
     """What would rest on such positions, and where."""
-    share, most = {}, {}
-    for name in ("attention", "relevance"):
-        part = table[[f"{name} {kind}" for kind in KINDS]]
-        share[name] = part.sum(axis=1)
-        most[name] = KINDS[part.mean().fillna(0).argmax()]
-    rules = (
-        (
-            share["attention"],
-            "over half of the attention goes to such positions (most: {attention}): raw attention shows them",
-        ),
-        (
-            share["relevance"],
-            "over half of the relevance lies on them (most: {relevance}): read maps by maps.content",
-        ),
-        (
-            table["top"],
-            "the strongest position of most maps is one of them: leave them out before you name one",
-        ),
-        (
-            table["axis"] - table["axis without"],
-            "the first principal axis of all latents is theirs: cluster without them",
-        ),
-    )
-    found = [
-        f"{_layers(figure > _HALF)}: {text.format(**most)}."
-        for figure, text in rules
-        if (figure > _HALF).any()
-    ]
-    if (long := table["high norm"] > 0).any():
-        found.append(
-            f"{_layers(long)}: some content tokens are over {HIGH:g} medians long: means and distances rest on them."
-        )
-    return found
+    halves = [table.filter(like=f"{name} ").sum(axis=1) for name in ("attention", "relevance")]
+    halves += [table["top"], table["axis"] - table["axis without"]]
+    where = [*(figure > _HALF for figure in halves), table["high norm"] > 0]
+    return [f"{_layers(there)}: {text}." for there, text in zip(where, _TEXTS, strict=True) if there.any()]
 
 
 def _layers(where: pd.Series) -> str:

@@ -88,11 +88,9 @@ class Intervention(PrintedTable):
             f"{name} keeps a cosine of {row['cosine']:.2f} to itself (without random ones {row['cosine, random']:.2f})"
             for name, (_, row) in zip([*who, "the mean of the others"], self.table.iterrows(), strict=True)
         ]
-        read = self.reading.to_dict("index")
-        first = [max(read, key=lambda entry: read[entry][when]) for when in ("before", "after") if read]
-        for name in dict.fromkeys(first):
-            steps = "from {before:.3g} to {after:.3g} (without random ones {random:.3g})".format(**read[name])
-            said.append(f"{self.kind} {name!r} {steps}")
+        for at in dict.fromkeys(self.reading[when].argmax() for when in _EVENTS[:2] if len(self.reading)):
+            steps = "from {:.3g} to {:.3g} (without random ones {:.3g})".format(*self.reading.iloc[at])
+            said.append(f"{self.kind} {self.reading.index.tolist()[at]!r} {steps}")
         kept = ", all but those kept" * self.kept
         return f"without {len(self.removed)} of {self.layout.n_content} {what}{kept}, layer {self.layer}: {'; '.join(said)}"
 
@@ -168,22 +166,17 @@ def intervene(
     gone[0, removed] = True
     for row in gone[1:]:
         row[rng.choice(free, min(len(removed), len(free)), replace=False)] = True
-    states = _states(cap, gone, number)
-    last = states if number == cap.n_layers else _states(cap, gone, cap.n_layers)
-    full, after = states[:1].double(), states[1:].double()
+    runs = {
+        k: torch.stack([cap.latents[k].detach(), *latents_without(cap, gone, k)])
+        for k in {number, cap.n_layers}
+    }
+    full, after = runs[number][:1].double(), runs[number][1:].double()
     moved = (after - full).norm(dim=-1) / full.norm(dim=-1).clamp_min(1e-30)
     found = [torch.cosine_similarity(after, full, dim=-1), moved]
     cosine, distance = (x.float().cpu().numpy() for x in found)
-    reading, kind = _read(cap, last, token)
+    reading, kind = _read(cap, runs[cap.n_layers], token)
     return Intervention(
         gone, token, number, cosine, distance, reading, kind, remove is None, cap.layout, cap.input
-    )
-
-
-def _states(cap: Capture, gone: np.ndarray, layer: int) -> torch.Tensor:
-    """Latents (1 + S, N, D) of a layer: whole, and without each row of positions."""
-    return torch.stack(
-        [cap.latents[layer].detach(), *latents_without(cap, gone[:, cap.layout.n_prefix :], layer)]
     )
 
 

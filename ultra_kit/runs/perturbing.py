@@ -50,10 +50,6 @@ class Perturbation(PrintedTable):
         """Area under the mean curves: low is good for "deletion", high for "insertion"."""
         return {name: float(np.trapezoid(curve, self.fractions)) for name, curve in self.table.items()}
 
-    def only(self, row: int) -> Perturbation:
-        """The curves of one of the tokens."""
-        return replace(self, deletion=self.deletion[[row]], insertion=self.insertion[[row]])
-
     @property
     def _headline(self) -> str:
         said = ", ".join(f"{name} {value:.3f}" for name, value in self.areas.items())
@@ -114,14 +110,16 @@ def perturb(
     n, first = cap.layout.n_content, cap.layout.n_prefix
     rng = np.random.default_rng([seed, 0x7065])
     # Rows of `gone` are the states to run: all deletions of a token, then all its insertions.
-    gone = np.zeros((len(maps), 2, len(shares), n), bool)
-    for t, (token, row) in enumerate(zip(maps.tokens, maps.content, strict=True)):
-        order = np.lexsort((rng.random(n), -row))
-        order = order[np.isin(order + first, removable(cap, int(token)))]
+    gone = np.zeros((len(maps), 2, len(shares), cap.layout.n_tokens), bool)
+    for t, (token, row) in enumerate(zip(maps.tokens, maps.values, strict=True)):
+        free = removable(cap, int(token))
+        order = free[np.lexsort((rng.random(n)[free - first], -row[free]))]
         taken = np.arange(len(order)) < np.rint(shares * len(order)).astype(int)[:, None]
         gone[t][:, :, order] = taken, ~taken
     watched = maps.tokens.repeat(2 * len(shares))
-    curves = _similarities(cap, maps.layer, gone.reshape(-1, n), watched, batch_size).reshape(gone.shape[:3])
+    curves = _similarities(cap, maps.layer, gone.reshape(len(watched), -1), watched, batch_size).reshape(
+        gone.shape[:3]
+    )
     return Perturbation(shares, curves[:, 0], curves[:, 1], maps.layer)
 
 
@@ -141,10 +139,9 @@ def removable(cap: Capture, token: int | None = None) -> np.ndarray:
 def latents_without(
     cap: Capture, gone: np.ndarray, layer: int, batch_size: int = 16
 ) -> Iterator[torch.Tensor]:
-    """Latents (N, D) of a layer, state by state, with content positions taken away as `perturb` does: `gone` (S, n_content)."""
-    full, first = cap.latents[0].detach(), cap.layout.n_prefix
-    mask = torch.zeros(len(gone), len(full), dtype=torch.bool, device=full.device)
-    mask[:, first:] = torch.from_numpy(gone).to(full.device)
+    """Latents (N, D) of a layer, state by state, with positions taken away as `perturb` does: `gone` (S, N)."""
+    full = cap.latents[0].detach()
+    mask = torch.from_numpy(gone).to(full.device)
     if cap.layout.modality == "image":
         blank = np.broadcast_to(cap.input.mean(axis=(0, 1)).round().astype(np.uint8), cap.input.shape)
         inputs, _, _ = cap.model.prepare(np.ascontiguousarray(blank))
