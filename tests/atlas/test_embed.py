@@ -136,7 +136,9 @@ def test_new_tokens_go_onto_the_axes_of_an_atlas(caps):
     again = emb.place(caps[1])
     np.testing.assert_array_equal(again.points, emb.points[emb.source[:, 0] == 1])
     assert len(emb) == 288 and again.inputs[0].sha256 == emb.inputs[1].sha256
-    with pytest.raises(ValueError, match="place needs tokens of scenes layer 5, got briefs"):
+    with pytest.raises(
+        ValueError, match="place needs tokens of scenes layer 5, width 128, got briefs layer 3"
+    ):
         emb.place("The fire.", model="briefs")
 
 

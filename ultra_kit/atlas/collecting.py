@@ -45,7 +45,7 @@ class Wanted:
         one_of("by", self.by, ("latent", "map"))
         if not (self.tokens is None or isinstance(self.tokens, float)):
             whole_number(
-                "tokens", self.tokens, 1, None, ", a number of tokens of each input, or a share of them"
+                "tokens", self.tokens, 1, None, ", a number for each input, or a share of the tokens"
             )
 
 
@@ -69,9 +69,7 @@ def collect(
     single = isinstance(inputs, (Capture, str, os.PathLike, np.ndarray, Image.Image))
     sources: Iterable[Any] = [inputs] if single else inputs
     if not isinstance(sources, Iterable):
-        raise TypeError(
-            f"embed takes captures, or images, paths or texts with model=, got {type(inputs).__name__}"
-        )
+        raise TypeError(f"embed takes captures, or images or texts with model=, got {type(inputs).__name__}")
     total = len(sources) if isinstance(sources, Sized) else 0
     # Not every backend hands results over one by one; with those the bar moves at the end.
     streams = get_active_backend()[0].supports_return_generator
@@ -113,13 +111,10 @@ def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None 
     """What is kept of a capture, the input of number `index`; of the `tokens` wanted, or of these."""
     chosen = _chosen(cap, index, wanted) if tokens is None else tokens
     layer = cap.layer_index(Settings.of(cap.model).layer if wanted.layer is None else wanted.layer)
-    maps = None
+    maps, vectors = None, F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
     if wanted.maps or wanted.by == "map":
         maps = explain(cap, layer=wanted.layer, tokens=chosen, since=wanted.since, progress=False)
-    if wanted.by == "map" and maps is not None:
-        vectors = made_from(cap, maps)
-    else:
-        vectors = F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
+        vectors = made_from(cap, maps) if wanted.by == "map" else vectors
     placed = PlacedInput.of(cap)
     words = [placed.word(t).strip().lower() for t in chosen] if placed.text else None
     return Rows(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from torch import nn
 
 from ..types import Backbone, Progress
@@ -122,20 +123,16 @@ class Embedding:
         """
         made = self.card["embedding"]
         rows = collect(inputs, model, Wanted(**{**made["wanted"], "phrases": ()}), progress)
-        vectors = np.concatenate([r.vectors for r in rows])
-        theirs, ours = rows[0].card["model"], self.card["model"]
-        if (theirs["name"], rows[0].layer) != (ours["name"], self.layer) or vectors.shape[
-            1
-        ] != self.vectors.shape[1]:
-            raise ValueError(
-                f"place needs tokens of {ours['name']} layer {self.layer}, got {theirs['name']} layer {rows[0].layer}"
-            )
+        fields = _fields(rows)
+        vectors = fields["vectors"]
+        came = f"{rows[0].card['model']['name']} layer {rows[0].layer}, width {vectors.shape[1]}"
+        needed = f"{self.card['model']['name']} layer {self.layer}, width {self.vectors.shape[1]}"
+        if came != needed:
+            raise ValueError(f"place needs tokens of {needed}, got {came}")
         points, labels, sure = between(vectors, self.vectors, self.points, self.labels)
         if self.axes is not None:
             points = on_axes(vectors, self.axes)
-        return replace(
-            self, points=points, labels=labels, probabilities=sure, vectors=vectors, **_sources(rows)
-        )
+        return replace(self, points=points, labels=labels, probabilities=sure, **fields)
 
     def patch(self, row: int, *, around: int = 1) -> np.ndarray | None:
         """The patch of a token with `around` cells on each side, cut from its picture: (h, w, 3) uint8; None for a text."""
@@ -170,11 +167,8 @@ class Embedding:
         members = np.flatnonzero(self.labels == whole_number("cluster", cluster, -1, self.n_clusters - 1))
         vectors = self.vectors[members].astype(np.float32)
         order = members[np.argsort(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1), kind="stable")]
-        seen: dict[int, int] = {}
-        turn = [seen.setdefault(i, 0) for i in self.source[order, 0].tolist()]
-        for k, i in enumerate(self.source[order, 0].tolist()):
-            turn[k], seen[i] = seen[i], seen[i] + 1
-        return order[np.argsort(turn, kind="stable")][:n]
+        inputs = pd.Series(self.source[order, 0])
+        return order[np.argsort(inputs.groupby(inputs).cumcount(), kind="stable")][:n]
 
 
 def embed(
@@ -252,7 +246,8 @@ def embed(
     one_of("method", method, ("umap", "pca"))
     wanted = Wanted(layer, by, since, tokens, seed, maps, tuple(phrases))
     rows = collect(inputs, model, wanted, progress)
-    vectors = np.concatenate([r.vectors for r in rows])
+    fields = _fields(rows)
+    vectors = fields["vectors"]
     if len(vectors) < 4:
         raise ValueError(f"an atlas needs at least 4 tokens, got {len(vectors)}; give more inputs or tokens")
     size = max(10, len(vectors) // 200) if min_cluster_size is None else min_cluster_size
@@ -262,8 +257,7 @@ def embed(
     made = {"wanted": vars(wanted), "min_cluster_size": size, "versions": versions("umap-learn", "hdbscan")}
     return Embedding(
         **placed,
-        **_sources(rows),
-        vectors=vectors,
+        **fields,
         layer=rows[0].layer,
         by=by,
         method=method,
@@ -273,9 +267,10 @@ def embed(
     )
 
 
-def _sources(rows: list[Rows]) -> dict[str, Any]:
-    """Fields `source`, `inputs` and `mapped` of an `Embedding`."""
+def _fields(rows: list[Rows]) -> dict[str, Any]:
+    """Fields `vectors`, `source`, `inputs` and `mapped` of an `Embedding`."""
     source = [np.stack([np.full_like(r.tokens, i), r.tokens], axis=1) for i, r in enumerate(rows)]
     kept = [r.mapped for r in rows if r.mapped is not None]
     mapped = tuple(map(np.concatenate, zip(*kept, strict=True))) if kept else None
-    return {"source": np.concatenate(source), "inputs": tuple(r.input for r in rows), "mapped": mapped}
+    joined = {"vectors": np.concatenate([r.vectors for r in rows]), "source": np.concatenate(source)}
+    return {**joined, "inputs": tuple(r.input for r in rows), "mapped": mapped}

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from ..types import Progress
 from ..types.one_thread import one_thread
 from ..types.progress import reporting
 
@@ -23,11 +22,7 @@ VOTERS = 5
 
 
 def place_vectors(
-    vectors: np.ndarray,
-    method: str,
-    seed: int,
-    min_cluster_size: int,
-    progress: bool | Progress | None = False,
+    vectors: np.ndarray, method: str, seed: int, min_cluster_size: int, progress: bool | None = False
 ) -> dict[str, Any]:
     """Fields `points`, `labels`, `probabilities` and `axes` of an `Embedding` for vectors (M, D)."""
     with one_thread(), reporting(progress, 3, "embed: place", "steps") as report:
@@ -52,9 +47,8 @@ def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
     far, near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(reduced).kneighbors(reduced)
     epochs = 200 if m < 20_000 else 100
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # it can't transform without its own search: `between` is there for that
+        # It can't transform without a search of its own: `between` is there for that.
+        warnings.simplefilter("ignore")
         how: dict[str, Any] = {"n_neighbors": k, "n_epochs": epochs, "min_dist": 0.05, "init": reduced[:, :2]}
         made = UMAP(random_state=seed, n_jobs=1, precomputed_knn=(near, far.astype(np.float32)), **how)
         return made.fit_transform(reduced)
@@ -82,10 +76,8 @@ def between(
     A point is the mean of theirs, weighted by one over the squared distance; the label has most of the weight.
     """
     with one_thread():
-        search = NearestNeighbors(n_neighbors=min(VOTERS, len(old)), algorithm="brute").fit(
-            old.astype(np.float32)
-        )
-        far, near = search.kneighbors(vectors.astype(np.float32))
+        search = NearestNeighbors(n_neighbors=min(VOTERS, len(old)), algorithm="brute")
+        far, near = search.fit(old.astype(np.float32)).kneighbors(vectors.astype(np.float32))
     weights = 1 / np.maximum(far, 1e-6) ** 2
     weights /= weights.sum(axis=1, keepdims=True)
     found = (weights[..., None] * points[near]).sum(axis=1)
@@ -115,8 +107,7 @@ def cluster_names(labels: np.ndarray, words: list[str] | None) -> tuple[str, ...
     for row in counts[:n]:
         lift = row * np.log(np.maximum(row, 1e-9) / row.sum() / share)
         best = [known[i] for i in np.argsort(-lift, kind="stable") if lift[i] > 0]
-        letters = [
-            word for word in best if any(map(str.isalnum, word))
-        ]  # marks name a cluster of marks alone
+        # Marks name a cluster of marks alone.
+        letters = [word for word in best if any(map(str.isalnum, word))]
         names.append(", ".join((letters or best)[:3]))
     return tuple(names)

@@ -52,14 +52,10 @@ def atlas(
     colours, legend = _colours(emb, colour)
     size = float(np.clip(20_000 / len(emb), 2, 40))
     order = np.argsort(emb.labels >= 0, kind="stable")  # noise at the back
-    alpha = (
-        np.where(np.isin(np.arange(len(emb)), selected), 0.9, 0.12)
-        if len(selected)
-        else np.full(len(emb), 0.8)
-    )
-    axes.scatter(
-        *emb.points[order].T, c=colours[order], s=size, linewidths=0, alpha=alpha[order], rasterized=True
-    )
+    alpha = np.full(len(emb), 0.12 if len(selected) else 0.8)
+    alpha[list(selected)] = 0.9
+    how: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
+    axes.scatter(*emb.points[order].T, c=colours[order], alpha=alpha[order], **how)
     for name, shade in legend.items():
         axes.scatter([], [], color=shade, s=60, label=name)
     if legend:
@@ -69,15 +65,8 @@ def atlas(
         middle = np.median(emb.points[emb.labels == cluster], axis=0)
         if emb.names and emb.names[cluster]:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
-            axes.annotate(
-                emb.names[cluster],
-                middle,
-                (0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=12,
-                bbox=box,
-            )
+            said = axes.annotate(emb.names[cluster], middle, (0, 7), textcoords="offset points", ha="center")
+            said.set(fontsize=12, bbox=box)
         elif counts[cluster] and (patch := emb.patch(int(emb.exemplars(int(cluster), 1)[0]))) is not None:
             shade = np.median(colours[emb.labels == cluster], axis=0)
             style = {"edgecolor": shade, "linewidth": 2}
@@ -155,14 +144,9 @@ def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "c
         named = f" {emb.names[label]}" if 0 <= label < len(emb.names) else ""
         cluster = f"cluster {label}{named}" if label >= 0 else "noise"
         said.append(f"{placed.name or f'input {number}'}<br>{where}<br>{cluster}")
-    marks = go.Scattergl(
-        x=emb.points[:, 0],
-        y=emb.points[:, 1],
-        mode="markers",
-        marker={"color": shades, "size": 5},
-        hovertext=said,
-        hoverinfo="text",
-    )
+    x, y = emb.points.T
+    marker = {"color": shades, "size": 5}
+    marks = go.Scattergl(x=x, y=y, mode="markers", marker=marker, hovertext=said, hoverinfo="text")
     hidden = {"visible": False}
     layout = {"title": _title(emb), "template": "plotly_white", "xaxis": hidden, "width": 900, "height": 750}
     return go.Figure(marks, {**layout, "yaxis": {**hidden, "scaleanchor": "x"}})
@@ -184,9 +168,7 @@ def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
         return _of_classes(index, 0), {"noise": _NOISE} if (index < 0).any() else {}
     values = np.asarray(colour)
     if values.shape != (len(emb),):
-        raise ValueError(
-            f"colour must have one entry for each of {len(emb)} tokens, got shape {values.shape}"
-        )
+        raise ValueError(f"colour must have one entry for each of {len(emb)} tokens, got {values.shape}")
     if np.issubdtype(values.dtype, np.floating):
         scaled = (values - values.min()) / max(np.ptp(values), 1e-30)
         return mpl.colormaps["viridis"](scaled)[:, :3], {}
