@@ -257,7 +257,13 @@ def one_of_each():
         "map",
         {"model": {"name": "toy"}, "note": HOSTILE},
     )
+    cap = uk.capture(lm, "A flood struck Tiza.")
+    gone = uk.intervene(cap, remove=[1], token=3, layer=2, n_random=1)
+    used = named(maps.used_by(5), **made)
     return {
+        "intervention": (gone, "1 position taken away, layer 2"),
+        "diagnosis": (uk.diagnose(cap, layers=[]), "Prefix tokens, sinks and long tokens in 1 input, briefs"),
+        "used by": (used, "What used the token in row 1, column 1 of cat.png"),
         "names": (names, "1 token named by head, toy, layer 2"),
         "similar": (like, "1 token like one, by map, toy, layer 2"),
         "atlas": (atlas, "4 tokens of 1 input by latent, toy, layer 2"),

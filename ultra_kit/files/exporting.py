@@ -29,8 +29,15 @@ def _pages() -> dict[type, Callable[[Any], str]]:
     from matplotlib.figure import Figure
     from plotly.basedatatypes import BaseFigure
 
-    from ..plots import perturbation_curves, show_names, show_selection, show_similar
-    from ..runs import Evaluation, Perturbation
+    from ..plots import (
+        perturbation_curves,
+        show_diagnosis,
+        show_intervention,
+        show_names,
+        show_selection,
+        show_similar,
+    )
+    from ..runs import Diagnosis, Evaluation, Intervention, Perturbation
     from ..widgets.embedding_explorer import EmbeddingExplorer
     from ..widgets.inline_pictures import plotly_div
     from ..widgets.summary_explorer import SummaryExplorer
@@ -47,6 +54,8 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         Embedding: lambda emb: EmbeddingExplorer(emb).fragment() + _card(emb.card),
         Evaluation: lambda found: _table(found._repr_html_() + found.ranked().to_html()) + _card(found.card),
         Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p.table.to_html()),
+        Intervention: lambda found: _figure(show_intervention(found)) + _table(found._repr_html_()),
+        Diagnosis: lambda found: _figure(show_diagnosis(found)) + _table(found._repr_html_()),
         View: lambda view: view.fragment(),
         Figure: _figure,
         BaseFigure: plotly_div,

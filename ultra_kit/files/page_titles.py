@@ -28,6 +28,8 @@ def _maps(maps: ExplanationMaps) -> str:
         what = f"the token in row {row}, column {column}"
         if layout.grid is None or token < layout.n_prefix:
             what = f"token {token}" + (f" “{layout.tokens[token].strip()}”" if layout.tokens else "")
+    if maps.method.startswith("used_by"):
+        return f"What used {what} {_of(maps.card, layout.modality)}, {_by(maps.card)}"
     was = "was" if len(maps) == 1 else "were"
     return f"What {what} {_of(maps.card, layout.modality)} {was} made from, {_by(maps.card)}"
 
@@ -69,5 +71,9 @@ _TITLES: dict[str, Callable[[Any], str]] = {
     "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
     "Summary": lambda s: f"{len(s.document_words)} words in {len(s.words)}: a summary, {_by(s.capture.card)}",
     "Evaluation": lambda found: _EVALUATION.format(found.card["model_name"], **found.card["dataset"]),
+    "Intervention": lambda found: f"{_count(len(found.removed), 'position')} taken away, layer {found.layer}",
+    "Diagnosis": lambda found: (
+        f"Prefix tokens, sinks and long tokens in {_count(len(found.flagged), 'input')}, {found.model}"
+    ),
     "Perturbation": lambda p: f"{_count(len(p.deletion), 'token')} as patches go and come, layer {p.layer}",
 }
