@@ -17,7 +17,7 @@ MODELS  := $(VENV)/.models
 TESTING := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run notebooks lab test bench format clean
+.PHONY: help run notebooks lab test bench fuzz format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | tr '#' '\t' | expand -t 18
@@ -42,6 +42,9 @@ test: $(TESTING) $(MODELS)  ## ruff, mypy, then unit, notebook and browser tests
 
 bench: $(READY)  ## what the figures of the README come from: runs each bench_*.py of benchmarks/
 	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(PY) $$f || exit 1; done
+
+fuzz: $(TESTING)  ## 10,000 damaged files and odd arguments: a result or an error of ours, each time
+	@OMP_NUM_THREADS=1 $(PY) benchmarks/bench_hard.py
 
 format: $(TESTING)  ## sort imports and format the code
 	$(BIN)/ruff check --fix .
