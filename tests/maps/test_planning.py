@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from toys_captures import attention_stack
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import ultra_kit as uk
 from ultra_kit.types import UltraError
@@ -58,6 +59,14 @@ def text():
     return uk.capture(uk.load("briefs", pretrained=False), " ".join(["The flood struck Tiza."] * 40))
 
 
+@pytest.fixture(scope="module")
+def written_out():
+    """GPT-2 spells its activation out in Python."""
+    torch.manual_seed(0)
+    shape = dict(n_embd=96, n_layer=4, n_head=2, vocab_size=50, bos_token_id=0, eos_token_id=1)
+    return uk.capture(GPT2LMHeadModel(GPT2Config(**shape)).eval(), {"input_ids": [list(range(40))]})
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -71,7 +80,7 @@ def text():
         dict(tokens=[[5, 6, 7], [8]]),
     ],
 )
-@pytest.mark.parametrize("kind", ["image", "wide", "text"])
+@pytest.mark.parametrize("kind", ["image", "wide", "text", "written_out"])
 def test_memory_is_as_promised(kind, options, request):
     cap = request.getfixturevalue(kind)
     options = {"layer": -1, "score": "energy"} | options

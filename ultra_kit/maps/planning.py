@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..types import Capture, Settings, Tokens, UltraError
 from ..types.checks import one_of, whole_number
+from ..types.graphs import kinds
 from ..types.provenance import fingerprint
 from ..types.torch_modes import plain_torch
 from .engine import ENTRIES, FEW, Request, in_parts, row_chunks
@@ -233,9 +234,12 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     item = steps[0].weights.element_size() if steps else wider  # less than the latents' in half precision
     largest, blocks = max((s.weights.numel() for s in steps), default=0), len(steps)
     hidden = n * _widest(cap, layer)
+    # An activation that a model writes out, as GPT-2 does, has more of its layer's gradients on the way.
+    spelled = bool(steps) and "TanhBackward0" in kinds(z, cap.latents[layer - 1])
+    inner = hidden * (2 + spelled * (4 if chunk == 1 else 2))
     rows, upstream = n_tokens * n * wider, 2 * n_tokens * d * z.element_size()
     if blocks == 1 and steps[0].values is not None and n_tokens >= FEW:  # the closed form
-        return max(2 * (hidden + n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
+        return max((inner + 2 * n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
     part = max(sum(s.weights.numel() for s in steps) for steps, _ in in_parts(cap, steps))
     at_softmax = (
         part * item
@@ -243,7 +247,7 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
         + (blocks != 2) * largest * wider
     )
     at_product = (item < wider) * (part * item + 3 * largest * wider)
-    at_mlp = bool(steps) * (2 * hidden + n * d) * item + (blocks > 2) * largest * wider
+    at_mlp = bool(steps) * (inner + n * d) * item + (blocks > 2) * largest * wider
     return chunk * max(at_softmax, at_product, at_mlp) + rows + upstream
 
 
