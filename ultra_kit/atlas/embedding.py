@@ -123,7 +123,7 @@ class Embedding:
         """
         made = self.card["embedding"]
         rows = collect(inputs, model, Wanted(**{**made["wanted"], "phrases": ()}), progress)
-        fields = _fields(rows)
+        fields = fields_of(rows)
         vectors = fields["vectors"]
         came = f"{rows[0].card['model']['name']} layer {rows[0].layer}, width {vectors.shape[1]}"
         needed = f"{self.card['model']['name']} layer {self.layer}, width {self.vectors.shape[1]}"
@@ -246,7 +246,7 @@ def embed(
     one_of("method", method, ("umap", "pca"))
     wanted = Wanted(layer, by, since, tokens, seed, maps, tuple(phrases))
     rows = collect(inputs, model, wanted, progress)
-    fields = _fields(rows)
+    fields = fields_of(rows)
     vectors = fields["vectors"]
     if len(vectors) < 4:
         raise ValueError(f"an atlas needs at least 4 tokens, got {len(vectors)}; give more inputs or tokens")
@@ -267,7 +267,7 @@ def embed(
     )
 
 
-def _fields(rows: list[Rows]) -> dict[str, Any]:
+def fields_of(rows: list[Rows]) -> dict[str, Any]:
     """Fields `vectors`, `source`, `inputs` and `mapped` of an `Embedding`."""
     source = [np.stack([np.full_like(r.tokens, i), r.tokens], axis=1) for i, r in enumerate(rows)]
     kept = [r.mapped for r in rows if r.mapped is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from ..maps.scores import read_by_head
 from ..models.text_image_backbone import TextAligned
 from ..types import Capture, Layout, Progress, Tokens, UltraError
 from ..types.checks import needs, one_of, whole_number
-from .word_bank import sentences, unit, word_banks
+from .word_bank import sentences, word_banks
 
 _DEPTH = 1 / 3
 """Where latents are named by their like when no layer is said, as a share of the blocks."""
@@ -151,15 +151,14 @@ def name(
     default = max(1, round(_DEPTH * cap.n_layers)) if by == "latents" else -1
     number, index = cap.layer_index(default if layer is None else layer), cap.token_indices(tokens)
     z = cap.latents[number].detach()[torch.as_tensor(index)]
+    orders: Iterable[Iterable[Any]]
     if image:
-        found = _phrases(cap, z, number, among, k)
+        orders = _phrases(cap, z, number, among)
     else:
         _refuse(cap.model, by, number, among)
-        found = (
-            _by_head(cap, z, k)
-            if by == "head"
-            else _by_latents(cap, z, number, sentences() if among is None else among, k, progress)
-        )
+        texts = sentences() if among is None else among
+        orders = _by_head(cap, z, k) if by == "head" else _by_latents(cap, z, number, texts, progress)
+    found = tuple(_first(order, k) for order in orders)
     made = {"by": by, "layer": number, "k": k, "among": len(among) if among is not None else "own corpus"}
     return Names(index, found, number, by, cap.layout, cap.input, {**cap.card, "names": made})
 
@@ -188,58 +187,49 @@ def _refuse(model: Any, by: str, layer: int, among: Sequence[str] | None) -> Non
 
 
 def _by_latents(
-    cap: Capture, z: torch.Tensor, layer: int, texts: Sequence[str], k: int, progress: bool | Progress | None
-) -> tuple[tuple[Name, ...], ...]:
+    cap: Capture, z: torch.Tensor, layer: int, texts: Sequence[str], progress: Any
+) -> Iterator[Any]:
     """The words of the corpus whose latents are the nearest, each at its nearest place."""
     bank = word_banks(cap.model, [layer], texts, progress)[layer]
-    return tuple(
-        _first(((bank.names[bank.words[i]], float(row[i]), texts[bank.text[i]]) for i in np.argsort(-row)), k)
-        for row in bank.likeness(z.float().cpu().numpy())
-    )
+    for row in bank.likeness(z.float().cpu().numpy()):
+        order = np.argsort(-row).tolist()
+        yield ((bank.names[bank.words[i]], float(row[i]), texts[bank.text[i]]) for i in order)
 
 
-def _by_head(cap: Capture, z: torch.Tensor, k: int) -> tuple[tuple[Name, ...], ...]:
+def _by_head(cap: Capture, z: torch.Tensor, k: int) -> Iterator[Any]:
     """The words that the model's own head says to latents (T, D)."""
     model: Any = cap.model
     with torch.no_grad():
         logits = read_by_head(cap, z)
-        if logits.shape[-1] < len(model.tokenizer) // 2:
-            raise UltraError(
-                f"the head of {model.name!r} says {logits.shape[-1]} classes, no words; use by='latents'"
-            )
-        top = logits.softmax(-1).topk(min(_LOOKED_AT * k, logits.shape[-1]))
-    return tuple(
-        _first(((word.strip(), p, "") for word, p in zip(model.strings(ids), ps, strict=True)), k)
-        for ids, ps in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    )
+    if logits.shape[-1] < len(model.tokenizer) // 2:
+        said = f"the head of {model.name!r} says {logits.shape[-1]} classes, no words; use by='latents'"
+        raise UltraError(said)
+    top = logits.softmax(-1).topk(min(_LOOKED_AT * k, logits.shape[-1]))
+    for ids, shares in zip(top.indices.tolist(), top.values.tolist(), strict=True):
+        yield ((word.strip(), p) for word, p in zip(model.strings(ids), shares, strict=True))
 
 
-def _phrases(
-    cap: Capture, z: torch.Tensor, layer: int, among: Sequence[str] | None, k: int
-) -> tuple[tuple[Name, ...], ...]:
+def _phrases(cap: Capture, z: torch.Tensor, layer: int, among: Sequence[str] | None) -> Iterator[Any]:
     """The nearest phrases of an image model with a text tower."""
-    if not isinstance(cap.model, TextAligned):
+    model: Any = cap.model
+    if not isinstance(model, TextAligned):
         raise UltraError(
-            f"{cap.model.name!r} has no text tower, so that its patches have no names in words; "  # type: ignore[attr-defined]
+            f"{model.name!r} has no text tower, so that its patches have no names in words; "
             "uk.atlas.similar(cap, token, among=captures) shows the patches most like one"
         )
     if among is None:
-        raise ValueError(
-            "among must hold the phrases to choose from, such as among=['a red star', 'a blue ring']"
-        )
+        raise ValueError("among must hold the phrases to choose from, such as ['a red star', 'a blue ring']")
     if layer != cap.n_layers:
         raise ValueError(
-            f"layer must be the last, {cap.n_layers}: only its latents share a space with phrases, got {layer}"
+            f"layer must be the last, {cap.n_layers}, whose latents share a space with phrases, got {layer}"
         )
     with torch.no_grad():
-        near = (
-            unit(cap.model.project(z).float().cpu().numpy())
-            @ cap.model.encode_text(among).float().cpu().numpy().T
-        )
-    return tuple(_first(((among[i], float(row[i]), "") for i in np.argsort(-row)), k) for row in near)
+        near = torch.nn.functional.normalize(model.project(z), dim=-1) @ model.encode_text(among).T
+    for row in near.float().cpu().numpy():
+        yield ((among[i], float(row[i])) for i in np.argsort(-row))
 
 
-def _first(names: Any, k: int) -> tuple[Name, ...]:
+def _first(names: Iterable[Any], k: int) -> tuple[Name, ...]:
     """The first k names of an order that are words, no two the same."""
     found: dict[str, Name] = {}
     for text, *rest in names:

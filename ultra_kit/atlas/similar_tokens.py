@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import pandas as pd
 from ..maps.explanation import explain
 from ..types import Capture, Progress
 from ..types.checks import whole_number
-from .collecting import Wanted, collect, rows_of
-from .embedding import Embedding
+from .collecting import Wanted, collect
+from .embedding import Embedding, fields_of
 from .placed_input import PlacedInput
 
 
@@ -114,80 +113,55 @@ def similar(
     whole_number("per_input", per_input, 1)
     if isinstance(source, Embedding) == (among is not None):
         raise TypeError("similar takes a capture with among=captures or an embedding, or an embedding alone")
-    pool = _pool(source if among is None else among, Wanted(layer, by, None, None, 0, False, ()), progress)
+    captures = None if among is None or isinstance(among, Embedding) else list(among)
+    pool: Any = (
+        (source if among is None else among) if captures is None else _unplaced(captures, layer, by, progress)
+    )
     if isinstance(source, Embedding):
-        row = whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
-        number, token = source.source[row].tolist()
-        asked, vector, own = pool.inputs[number], pool.vectors[row], partial(pool.map_of, row)
+        asked, row = source, whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
     else:
         first, last = source.layout.content[[0, -1]].tolist()
-        whole_number("token", token, first, last, ", a content position")
-        mine = rows_of(source, 0, pool.wanted)
-        if (
-            makers := [(r["model"]["name"], n) for r, n in ((mine.card, mine.layer), (pool.card, pool.layer))]
-        )[0] != makers[1]:
-            raise ValueError(
-                "both must be of one model and layer, got {} layer {} and {} layer {}".format(
-                    *sum(makers, ())
-                )
-            )
-        asked, vector = mine.input, mine.vectors[token - first]
-        own = partial(_map, source, pool.wanted.layer, token)
-    near = pool.vectors.astype(np.float32) @ vector.astype(np.float32)
-    left = {n: per_input for n, p in enumerate(pool.inputs) if p is not asked and p.sha256 != asked.sha256}
+        row = whole_number("token", token, first, last, ", a content position") - first
+        wanted = {**pool.card["embedding"]["wanted"], "tokens": None}  # all of its tokens, in order
+        asked = replace(pool, card={**pool.card, "embedding": {"wanted": wanted}}).place(source)
+    number, token = asked.source[row].tolist()
+    mine = asked.inputs[number]
+    near = pool.vectors.astype(np.float32) @ asked.vectors[row].astype(np.float32)
+    left = {n: per_input for n, placed in enumerate(pool.inputs) if placed.sha256 != mine.sha256}
     chosen: list[int] = []
-    for row in np.argsort(-near, kind="stable").tolist():
-        if left.get(number := int(pool.source[row, 0]), 0) and len(chosen) < k:
-            left[number] -= 1
-            chosen.append(row)
+    for found in np.argsort(-near, kind="stable").tolist():
+        if left.get(where := int(pool.source[found, 0]), 0) and len(chosen) < k:
+            left[where] -= 1
+            chosen.append(found)
     if not chosen:
         raise ValueError("among must hold another input than the one asked about, got none")
+    there = pool.source[chosen].tolist()
+    maps: list[np.ndarray] = []
+    if captures is not None and isinstance(source, Capture):
+        pairs = [(source, token), *((captures[n], t) for n, t in there)]
+        maps = [explain(cap, layer=layer, tokens=[t], progress=False).without_own[0] for cap, t in pairs]
+    elif pool.mapped is not None:
+        maps = [_kept(asked, row), *(_kept(pool, found) for found in chosen)]
     return Similar(
-        inputs=(asked, *(pool.inputs[n] for n in pool.source[chosen, 0])),
-        tokens=np.array([token, *pool.source[chosen, 1]], np.int64),
+        inputs=(mine, *(pool.inputs[n] for n, _ in there)),
+        tokens=np.array([token, *(t for _, t in there)], np.int64),
         likeness=np.array([1, *near[chosen]], np.float32),
-        maps=(own(), *map(pool.map_of, chosen)) if pool.has_maps else (),
+        maps=tuple(m / max(m.max(), np.float32(1e-30)) for m in maps),
         layer=pool.layer,
-        by=pool.wanted.by,
+        by=pool.by,
         card={**pool.card, "similar": {"k": k, "per_input": per_input}},
     )
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """Tokens to look through, and what gives the map of one of its rows."""
-
-    vectors: np.ndarray
-    source: np.ndarray
-    inputs: tuple[PlacedInput, ...]
-    layer: int
-    wanted: Wanted
-    card: Mapping[str, Any]
-    has_maps: bool
-    map_of: Callable[[int], Any]
-
-
-def _pool(among: Any, wanted: Wanted, progress: bool | Progress | None) -> _Pool:
-    if isinstance(among, Embedding):
-        asked = Wanted(**{**among.card["embedding"]["wanted"], "tokens": None, "maps": False, "phrases": ()})
-        given = among.vectors, among.source, among.inputs, among.layer, asked, among.card
-        return _Pool(*given, among.mapped is not None, partial(_kept, among))
-    captures = list(among)
+def _unplaced(captures: list[Any], layer: int | None, by: str, progress: bool | Progress | None) -> Embedding:
+    """All tokens of captures, not placed and not clustered: only looked through."""
+    wanted = Wanted(layer, by, None, None, 0, False, ())
     rows = collect(captures, None, wanted, progress)
-    source = np.concatenate([np.stack([np.full_like(r.tokens, i), r.tokens], 1) for i, r in enumerate(rows)])
-
-    def made(row: int) -> np.ndarray:
-        number, token = source[row].tolist()
-        return _map(captures[number], wanted.layer, token)
-
-    vectors, inputs = np.concatenate([r.vectors for r in rows]), tuple(r.input for r in rows)
-    return _Pool(vectors, source, inputs, rows[0].layer, wanted, rows[0].card, True, made)
-
-
-def _map(cap: Capture, layer: int | None, token: int) -> np.ndarray:
-    """The map of a token over the content positions, the largest of the others 1."""
-    row = explain(cap, layer=layer, tokens=[token], progress=False).without_own[0]
-    return row / max(row.max(), np.float32(1e-30))
+    fields = fields_of(rows)
+    fields |= {"points": np.zeros((m := len(fields["vectors"]), 2), np.float32)}
+    fields |= {"labels": np.full(m, -1, np.int32), "probabilities": np.zeros(m, np.float32)}
+    card = {**rows[0].card, "embedding": {"wanted": vars(wanted)}}
+    return Embedding(**fields, layer=rows[0].layer, by=by, card=card)
 
 
 def _kept(emb: Embedding, row: int) -> np.ndarray:

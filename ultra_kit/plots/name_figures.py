@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
-import numpy as np
+from typing import Any
+
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -38,52 +38,35 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
     if names.layout.grid is not None:
         figure, [[ax]] = panels(1, 1, panel=panel_size(names.layout, 8))
         draw_input(ax, names.input, names.layout)
-        for token, found in zip(names.tokens, names.found, strict=True):
-            mark_patch(ax, names.layout, int(token))
-            (x, y), width, height = patch_box(names.layout, int(token))
-            paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
-            ax.text(
-                x + width / 2, y + 1.1 * height, found[0].text, ha="center", va="top", fontsize=12, bbox=paper
-            )
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
+        for token in names.tokens.tolist():
+            mark_patch(ax, names.layout, token)
+            (x, y), width, height = patch_box(names.layout, token)
+            at = x + width / 2, y + 1.1 * height
+            ax.text(*at, names.of(token)[0], ha="center", va="top", fontsize=12, bbox=paper)
         ax.set_title(title)
         return figure
-    cells = [
-        [names.layout.place_of(int(token)), *(name.text for name in found)]
-        for token, found in zip(names.tokens, names.found, strict=True)
-    ]
+    cells = [[names.layout.place_of(t), *names.of(t)] for t in names.tokens.tolist()]
     widths = [min(_WIDEST, max(map(len, texts))) + 2 for texts in cells]
-    places, line, at = [], 0, 0
+    places, line, used = [], 0, 0
     for width in widths:
-        if at and at + width > columns:
-            line, at = line + 1, 0
-        places.append((line, at))
-        at += width
+        if used and used + width > columns:
+            line, used = line + 1, 0
+        places.append((line, used))
+        used += width
     deep = max(map(len, cells)) + 0.7
-    across = max(x + width for (_, x), width in zip(places, widths, strict=True))
-    figure = plt.figure(figsize=(across * CELL + 0.4, (line + 1) * deep * LINE + 0.6))
-    plt.close(figure)
-    ax = figure.add_axes((0.02, 0.02, 0.96, 0.93 - 0.3 / figure.get_figheight()))
-    ax.set(xlim=(0, across), ylim=((line + 1) * deep, 0), title=title)
+    across, down = max(x + width for (_, x), width in zip(places, widths, strict=True)), (line + 1) * deep
+    figure, [[ax]] = panels(1, 1, panel=(across * CELL + 0.4, down * LINE + 0.6))
+    ax.set(xlim=(0, across), ylim=(down, 0), title=title)
     ax.axis("off")
     top = max((abs(name.likeness) for found in names.found for name in found), default=1) or 1
+    font: dict[str, Any] = {"family": "monospace", "fontsize": 13, "va": "center", "parse_math": False}
     for texts, found, width, (row, x) in zip(cells, names.found, widths, places, strict=True):
-        shades = [0.0, *np.clip([name.likeness / top for name in found], 0, 1)]
-        for k, (text, shade) in enumerate(zip(texts, shades, strict=True)):
-            if shade:
-                box = Rectangle(
-                    (x - 0.3, row * deep + k), width - 0.9, 0.94, color=COLOURS(DEEPEST * shade), linewidth=0
-                )
-                ax.add_patch(box)
-            shown = text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
-            weight = "normal" if k else "bold"
-            ax.text(
-                x,
-                row * deep + k + 0.5,
-                shown,
-                family="monospace",
-                fontsize=13,
-                va="center",
-                weight=weight,
-                parse_math=False,
-            )
+        for k, text in enumerate(texts):
+            y = row * deep + k
+            if k:
+                colour = COLOURS(DEEPEST * max(found[k - 1].likeness / top, 0))
+                ax.add_patch(Rectangle((x - 0.3, y), width - 0.9, 0.94, color=colour, linewidth=0))
+            shown = text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+            ax.text(x, y + 0.5, shown, weight="normal" if k else "bold", **font)
     return figure
