@@ -159,6 +159,7 @@ def test_no_program_is_started(tmp_path, monkeypatch):
     )
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # looked up again
     (tmp_path / "cat.jpg").write_bytes(EPS)
     for read in (open_image, read_rgb, read_labels):
         with pytest.raises(ValueError, match=r"cat\.jpg"):
