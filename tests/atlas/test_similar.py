@@ -109,7 +109,7 @@ def test_what_cannot_be_is_refused_in_words(caps):
     with pytest.raises(ValueError, match=r"token must be in 4\.\.147, a content position, got 0"):
         uk.atlas.similar(caps[0], 0, among=caps)
     photos = uk.capture(uk.load("photos", pretrained=False), caps[0].input)
-    with pytest.raises(ValueError, match="needs tokens of scenes layer 3, .*got photos layer"):
+    with pytest.raises(ValueError, match=r"needs tokens of scenes layer 3, .*got photos layer"):
         uk.atlas.similar(photos, 40, among=emb)
 
 
