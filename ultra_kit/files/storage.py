@@ -129,9 +129,9 @@ def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
             f"the path of a stored result is needed, got {type(path).__name__}: save(result, path) first"
         )
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file() raises for a name that is too long
         raise UltraError(
-            f"cannot open {path}: {'it is a folder' if path.is_dir() else 'there is no such file'}"
+            f"cannot open {path}: {'it is a folder' if os.path.isdir(path) else 'there is no such file'}"
         )
     try:
         with zipfile.ZipFile(path) as archive:

@@ -122,7 +122,10 @@ def _array(cap: Capture, name: str, array: Any, shapes: dict[tuple[int, ...], st
             f"{name} must be an array of numbers, got the text {array!r}; a model that reads texts turns them "
             "into a head: score='head' on model.zero_shot(texts)"
         )
-    x = torch.as_tensor(array).detach().to(cap.latents[-1])
+    try:
+        x = torch.as_tensor(array).detach().to(cap.latents[-1])
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"{name} must be an array of numbers, got {type(array).__name__}") from None
     if tuple(x.shape) not in shapes:
         known = " or ".join(f"{shape} ({what})" for shape, what in shapes.items())
         raise ValueError(f"{name} must have the shape {known}, got {tuple(x.shape)}")
