@@ -1,6 +1,7 @@
 """An atlas of many tokens: what it takes, and what it separates where the truth is known.
 
     python benchmarks/bench_atlas.py [--tokens 50000] [--voc VOC]
+    python benchmarks/bench_atlas.py --paired --voc VOC
     python benchmarks/bench_atlas.py --truth --voc VOC [--choose] [--checkpoint FILE] [--report] [--picture FILE]
 
 Without --truth: seconds and peak memory of placing and clustering that many vectors of 384 dimensions, imports and
@@ -17,7 +18,8 @@ Layer 0 is the trivial baseline: a patch or word by itself. So is "whole", the m
 token's input, as if its map were the same everywhere (its clusters are the inputs). Maps are products of all blocks for scenes and briefs, of one block for VOC.
 Figures: agree, the share of the 10 tokens nearest by cosine *in other inputs* that have the same truth; silhouette of the
 truth; adjusted Rand and purity of the clusters of `embed` (noise counts as a cluster, and as impure) and of k-means on the
-same vectors with the true number of classes. --choose takes other inputs (scenes from 40000 on, VOC "train", other briefs)
+same vectors with the true number of classes. --paired draws whole photographs again for the interval of what a token was
+made from at layer 11 less its latent at layer 10 and less the mean of its photograph. --choose takes other inputs (scenes from 40000 on, VOC "train", other briefs)
 and tries sizes of the smallest cluster.
 """
 
@@ -36,7 +38,7 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import parallel_config
-from real_data import Checkpoint, some_of, table
+from real_data import Checkpoint, interval, paired, some_of, table
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
@@ -136,20 +138,26 @@ def purity(labels: np.ndarray, truth: np.ndarray) -> float:
     return sum(np.bincount(truth[labels == k]).max() for k in np.unique(labels[labels >= 0])) / len(truth)
 
 
-def figures(
-    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, labels: np.ndarray
-) -> dict[str, float]:
+def agreement(vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each token the share of the nearest in other inputs that have its truth; and the vectors, centred."""
     given = vectors.astype(np.float32)
     centred = given - given.mean(axis=0)  # all latents share a large mean; cosine without it
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     like = centred @ centred.T
     like[inputs[:, None] == inputs] = -2
     near = np.argpartition(-like, NEAREST, axis=1)[:, :NEAREST]
+    return (truth[near] == truth[:, None]).mean(axis=1), centred
+
+
+def figures(
+    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    agree, centred = agreement(vectors, inputs, truth)
     other = inputs[:, None] != inputs
     same = truth[:, None] == truth
     means = KMeans(len(np.unique(truth)), n_init=3, random_state=0).fit_predict(centred)
     return {
-        "agree": float((truth[near] == truth[:, None]).mean()),
+        "agree": float(agree.mean()),
         "chance": float((same & other).sum() / other.sum()),
         "silhouette": float(
             silhouette_score(centred, truth, metric="cosine", sample_size=3000, random_state=0)
@@ -180,6 +188,15 @@ def truth_run(a: argparse.Namespace) -> Checkpoint:
         for space in left:
             done[f"{name} {space} done"] = True
     return done
+
+
+def paired_run(a: argparse.Namespace) -> None:
+    found = {}
+    for layer, space, vectors, inputs, truths in vectors_of("VOC", SPACES, a):
+        if (layer, space) in ((10, "latent"), (11, "map"), (11, "whole")):
+            found[space], _ = agreement(vectors, inputs, truths["class"])
+    for space in ("latent", "whole"):
+        print(f"{SAID['map']} less {SAID[space]}: {interval(paired(found['map'], found[space], inputs))}")
 
 
 def report(done: Checkpoint, share: int) -> list[list[str]]:
@@ -280,16 +297,17 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=50_000)
     parser.add_argument("--voc", type=Path, help="the folder that holds VOCdevkit")
     parser.add_argument("--truth", action="store_true")
+    parser.add_argument("--paired", action="store_true")
     parser.add_argument("--choose", action="store_true", help="on inputs set aside for choosing")
     parser.add_argument("--share", type=int, default=200, help="tokens over this is the smallest cluster")
     parser.add_argument("--checkpoint", type=Path, default=Path("bench_atlas.jsonl"))
     parser.add_argument("--report", action="store_true", help="only print what the checkpoint holds")
     parser.add_argument("--picture", type=Path)
     a = parser.parse_args()
-    if not a.truth:
-        speed(a)
-        return
     torch.set_num_threads(1)
+    if not a.truth:
+        (paired_run if a.paired else speed)(a)
+        return
     done = truth_run(a)
     header = [
         "truth",
