@@ -4,7 +4,8 @@ The 20 photographs of GrabCut, and objects of VOC's split "val": connected parts
 photograph and more, void pixels not counted, one a photograph, drawn. A simulated user (`ultra_kit.metrics.simulate_clicks`)
 clicks until the overlap is 0.9; every method goes through the same `ultra_kit.select` and only the maps differ. What is
 left open (layers, rule, sharpness of a likeness) is chosen by the mean overlap after one and after three clicks on
-objects of "train", without the refinement, which takes most of the time; `--no-refine` tests without it too. "Outline walk alone" knows no model: maps that fall off with distance.
+objects of "train"; `--no-refine` leaves the refinement out, there and in the test. The reach of links and the constants of the
+refinement are the model's own for every method. "Outline walk alone" knows no model: maps that fall off with distance.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tqdm.auto import tqdm
 
 import ultra_kit as uk
 from ultra_kit.images.pixel_relevance import shares
+from ultra_kit.images.selecting import clicked_maps
 from ultra_kit.maps import baselines
 from ultra_kit.metrics import simulate_clicks
 from ultra_kit.types import Capture, ExplanationMaps
@@ -114,7 +116,7 @@ def families(n_layers: int) -> dict[str, dict[str, Maps]]:
     last = range(n_layers - 3, n_layers + 1)
     mean = f"mean of layers {last[0]} to {last[-1]}"
     found: dict[str, dict[str, Maps]] = {
-        OWN: {"": partial(uk.explain, progress=False)},
+        OWN: {"": clicked_maps},
         "latent cosine": {
             f"layer {k}, sharpness {s}": partial(likeness, layer=k, sharpness=s)
             for k in last[1:]
@@ -235,7 +237,7 @@ def main() -> None:
         model = start(a.model)
         ways = families(model.n_blocks)
         flat = {f"{f}: {c}": make for f, choices in ways.items() for c, make in choices.items()}
-        click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done, refine=False)
+        click(model, voc_objects(a.data, "train", a.choose, a.seed), flat, "train", 3, done, refine=a.refine)
         best = {f"{f}: {c}": ways[f][c] for f, c in chosen_on_train(done).items()}
         if "grabcut" in a.sets:
             click(model, grabcut_objects(a.grabcut), best, "grabcut", a.clicks, done, refine=a.refine)

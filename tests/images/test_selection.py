@@ -9,7 +9,7 @@ from toys_selection import CAP, IMAGE, LAYOUT, MAPS, PARTS, PIXELS, Speaking, ca
 import ultra_kit as uk
 from ultra_kit.images import pixel_relevance as steps
 from ultra_kit.images.selecting import best_patch
-from ultra_kit.types import AttentionStep, Capture, Layout
+from ultra_kit.types import AttentionStep, Capture, Layout, Settings
 
 
 def test_links_by_hand():
@@ -109,8 +109,8 @@ def test_smoothing_solves_its_equation():
                     matrix[i, j] -= w
                     matrix[j, i] -= w
     expected = np.linalg.solve(matrix, right).reshape(4, 5)
-    np.testing.assert_array_equal(steps.near_points((4, 5), [(1.5, 0.5)]), held)
-    np.testing.assert_allclose(steps.smooth(image, values, held, ruled_out), expected, atol=1e-3)
+    np.testing.assert_array_equal(steps.near_points((4, 5), [(1.5, 0.5)], 1), held)
+    np.testing.assert_allclose(steps.smooth(image, values, held, ruled_out, Settings()), expected, atol=1e-3)
 
 
 def test_what_a_point_says_halves_every_18_pixels_of_one_colour():
@@ -118,7 +118,7 @@ def test_what_a_point_says_halves_every_18_pixels_of_one_colour():
     q = 0.0015 / 1.001
     r = 1 + q / 2 - np.sqrt(q + q * q / 4)
     held, none = np.arange(240)[None] < 1, np.zeros((1, 240), bool)
-    found = steps.smooth(np.zeros((1, 240, 3), np.uint8), np.zeros((1, 240)), held, none)[0]
+    found = steps.smooth(np.zeros((1, 240, 3), np.uint8), np.zeros((1, 240)), held, none, Settings())[0]
     assert found[20 + 18] / found[20] == pytest.approx(r**18, rel=0.01)
     assert r**18 == pytest.approx(0.5, abs=0.003)
 
@@ -127,7 +127,7 @@ def test_smoothing_fills_a_patch_of_one_colour_and_does_not_cross_its_edge():
     image, values, none = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8)), np.zeros((8, 8), bool)
     image[:, 4:] = 255
     values[:6, :4] = 1
-    found = steps.smooth(image, values, none, none)
+    found = steps.smooth(image, values, none, none, Settings())
     assert found[:, :4].min() > 0.5 > found[:, 4:].max()
 
 
@@ -212,9 +212,9 @@ def test_a_box_selects_something_where_no_edge_holds_the_relevance():
     coarse = np.zeros((6, 6))
     coarse[2:4, 2:4] = 1
     grey = np.full((48, 48, 3), 128, np.uint8)
-    found = steps.pixel_relevance(coarse, grey, (), (), (12, 12, 36, 36), refine=True)
+    found = steps.pixel_relevance(coarse, grey, (), (), (12, 12, 36, 36), own=Settings())
     assert found[20:28, 20:28].min() > 0.5 > found[12:14, 12:14].max()
-    assert not steps.pixel_relevance(coarse, grey, (), (), (12.0, 12.0, 12.1, 12.1), refine=True).any()
+    assert not steps.pixel_relevance(coarse, grey, (), (), (12.0, 12.0, 12.1, 12.1), own=Settings()).any()
 
 
 def test_equal_values_but_for_rounding_have_no_two_classes():
@@ -362,8 +362,8 @@ def test_outlines_that_texture_hides_stop_the_flow():
     image[:, 12] = 30
     values = np.zeros((24, 24))
     values[:, :12] = 0.9
-    held = steps.near_points((24, 24), [(4, 12)])
-    found = steps.smooth(steps.looks(image, (24, 24)), values, held, np.zeros((24, 24), bool))
+    held = steps.near_points((24, 24), [(4, 12)], 1)
+    found = steps.smooth(steps.looks(image, (24, 24)), values, held, np.zeros((24, 24), bool), Settings())
     assert found[:, :11].min() > 0.5 > found[:, 14:].max()
     assert steps.dark_lines(image)[:, 12].min() > 60 and steps.dark_lines(image)[:, :11].max() == 0
 

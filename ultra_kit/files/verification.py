@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ def _explain_again(
     card: Mapping[str, Any], tokens: np.ndarray, x: Any, model: Backbone, groups: Any = None
 ) -> ExplanationMaps:
     made = card.get("explanation", {})
-    missing = [key for key in ("towards", "transform") if made.get(key) is not None]
+    missing = [key for key in ("towards", "transform") if made.get(key) not in (None, "own")]
     if missing or not made:
         raise UltraError(
             f"cannot verify: the maps were made with {' and '.join(missing) or 'options'} not in the file"
@@ -148,7 +148,9 @@ def _explain_again(
         raise UltraError(
             f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
         )
-    how = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
+    how: dict[str, Any] = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
+    if made.get("transform") == "own":
+        how["transform"] = getattr(model, "own_transform", None)
     return explain(_capture_again(card, x, model), tokens=groups or tokens, **how)
 
 
@@ -204,6 +206,7 @@ def _replay_selection(stored: Selection, model: Backbone) -> float:
     few = made["combine"] == "difference" and made["box"] is None
     tokens = np.unique(picked) if few else stored.layout.content
     maps = _explain_again(stored.card, tokens, stored.input, model)
+    maps = replace(maps, card={**maps.card, "model": stored.card["model"]})  # the settings of its day
     again = select(_capture_again(stored.card, stored.input, model), maps=maps, **made)
     return _differing(again.mask, stored.mask)
 

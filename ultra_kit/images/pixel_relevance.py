@@ -13,9 +13,11 @@ from scipy import sparse
 from scipy.ndimage import grey_closing, label
 from scipy.sparse.csgraph import laplacian
 from scipy.sparse.linalg import cg
+from scipy.spatial.distance import cdist
 from skimage.filters import threshold_otsu
 from skimage.restoration import denoise_tv_chambolle
 
+from ..types import Settings
 from ..types.grids import bicubic
 
 Points = Sequence[tuple[float, float]]
@@ -33,11 +35,8 @@ FLATNESS = 0.25
 THICKEST = 5
 """`dark_lines`: pixels across which a line is none any more."""
 
-BETA, GAMMA, SLACK = 100.0, 0.0015, 1e-3
-"""`smooth`: how fast a difference of colours cuts a link, the pull of a pixel's own value, the weakest link."""
-
-RADIUS = 1
-"""Pixels round a point that `smooth` holds at what the point says."""
+SLACK = 1e-3
+"""`smooth`: the weakest link of two pixels; how fast the others fall and what else it takes are a model's `Settings`."""
 
 LONGEST = 160
 """Longer side, in pixels, at which a mask is worked out; a larger image is shrunk for it."""
@@ -49,6 +48,14 @@ def shares(maps: np.ndarray) -> np.ndarray:
     np.fill_diagonal(p, 0)
     total = p.sum(axis=1, keepdims=True)
     return p / np.where(total > 0, total, 1)
+
+
+def within_reach(maps: np.ndarray, grid: Size, reach: float) -> np.ndarray:
+    """Maps (M, M) that fade with the distance of patches: a Gaussian of sigma `reach` times the grid's mean side; 0 for none."""
+    if not reach:
+        return maps
+    places = np.stack(np.divmod(np.arange(len(maps)), grid[1]), axis=1) / (reach * np.sqrt(len(maps)))
+    return np.asarray(maps * np.exp(-cdist(places, places, "sqeuclidean") / 2))
 
 
 def links(maps: np.ndarray) -> np.ndarray:
@@ -136,20 +143,29 @@ def patch_relevance(
 
 
 def pixel_relevance(
-    coarse: np.ndarray, image: np.ndarray, points: Points, unwanted: Points, box: Box | None, *, refine: bool
+    coarse: np.ndarray,
+    image: np.ndarray,
+    points: Points,
+    unwanted: Points,
+    box: Box | None,
+    own: Settings | None,
 ) -> np.ndarray:
-    """Relevance (H, W) of the pixels of an image (H, W, 3) from that of its patches: 0 to 1, one half at Otsu's threshold."""
+    """Relevance (H, W) of the pixels of an image (H, W, 3) from that of its patches: 0 to 1, one half at Otsu's threshold.
+
+    Refined as the settings `own` say; None for not at all.
+    """
     full = image.shape[:2]
     size = working_size(full)
     across, down = size[1] / full[1], size[0] / full[0]
     values = odds(bicubic(coarse, size))
-    ruled_out = near_points(size, [(x * across, y * down) for x, y in unwanted])
+    radius = (own or Settings()).radius
+    ruled_out = near_points(size, [(x * across, y * down) for x, y in unwanted], radius)
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     outside = np.zeros(size, bool) if box is None else ~within(x / across, y / down, box)
     values[outside] = 0
-    if refine:
-        held = near_points(size, [(x * across, y * down) for x, y in points])
-        values = smooth(looks(image, size), values, held, ruled_out)
+    if own is not None:
+        held = near_points(size, [(x * across, y * down) for x, y in points], radius)
+        values = smooth(looks(image, size), values, held, ruled_out, own)
         if box is not None:  # what flowed out of it is missing: one half at Otsu's threshold again
             values[~outside] = odds(values[~outside])
     values[ruled_out | outside] = 0
@@ -216,17 +232,19 @@ def odds(values: np.ndarray) -> np.ndarray:
     return values / (values + otsu(values))
 
 
-def smooth(seen: np.ndarray, values: np.ndarray, held: np.ndarray, ruled_out: np.ndarray) -> np.ndarray:
+def smooth(
+    seen: np.ndarray, values: np.ndarray, held: np.ndarray, ruled_out: np.ndarray, own: Settings
+) -> np.ndarray:
     """Let values (H, W) in 0..1 flow between pixels that look alike, and not across edges; no label is used.
 
     Minimises ``sum_ij w_ij (x_i - x_j)^2 + sum_i g_i (x_i - v_i)^2`` over neighbouring pixels, with
-    ``w_ij = exp(-BETA |c_i - c_j|^2) + SLACK`` for c = `seen` / 255, (H, W, C) (Grady, "Multilabel Random Walker
-    Image Segmentation Using Prior Models", 2005). g is `GAMMA`, and 1 where points say v: 1 or 0 (bool (H, W)).
+    ``w_ij = exp(-beta |c_i - c_j|^2) + SLACK`` for c = `seen` / 255, (H, W, C) (Grady, "Multilabel Random Walker
+    Image Segmentation Using Prior Models", 2005). g is gamma, and 1 where points say v: 1 or 0 (bool (H, W)).
     """
-    value, pull = np.array(values, np.float64), np.full(values.shape, GAMMA)
+    value, pull = np.array(values, np.float64), np.full(values.shape, own.gamma)
     value[held], value[ruled_out] = 1, 0
     pull[held | ruled_out] = 1
-    matrix = _laplacian(seen) + sparse.diags(pull.ravel())
+    matrix = _laplacian(seen, own.beta) + sparse.diags(pull.ravel())
     start = (value * pull).ravel()
     solved, _ = cg(
         matrix, start, x0=value.ravel(), rtol=1e-6, maxiter=800, M=sparse.diags(1 / matrix.diagonal())
@@ -234,24 +252,24 @@ def smooth(seen: np.ndarray, values: np.ndarray, held: np.ndarray, ruled_out: np
     return solved.reshape(values.shape).clip(0, 1)
 
 
-def _laplacian(seen: np.ndarray) -> sparse.csr_array:
+def _laplacian(seen: np.ndarray, beta: float) -> sparse.csr_array:
     """Laplacian of the pixels of an image, each linked to its four neighbours as `smooth` says."""
     colours, (height, width) = np.asarray(seen, np.float64) / 255, seen.shape[:2]
     index = np.arange(height * width).reshape(height, width)
     link = sparse.csr_array((index.size, index.size))
     for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        weight = np.exp(-BETA * ((colours[a] - colours[b]) ** 2).sum(axis=-1)) + SLACK
+        weight = np.exp(-beta * ((colours[a] - colours[b]) ** 2).sum(axis=-1)) + SLACK
         ends = index[a].ravel(), index[b].ravel()
         link = link + sparse.coo_array((weight.ravel(), ends), shape=link.shape)
     return laplacian(link + link.T)
 
 
-def near_points(size: tuple[int, ...], points: Points) -> np.ndarray:
-    """Which pixels, bool of shape (H, W), lie within `RADIUS` of the pixel of a point (x, y)."""
+def near_points(size: tuple[int, ...], points: Points, radius: float) -> np.ndarray:
+    """Which pixels, bool of shape (H, W), lie within `radius` of the pixel of a point (x, y)."""
     y, x = np.ogrid[: size[0], : size[1]]
     found = np.zeros(size, bool)
     for u, v in points:
-        found |= (x - int(u)) ** 2 + (y - int(v)) ** 2 <= RADIUS**2
+        found |= (x - int(u)) ** 2 + (y - int(v)) ** 2 <= radius**2
     return found
 
 

@@ -11,10 +11,19 @@ import torch
 
 from ..maps.baselines import rollout
 from ..maps.explanation import explain
-from ..types import Capture, ExplanationMaps, Layout, UltraError
+from ..types import Capture, ExplanationMaps, Layout, Settings, UltraError
 from ..types.checks import needs, one_of
 from ..types.torch_modes import plain_torch
-from .pixel_relevance import COMBINE, Box, Points, patch_relevance, pixel_relevance, shares, within
+from .pixel_relevance import (
+    COMBINE,
+    Box,
+    Points,
+    patch_relevance,
+    pixel_relevance,
+    shares,
+    within,
+    within_reach,
+)
 from .selection import Selection, check_threshold
 
 ALONE = 0.35
@@ -62,7 +71,7 @@ def select(
     text : str, optional
         For models that share a space with texts: picks the patch most like it, as a first point there would.
     layer, score, rule, transform
-        As for `ultra_kit.explain`.
+        As for `ultra_kit.explain`. Where none is said the model's own, with its own W where its settings say so.
     maps : ExplanationMaps, optional
         Maps of all patches, of `explain` or a baseline, in place of the four above: selections take no time.
     combine : {"walk", "difference"}
@@ -108,12 +117,12 @@ def select(
     if maps is None:
         few = combine == "difference" and box is None
         asked = np.unique([*picked, *out]) if few else None
-        maps = explain(cap, layer=layer, tokens=asked, score=score, rule=rule, transform=transform)
+        maps = clicked_maps(cap, asked, layer=layer, score=score, rule=rule, transform=transform)
     elif (layer, score, rule, transform) != (None,) * 4:
         raise ValueError("maps are made already: give layer, score, rule and transform to explain, not here")
-    first = layout.n_prefix
+    first, own = layout.n_prefix, Settings.of(maps.card.get("model", {}))
     wanted, ruled_out, coarse = patch_relevance(
-        _square(maps, layout, [*picked, *out]),
+        within_reach(_square(maps, layout, [*picked, *out]), layout.grid or (1, 1), own.reach),
         [t - first for t in picked],
         [t - first for t in out],
         _inside(layout, box),
@@ -124,7 +133,7 @@ def select(
     options = {"combine": combine, "refine": refine, "connected": connected}
     selection = Selection(
         mask=np.zeros(layout.size, bool),
-        relevance=pixel_relevance(coarse, cap.input, held, unwanted, box, refine=refine),
+        relevance=pixel_relevance(coarse, cap.input, held, unwanted, box, own if refine else None),
         tokens=np.array(sorted(wanted), np.int64) + first,
         unwanted_tokens=np.array(ruled_out, np.int64) + first,
         **picks,
@@ -136,6 +145,16 @@ def select(
     if not (found := selection.recut(threshold=threshold)).mask.any():
         warnings.warn(NOTHING.format(found.threshold), stacklevel=2)
     return found
+
+
+def clicked_maps(cap: Capture, tokens: Any = None, **asked: Any) -> ExplanationMaps:
+    """The maps that `select` takes: where nothing is asked for, through the model's own W if that is its setting."""
+    W = getattr(cap.model, "own_transform", None)
+    if W is None or any(value is not None for value in asked.values()):
+        return explain(cap, tokens=tokens, **asked)
+    maps = explain(cap, tokens=tokens, transform=W)
+    maps.card["explanation"]["transform"] = "own"
+    return maps
 
 
 def best_patch(cap: Capture, text: str) -> int:

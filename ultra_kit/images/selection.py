@@ -64,9 +64,11 @@ class Selection:
         method, layer = explained["method"], explained["layer"]
         if method != "ultra":
             return f"uk.select(cap, {', '.join(said)}, maps=uk.baselines.{method}(cap, layer={layer}))"
+        if explained.get("transform") == "own":
+            return f"uk.select(cap, {', '.join(said)})"
         how = [f"layer={layer}"]
         how += [f"{k}={explained[k]!r}" for k in ("score", "rule") if explained[k] != getattr(own, k)]
-        how += ["transform=W"] if explained.get("transform") is not None else []
+        how += ["transform=W"] if explained["transform"] else []
         if explained["since"]:  # which select has no word for
             how = [f"maps=uk.explain(cap, {', '.join(how)}, since={explained['since']})"]
         return f"uk.select(cap, {', '.join(said + how)})"

@@ -21,6 +21,8 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any
 
+from safetensors.numpy import load_file
+
 from ..types import Backbone, UltraError
 from ..types.checks import one_of
 from ..types.progress import reporting
@@ -186,4 +188,6 @@ def load_fetched(name: str, layout: Mapping[str, Any], pretrained: bool) -> Back
     needs_cache = pretrained or name == "smollm2"  # random weights need its tokenizer too
     with _without_bars():
         model: Any = load_huggingface(str(fetch(name) if needs_cache else _data(name)), layout, pretrained)
-    return replace(model, name=name, settings=read_settings(_data(name)))
+    own = read_settings(_data(name))
+    matrix = load_file(_data(name) / "transform.safetensors")["matrix"] if own.transform else None
+    return replace(model, name=name, settings=own, own_transform=matrix)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..types import AttentionStep, Settings
@@ -22,7 +23,7 @@ class TransformerBackbone(ABC):
 
     The module is left unchanged. `facts` are what the card says about the configuration, `libraries` the
     distributions whose versions it names, `settings` what the verbs use when nothing is said; `doubt` says in one sentence
-    why an original input is none that the model was made for, or None.
+    why an original input is none that the model was made for, or None; `own_transform` is its W (D, D), where `select` takes it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class TransformerBackbone(ABC):
     libraries: tuple[str, ...] = field(default=(), kw_only=True)
     settings: Settings = field(default=Settings(), kw_only=True)
     doubt: Callable[[Any], str | None] | None = field(default=None, kw_only=True)
+    own_transform: np.ndarray | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def call(self, inputs: dict[str, Tensor]) -> Callable[[], Any]:

@@ -123,6 +123,10 @@ class Settings:
         For `ultra_kit.explain`.
     metric, threshold
         For `ultra_kit.segment`.
+    transform, reach, beta, gamma, radius
+        For `ultra_kit.select`: whether the maps of a click are read through the model's own W (``model.own_transform``); how
+        far links go, the sigma of a Gaussian as a share of the grid's mean side (0: everywhere); how fast a difference of
+        colours cuts the link of two pixels, the pull of a pixel's own value, and the pixels round a point that are held.
     chosen_on : str
         The data set aside on which they were chosen, and by what; empty for the paper's.
     """
@@ -133,6 +137,11 @@ class Settings:
     since: int = 0
     metric: str = "cosine"
     threshold: float = 0.25
+    transform: bool = False
+    reach: float = 0.0
+    beta: float = 100.0
+    gamma: float = 0.0015
+    radius: float = 1.0
     chosen_on: str = ""
 
     @classmethod

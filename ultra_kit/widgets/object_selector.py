@@ -9,10 +9,9 @@ import numpy as np
 import traitlets
 
 from ..images import pixel_relevance as masks
-from ..images.selecting import best_patch, select
+from ..images.selecting import best_patch, clicked_maps, select
 from ..images.selection import Selection
-from ..maps.explanation import explain
-from ..types import Capture, ExplanationMaps
+from ..types import Capture, ExplanationMaps, Settings
 from ..types.checks import needs
 from .inline_pictures import image_bytes
 from .map_books import made_how, quantise
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 1200  # patches whose maps, a byte an entry, are still a page of two megabytes
-
-_NUMBERS = ("SURVIVAL", "BETA", "GAMMA", "SLACK", "RADIUS")  # what the page's steps share with Python's
 
 
 class ObjectSelector(View):
@@ -97,7 +94,7 @@ class ObjectSelector(View):
         if isinstance(prompts, str):
             raise TypeError(f"prompts must be several texts, got {prompts!r} alone; pass [{prompts!r}]")
         self._capture = cap
-        self._maps = maps if maps is not None else explain(cap, layer=layer, score=score, rule=rule)
+        self._maps = maps if maps is not None else clicked_maps(cap, layer=layer, score=score, rule=rule)
         self._prompts = {text: best_patch(cap, text) - cap.layout.n_prefix for text in prompts}
         super().__init__()
 
@@ -144,6 +141,8 @@ class ObjectSelector(View):
         layout, size = self._capture.layout, masks.working_size(self._capture.layout.size or (1, 1))
         values = np.zeros((layout.n_content, layout.n_content))
         values[self._maps.tokens - layout.n_prefix] = self._maps.content
+        own = Settings.of(self._maps.card.get("model", {}))
+        values = masks.within_reach(values, layout.grid or (1, 1), own.reach)
         np.fill_diagonal(values, 0)
         tail = select(self._capture, points=[(0, 0)], maps=self._maps).code.partition("points=[(0, 0)]")[2]
         return {
@@ -158,7 +157,8 @@ class ObjectSelector(View):
             "prompts": [[text, place] for text, place in self._prompts.items()],
             "takes_text": hasattr(self._capture.model, "encode_text"),
             "code_end": tail,
-            "numbers": {name.lower(): getattr(masks, name) for name in _NUMBERS},
+            "numbers": {"survival": masks.SURVIVAL, "slack": masks.SLACK}
+            | {name: getattr(own, name) for name in ("beta", "gamma", "radius")},
         }
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:

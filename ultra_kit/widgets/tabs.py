@@ -151,5 +151,7 @@ def workbench(model: Any, input: Any, *, layer: int | None = None, since: int | 
         maps = explain(cap, layer=number, since=-1)
     views = {"Tokens": tokens, "Segments": SegmentExplorer(segment(maps))}
     if cap.layout.n_content <= MOST:
-        views["Objects"] = ObjectSelector(cap, maps=maps)
+        views["Objects"] = ObjectSelector(
+            cap, maps=maps if layer is not None or not Settings.of(backbone).transform else None
+        )
     return Workbench(views)
