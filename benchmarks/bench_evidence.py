@@ -4,7 +4,8 @@ TEXTS.json holds documents with a summary and, marked by hand, the document word
 `[{"name", "document", "prompt" (or null), "summary", "truth": "word#n=word#n,word;..."}]`, where n counts occurrences from 0
 and a document word without n stands for every occurrence. ULTra takes the model's own settings, so that nothing is chosen
 here; raw attention, rollout and cosine have the layer that `--chosen FILE` found best, and beside it the best on these very words,
-for both positions: the one that emits the word, as ULTra's, and the one where it stands already and can be compared. With `--choose` layers are looked for: `data/models/smollm2/choosing.json` is set aside for that. With `--wrong` each number
+for both positions: the one that emits the word, and the one where it stands already and can be compared; there ULTra explains the
+norm of the latent over one block (`since=-1`), its layer chosen like the baselines'. With `--choose` layers are looked for: `data/models/smollm2/choosing.json` is set aside for that. With `--wrong` each number
 of a summary is replaced by another, one at a time: is it the least likely word, and does its evidence name the true one?
 
 `--json FILE` keeps what was found after every step; the same command goes on from there.
@@ -71,6 +72,9 @@ def ways(model: Any, twin: Any, choose: list[int] | None) -> Iterator[tuple[str,
             for name in ("raw_attention", "rollout", "cosine"):
                 read = partial(uk.evidence, method=name, layer=layer, at=at)
                 yield name, f"{at}, layer {layer}", False, read
+        # Where the word stands nothing is emitted: the norm of its latent, over the block below alone.
+        read = partial(uk.evidence, layer=layer, at="holds", score="norm", since=-1, progress=False)
+        yield "ULTra", f"holds, layer {layer}", False, read
     for name in ("string_search", "random_map"):
         yield name, "", False, partial(uk.evidence, method=name)
     if choose is not None:

@@ -1,6 +1,7 @@
 """Selection of objects: each step worked by hand, and the whole on maps whose answer is known."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,8 +291,6 @@ def test_verify_makes_it_again(real, tmp_path):
     sel = uk.select(real, points=[(48, 50)], layer=1, combine="difference")
     path = uk.save(sel, tmp_path / "x.npz")
     assert uk.verify(path)
-    from dataclasses import replace
-
     assert not uk.verify(uk.save(replace(sel, mask=~sel.mask), path))
 
 
@@ -392,3 +391,36 @@ def test_an_empty_mask_is_said():
 def test_a_point_is_two_numbers(place):
     with pytest.raises(TypeError, match=r"two numbers, as in token_at\(188, 115\), got"):
         LAYOUT.token_at(*place)
+
+
+def test_reach_by_hand():
+    """Four patches in a row, sigma half a mean side of 2: one patch apart exp(-1/2), three exp(-9/2)."""
+    found = steps.within_reach(np.full((4, 4), 2.0), (1, 4), 0.5)
+    np.testing.assert_allclose(found[0], 2 * np.exp([0, -0.5, -2, -4.5]))
+    np.testing.assert_array_equal(steps.within_reach(MAPS.content, (4, 6), 0), MAPS.content)
+
+
+def test_a_model_of_its_own_settings_reads_clicks_through_its_w(real, tmp_path):
+    """W, the reach and the refinement of the model decide where nothing is said; the line of code and `verify` follow."""
+    W = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    own = Settings(layer=2, since=-1, transform=True, reach=0.3, beta=900.0, gamma=0.02, radius=3.0)
+    model = replace(real.model, settings=own, own_transform=W)
+    cap = replace(real, model=model, card={**real.card, "model": model.card()})
+    sel = uk.select(cap, points=[(48, 50)])
+    assert sel.code == "uk.select(cap, points=[(48, 50)])"
+    coarse = steps.within_reach(uk.explain(cap, transform=W).content.astype(float), (12, 12), 0.3)
+    walked = steps.walk(coarse, [cap.layout.token_at(48, 50) - 4], []).reshape(12, 12)
+    expected = steps.pixel_relevance(walked, cap.input, [(48, 50)], (), None, own)
+    np.testing.assert_allclose(sel.relevance, expected, atol=1e-6)
+    for other in (uk.select(cap, points=[(48, 50)], layer=2), uk.select(real, points=[(48, 50)], layer=2)):
+        assert abs(other.relevance - sel.relevance).max() > 0.05
+    view = uk.widgets.ObjectSelector(cap)
+    view.wanted = [[48, 50]]
+    np.testing.assert_array_equal(view.selection.relevance, sel.relevance)
+    numbers = view.data()["numbers"]
+    assert (numbers["beta"], numbers["gamma"], numbers["radius"]) == (900, 0.02, 3)
+    path = uk.save(sel, tmp_path / "x.npz")
+    assert uk.verify(path, model=model)
+    # A file of another day is made again with the settings of its day.
+    assert uk.verify(path, model=replace(model, settings=replace(own, reach=0.0, gamma=0.5)))
+    assert not uk.verify(path, model=replace(model, own_transform=W + np.eye(128, dtype=np.float32)))

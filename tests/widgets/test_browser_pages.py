@@ -64,8 +64,41 @@ def test_text_stands_out_by_day_and_by_night(opened, tmp_path, name, scheme):
     for selector in (".uk-title", ".uk-hint", ".uk-caption, .uk-sum-text", ".uk-note", ".uk-button:enabled"):
         low, high = sorted(ink_and_paper(page, selector))
         assert (high + 0.05) / (low + 0.05) > 6, selector
-    night = scheme == "dark" and name != "summary"  # whose shades run from white
-    assert (ink_and_paper(page, ".uk-title")[1] < 0.05) == night
+    assert (ink_and_paper(page, ".uk-title")[1] < 0.05) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_strongest_shade_of_a_summary_can_be_read_by_day_and_by_night(opened, tmp_path, scheme):
+    page = opened(written(VIEWS["summary"](), tmp_path / "x.html"), color_scheme=scheme)
+    spans = page.locator(".uk-sum-panel .uk-sum-word")
+    both = spans.evaluate_all(
+        "es => es.map((e) => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor])"
+    )
+    shaded = [
+        tuple(map(luminance, pair))
+        for pair, e in zip(both, spans.all(), strict=True)
+        if e.get_attribute("style")
+    ]
+    assert len(shaded) > 1
+    for pair in shaded:
+        assert (max(pair) + 0.05) / (min(pair) + 0.05) > 4.5
+    strongest = max(shaded, key=lambda pair: abs(pair[1] - (0.01 if scheme == "dark" else 1)))
+    assert (strongest[1] > strongest[0]) == (scheme == "light")
+
+
+def test_the_tree_is_drawn_in_the_ink_of_the_theme_and_black_on_paper(opened, tmp_path):
+    page = opened(written(VIEWS["segment"](), tmp_path / "x.html"), color_scheme="dark")
+    darkest, brightest = (
+        f"""() => {{ const c = document.querySelector(".uk-tree");
+        const p = c.getContext("2d").getImageData(0, 0, 60, c.height).data; let found = {start};
+        for (let i = 0; i < p.length; i += 4) if (p[i + 3] > 250) found = Math.{pick}(found, p[i]);
+        return found; }}"""
+        for pick, start in (("min", 255), ("max", 0))
+    )
+    assert page.evaluate(brightest) > 200, "the numbers at the axis are light by night"
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_timeout(200)
+    assert page.evaluate(darkest) < 60, "and dark on paper"
 
 
 @pytest.mark.parametrize(("theme", "night"), [("true", False), ("false", True)])

@@ -23,6 +23,7 @@ def summarize(
     summary: Annotated[Path | None, typer.Option(help="A file with your own summary.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a summary.")] = 80,
     beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 1,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1: less of what is said already.")] = 1.0,
     score: Annotated[
         Literal["norm", "sum", "energy", "logprob"] | None,
         typer.Option(help="What is explained: the latent, or why this word was written."),
@@ -33,6 +34,7 @@ def summarize(
     """Summarise texts, and say from which words of the document each word of the summary was made."""
     backbone = options.load(model, "text")
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "num_beams": beams}
+    how["repetition_penalty"] = repetition_penalty
 
     def work(file: Path) -> Any:
         own = None if summary is None else options.read_text(summary).strip()

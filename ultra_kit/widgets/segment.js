@@ -211,7 +211,11 @@ function render({ model, el }) {
 
   notConnected(model, root, "what is changed here stays in this page; RLE and JSON take it away, view.live() in a notebook connects it.");
 
-  const stops = [watch(model, ["threshold", "merges", "names"], show), watch(model, ["chosen", "history"], () => { showList(); showFocus(); })];
+  // The tree is drawn in the ink of the theme, on paper in black.
+  const themes = ["print", "(prefers-color-scheme: dark)"].map((query) => matchMedia(query));
+  themes.forEach((theme) => theme.addEventListener("change", show));
+  const stops = [...themes.map((theme) => () => theme.removeEventListener("change", show)),
+    watch(model, ["threshold", "merges", "names"], show), watch(model, ["chosen", "history"], () => { showList(); showFocus(); })];
   show();
   return () => {
     stops.forEach((stop) => stop());

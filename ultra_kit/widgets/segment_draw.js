@@ -27,19 +27,25 @@ function drawLines(canvas, now, { focus, chosen, grid, nPrefix }) {
       }
     }
   }
-  Object.assign(pen, { strokeStyle: "#000", lineWidth: 4, lineCap: "square" });
+  Object.assign(pen, { strokeStyle: "#000", lineWidth: now.places.length > 40 ? 2 : 4, lineCap: "square" });
   pen.stroke();
   if (focus >= 0) drawDots(pen, now.members[focus], grid, nPrefix, canvas);
   Object.assign(pen, { font: "600 30px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
-  now.places.forEach((place, k) => {
-    // The numbers of tiny segments would hide the picture; the list and the pointer name them.
-    if (place < 0 || (now.shares[k] < 0.008 && k !== focus && !chosen.has(k))) return;
-    const x = clamp(((place % width) + 0.5) * scale, 22, canvas.width - 22);
+  // Marked ones and large ones first; a number that would lie on another is left to the list and the pointer, as are those of tiny ones.
+  const first = (k) => (k === focus ? 3 : chosen.has(k) ? 2 : now.shares[k]);
+  const drawn = [];
+  [...now.places.keys()].sort((a, b) => first(b) - first(a) || a - b).forEach((k) => {
+    const place = now.places[k];
+    if (place < 0 || (now.shares[k] < 0.008 && first(k) < 2)) return;
+    const half = Math.max(20, pen.measureText(String(k)).width / 2 + 5);
+    const x = clamp(((place % width) + 0.5) * scale, half + 2, canvas.width - half - 2);
     const y = clamp((Math.floor(place / width) + 0.5) * scale, 20, canvas.height - 20);
+    if (first(k) < 2 && drawn.some((d) => Math.abs(d.x - x) < d.half + half && Math.abs(d.y - y) < 36)) return;
+    drawn.push({ x, y, half });
     const marked = chosen.has(k);
     Object.assign(pen, { fillStyle: marked ? "#000" : "#fff", strokeStyle: "#000", lineWidth: 2 });
-    pen.fillRect(x - 20, y - 18, 40, 36);
-    pen.strokeRect(x - 20, y - 18, 40, 36);
+    pen.fillRect(x - half, y - 18, 2 * half, 36);
+    pen.strokeRect(x - half, y - 18, 2 * half, 36);
     pen.fillStyle = marked ? "#fff" : "#000";
     pen.fillText(String(k), x, y + 1);
   });
@@ -66,12 +72,13 @@ function drawDots(pen, tokens, [h, w], nPrefix, canvas) {
   }
 }
 
-const EDGE = { left: 70, right: 12, top: 14, bottom: 12 };
+const EDGE = { left: 84, right: 12, top: 14, bottom: 12 };
 
 // The tree with the cut: x the leaves as the tree orders them, y the distance.
 function drawTree(canvas, tree, now, threshold, limit, palette) {
   const { width, height } = canvas;
   const pen = canvas.getContext("2d");
+  const ink = getComputedStyle(canvas).color; // of the theme
   const y = (d) => height - EDGE.bottom - ((height - EDGE.top - EDGE.bottom) * d) / limit;
   pen.clearRect(0, 0, width, height);
   const order = [];
@@ -101,10 +108,10 @@ function drawTree(canvas, tree, now, threshold, limit, palette) {
     pen.lineTo(...spots[b]);
     pen.stroke();
   });
-  Object.assign(pen, { fillStyle: "#1b1b1f", font: "22px system-ui, sans-serif", textAlign: "right", textBaseline: "middle" });
+  Object.assign(pen, { fillStyle: ink, font: "22px system-ui, sans-serif", textAlign: "right", textBaseline: "middle" });
   pen.fillText("0", EDGE.left - 10, y(0) - 8);
   pen.fillText(limit.toPrecision(2), EDGE.left - 10, y(limit) + 8);
-  Object.assign(pen, { strokeStyle: "#000", lineWidth: 4 });
+  Object.assign(pen, { strokeStyle: ink, lineWidth: 4 });
   pen.setLineDash([14, 8]);
   pen.beginPath();
   pen.moveTo(EDGE.left, y(threshold));

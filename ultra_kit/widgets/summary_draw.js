@@ -20,8 +20,18 @@ function copyWords(made, spans, at) {
   }
 }
 
-// Summary and document as a drawing.
+// Summary and document as a drawing, by day whatever the page's theme.
 function drawPage(root, summary, panels) {
+  const theme = root.style.colorScheme;
+  root.style.colorScheme = "light";
+  try {
+    return drawByDay(root, summary, panels);
+  } finally {
+    root.style.colorScheme = theme;
+  }
+}
+
+function drawByDay(root, summary, panels) {
   const frame = root.getBoundingClientRect();
   const top = summary.box.getBoundingClientRect().top - 40;
   const at = (place) => ({ x: place.left - frame.left, y: place.top - top, width: place.width, height: place.height });
@@ -36,7 +46,7 @@ function drawPage(root, summary, panels) {
   copyWords(made, summary.spans, at);
   for (const { panel, heading, bar, spans, rows } of shown) {
     write(heading, 17, { "font-weight": 600 });
-    made.node("image", { ...at(bar.bar.getBoundingClientRect()), href: pictureData(bar.bar), preserveAspectRatio: "none" });
+    made.node("image", { ...at(bar.strip.getBoundingClientRect()), href: pictureData(bar.bar), preserveAspectRatio: "none" });
     panel.querySelectorAll(".uk-legend span").forEach((text) => write(text, 15));
     for (const { row, meter, share, tag } of rows) {
       const place = at(row.getBoundingClientRect());

@@ -61,12 +61,22 @@ function makeSummary(root, model, handlers) {
   return { box, spans, sentences, mark };
 }
 
+// The shade of a level, 0..255: by day the table's, by night from the dark paper to a brown on which light words can be read.
+function shadeOf(lut, level) {
+  const night = [23, 23, 27].map((v, i) => Math.round(v + ((([160, 80, 0][i] - v) * level) / 255)));
+  return `light-dark(rgb(${lut.subarray(3 * level, 3 * level + 3).join(", ")}), rgb(${night.join(", ")}))`;
+}
+
 // The document under one kind of evidence, with its colour bar.
 function makePanel(stage, model) {
   const lut = bytes(model, "lut");
   const panel = element("figure", "uk-sum-panel", stage);
   const heading = element("figcaption", "", panel);
   const bar = legend(panel, lut, "");
+  // What is seen follows the theme; the canvas is for saved pictures, which are by day.
+  bar.strip = element("span", "uk-bar");
+  bar.strip.style.background = `linear-gradient(to right, ${[0, 51, 102, 153, 204, 255].map((v) => shadeOf(lut, v)).join(", ")})`;
+  bar.bar.before(bar.strip);
   const missing = element("p", "uk-sum-missing", panel);
   const list = element("div", "uk-sum-list", panel);
   const spans = [];
@@ -88,8 +98,7 @@ function makePanel(stage, model) {
     bar.set(top, unit);
     values.forEach((value, i) => {
       const level = top ? Math.round((255 * value) / top) : 0;
-      const [r, g, b] = lut.subarray(3 * level, 3 * level + 3);
-      spans[i].style.background = level ? `rgb(${r}, ${g}, ${b})` : "";
+      spans[i].style.background = level ? shadeOf(lut, level) : "";
       spans[i].title = found ? `relevance ${value.toPrecision(3)}` : "";
     });
     const total = values.reduce((a, b) => a + b, 0);
