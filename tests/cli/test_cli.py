@@ -222,3 +222,19 @@ def test_a_model_of_the_other_kind_is_named_with_one_that_fits(tmp_path):
     found = CliRunner().invoke(app, ["summarize", str(tmp_path / "x.txt"), "--model", "scenes"])
     assert found.exit_code == 1
     assert "needs a text model, scenes is for images; try --model smollm2" in found.output
+
+
+def test_summarize_hands_on_the_repetition_penalty(tmp_path, monkeypatch):
+    (tmp_path / "x.txt").write_text("A flood struck Tiza.")
+    asked = {}
+
+    def summarize(model, document, **how):
+        asked.update(how)
+        raise uk.UltraError("far enough")
+
+    monkeypatch.setattr(uk, "summarize", summarize)
+    arguments = ["summarize", str(tmp_path / "x.txt"), "--model", "briefs", "--out", str(tmp_path)]
+    run(app, [*arguments, "--repetition-penalty", "1.3"])
+    assert asked["repetition_penalty"] == 1.3
+    run(app, arguments)
+    assert asked["repetition_penalty"] == 1.0

