@@ -220,7 +220,10 @@ def test_dinov2_comes_with_a_w():
     assert w.matrix.shape == (384, 384) and w.layer == 10 and not np.allclose(w.matrix, np.eye(384))
     assert w.loss[-1, 1] < w.loss[0, 1] - 0.05  # held-out photographs
     assert w.card["training"]["metric"] == "hellinger" and w.card["model"]["name"] == "dinov2"
-    assert (ROOT / "data" / "models" / "dinov2" / "transform.safetensors").stat().st_size < 1_000_000
+    folder = ROOT / "data" / "models" / "dinov2"
+    assert sum(p.stat().st_size for p in folder.glob("*.safetensors")) < 1_000_000
+    clicks = Transform.load(folder / "clicks.safetensors")  # what `select` reads through
+    assert clicks.matrix.shape == (384, 384) and clicks.layer == 12 and clicks.loss[-1, 1] < clicks.loss[0, 1]
 
 
 def test_refuses_files_that_are_none(tmp_path):

@@ -189,5 +189,5 @@ def load_fetched(name: str, layout: Mapping[str, Any], pretrained: bool) -> Back
     with _without_bars():
         model: Any = load_huggingface(str(fetch(name) if needs_cache else _data(name)), layout, pretrained)
     own = read_settings(_data(name))
-    matrix = load_file(_data(name) / "transform.safetensors")["matrix"] if own.transform else None
+    matrix = load_file(_data(name) / "clicks.safetensors")["matrix"] if own.transform else None
     return replace(model, name=name, settings=own, own_transform=matrix)

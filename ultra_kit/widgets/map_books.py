@@ -55,6 +55,7 @@ def made_how(card: Mapping[str, Any]) -> str:
     since = made.get("since", 0)
     alone = " (the last block alone)" if since == made["layer"] - 1 else ""
     end = f", since layer {since}{alone}" if since else ""
+    end += ", through the model's own W" if made.get("transform") == "own" else ""
     return f"{_kind(made['method'], made['score'], made['rule'])}, layer {made['layer']}{end}"
 
 

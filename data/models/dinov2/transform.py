@@ -1,8 +1,10 @@
-"""W for DINOv2, without labels: `python data/models/dinov2/transform.py VOC_ROOT`, an image for each name in its train.txt."""
+"""The two W of DINOv2, without labels: `python data/models/dinov2/transform.py VOC_ROOT`, an image for each name in its train.txt."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import ultra_kit as uk
@@ -10,14 +12,30 @@ from ultra_kit.data import PascalVOC2012
 
 
 def main(root: str) -> None:
-    """Train on every second photograph of train.txt, their truth unread, and write transform.safetensors beside this file."""
+    """Train on photographs of train.txt, their truth unread, and write two files beside this one: for segments, and for clicks."""
     torch.set_num_threads(1)
-    images = [sample.image for sample in PascalVOC2012(root, "train")[::2]]
+    here, photographs = Path(__file__).parent, PascalVOC2012(root, "train")
     model = uk.load("dinov2")
     w = uk.train_transform(
-        model, images, layer=10, affinity="clipped", metric="hellinger", epochs=6, batch_size=8
+        model,
+        [sample.image for sample in photographs[::2]],
+        layer=10,
+        affinity="clipped",
+        metric="hellinger",
+        epochs=6,
+        batch_size=8,
     )
-    w.save(Path(__file__).parent / "transform.safetensors")
+    w.save(here / "transform.safetensors")
+    print(w, w.loss)
+    w = uk.train_transform(
+        model,
+        [sample.image for sample in photographs[::3]],
+        layer=12,
+        affinity="below",
+        metric="hellinger",
+        epochs=1,
+    )
+    replace(w, matrix=w.matrix.astype(np.float16)).save(here / "clicks.safetensors")
     print(w, w.loss)
 
 
