@@ -317,6 +317,23 @@ def test_a_click_on_a_word_lights_up_its_point_and_a_lasso_its_words(visit, tmp_
     assert page.locator(".uk-emb-frame").count() == 1
 
 
+@pytest.mark.parametrize("width", [1100, 400])
+@pytest.mark.parametrize("what", ["images", "texts"])
+def test_what_is_shown_of_a_point_does_not_move_what_the_pointer_is_on(visit, tmp_path, what, width):
+    long = tuple(f"{'word ' * 60} {i}" for i in range(8))
+    emb = image_embedding() if what == "images" else text_embedding(long)
+    page = opened(visit, tmp_path, EmbeddingExplorer(emb))
+    page.set_viewport_size({"width": width, "height": 1700})
+    state(page)
+    frame = page.locator(".uk-emb-frame").first
+    before = frame.bounding_box()
+    place = {"x": 12, "y": 12}
+    frame.hover(position=place)
+    assert state(page)["looked"] == "0" and frame.bounding_box() == before
+    frame.click(position=place)
+    assert state(page)["pinned"] == "0" and frame.bounding_box() == before
+
+
 @pytest.mark.parametrize("paint", ["cluster", "input", "kind"])
 def test_a_click_in_the_legend_selects_a_class_and_says_the_line(visit, tmp_path, paint):
     emb = image_embedding()
