@@ -75,7 +75,9 @@ class Transform:
             with safe_open(path, "numpy") as file:
                 said = json.loads(file.metadata()["transform"])
                 arrays = {name: file.get_tensor(name) for name in ("matrix", "loss")}
-            if said.keys() != {"layer", "card"} and said["sha256"] != _checksum(arrays):  # older files have none
+            if said.keys() != {"layer", "card"} and said["sha256"] != _checksum(
+                arrays
+            ):  # older files have none
                 raise ValueError("its numbers are not those of its checksum")
             matrix, loss = arrays["matrix"], arrays["loss"]
             if (
