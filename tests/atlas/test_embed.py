@@ -192,11 +192,18 @@ def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
         (SCENES[0], {"model": "scenes", "by": "maps"}, ValueError, "by must be one of latent, map"),
         (SCENES[0], {"model": "scenes", "method": "tsne"}, ValueError, "method must be one of umap, pca"),
         (SCENES[0], {"model": "scenes", "min_cluster_size": 1}, ValueError, "min_cluster_size must be"),
+        (SCENES[0], {"model": "scenes", "seed": "a"}, TypeError, "seed must be an int"),
+        ("tests", {"model": "scenes"}, ValueError, "a folder; give its files"),
     ],
 )
 def test_what_cannot_be_is_refused(inputs, how, error, said):
     with pytest.raises(error, match=said):
         uk.embed(inputs, **how)
+
+
+def test_one_phrase_is_no_list_of_letters():
+    emb = uk.embed(SCENES[0], model="scenes", phrases="a red star", method="pca")
+    assert emb.card["embedding"]["wanted"]["phrases"] == ("a red star",)
 
 
 def test_captures_of_two_models_are_refused(caps):

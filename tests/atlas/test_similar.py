@@ -80,6 +80,11 @@ def test_an_embedding_is_looked_through_itself_or_from_a_capture(caps):
     assert not uk.atlas.similar(uk.embed(caps, layer=3, method="pca"), 0).maps
 
 
+def test_one_capture_is_enough_to_look_in(caps):
+    one, listed = (uk.atlas.similar(caps[0], 40, among=x, layer=3, k=2) for x in (caps[1], [caps[1]]))
+    assert one.table.equals(listed.table)
+
+
 def test_words_find_words_of_other_texts():
     lm = uk.load("briefs")
     texts = ["The fire reached Selby.", "The flood reached Norby.", "On Monday the storm began."]
@@ -99,11 +104,13 @@ def test_what_cannot_be_is_refused_in_words(caps):
         ({"among": caps, "k": 0}, ValueError, "k must be at least 1"),
         ({"among": caps, "by": "colour"}, ValueError, "by must be one of latent, map"),
         ({"among": []}, ValueError, "at least one input"),
+        ({"among": 5}, TypeError, "captures; got int"),
     ):
         with pytest.raises(error, match=said):
             uk.atlas.similar(caps[0], 40, **options)
-    with pytest.raises(TypeError, match="an embedding alone"):
-        uk.atlas.similar(emb, 4, among=caps)
+    for source in (emb, caps, "cat.jpg"):
+        with pytest.raises(TypeError, match="an embedding alone"):
+            uk.atlas.similar(source, 4, among=caps)
     with pytest.raises(ValueError, match=r"in 0\.\.287, a row of the embedding, got 288"):
         uk.atlas.similar(emb, 288)
     with pytest.raises(ValueError, match=r"token must be in 4\.\.147, a content position, got 0"):
@@ -141,6 +148,8 @@ def test_parts_that_recur_by_hand():
     assert uk.atlas.recurring(made(), share=0.25).index.tolist()[2:] == [1]  # 0 and 2 are equally alike
     with pytest.raises(ValueError, match="share must be above 0"):
         uk.atlas.recurring(made(), share=0)
+    with pytest.raises(TypeError, match="recurring needs Embedding, got str"):
+        uk.atlas.recurring("cat.jpg")
 
 
 def test_a_row_of_the_contact_sheet_lights_the_patches_of_its_cluster():

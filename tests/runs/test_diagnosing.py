@@ -99,8 +99,17 @@ def test_means_over_captures_of_one_model():
     other = attention_stack(4, seed=1, prefix=1)
     with pytest.raises(ValueError, match="of one model"):
         uk.diagnose([caps[0], other])
-    with pytest.raises(TypeError, match="needs captures"):
-        uk.diagnose("a text")
+    for wrong in ("a text", None, uk.explain(other, layer=1, tokens=[1])):
+        with pytest.raises(TypeError, match="needs captures"):
+            uk.diagnose(wrong)
+
+
+def test_layers_are_whole_numbers_one_or_several():
+    cap = attention_stack(4, seed=1, prefix=1)
+    assert np.flatnonzero(uk.diagnose(cap, tokens=[1], layers=1).layers["top"].notna()).tolist() == [1]
+    for wrong in ("1", [1.7]):
+        with pytest.raises(TypeError, match="layer must be an int"):
+            uk.diagnose(cap, layers=wrong)
 
 
 def test_the_figure_shows_the_shares():

@@ -177,11 +177,20 @@ def test_decoder_tokens_are_masked_too():
         ({"remove": [4]}, "tokens must be in 0..3"),
         ({"remove": [1], "n_random": 0}, "n_random must be at least 1"),
         ({"remove": [1], "token": 9}, "token must be in 0..3"),
+        ({"remove": [1], "seed": -1}, "seed must be at least 0"),
     ],
 )
 def test_refusals(cap, options, message):
     with pytest.raises(ValueError, match=message):
         uk.intervene(cap, **options)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_all_others_are_gone_nothing_is_said_of_them(cap):
+    alone = uk.intervene(cap, remove=[0, 1, 2, 3], token=3)
+    assert alone.table.loc["other tokens, mean"].isna().all() and alone.table.loc["token 3"].notna().all()
+    assert "nan" not in alone.sentence and "token 3" in alone.sentence
+    assert "the mean of the others keeps" in uk.intervene(cap, remove=[1]).sentence
 
 
 def test_refuses_prefix_tokens_and_what_is_no_capture(classifier):

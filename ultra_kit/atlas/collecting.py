@@ -43,6 +43,7 @@ class Wanted:
 
     def __post_init__(self) -> None:
         one_of("by", self.by, ("latent", "map"))
+        whole_number("seed", self.seed, 0)
         if not (self.tokens is None or isinstance(self.tokens, float)):
             whole_number(
                 "tokens", self.tokens, 1, None, ", a number for each input, or a share of the tokens"

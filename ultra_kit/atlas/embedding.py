@@ -244,7 +244,8 @@ def embed(
     ((108, 2), [2, 147])
     """
     one_of("method", method, ("umap", "pca"))
-    wanted = Wanted(layer, by, since, tokens, seed, maps, tuple(phrases))
+    phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
+    wanted = Wanted(layer, by, since, tokens, seed, maps, phrases)
     rows = collect(inputs, model, wanted, progress)
     fields = fields_of(rows)
     vectors = fields["vectors"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..maps.explanation import explain
 from ..types import Capture, Progress
-from ..types.checks import whole_number
+from ..types.checks import needs, whole_number
 from .collecting import Wanted, collect
 from .embedding import Embedding, fields_of
 from .placed_input import PlacedInput
@@ -111,9 +111,11 @@ def similar(
     """
     whole_number("k", k, 1)
     whole_number("per_input", per_input, 1)
-    if isinstance(source, Embedding) == (among is not None):
+    if isinstance(source, Embedding) == (among is not None) or not isinstance(source, (Capture, Embedding)):
         raise TypeError("similar takes a capture with among=captures or an embedding, or an embedding alone")
-    captures = None if among is None or isinstance(among, Embedding) else list(among)
+    captures = None
+    if isinstance(source, Capture) and not isinstance(among, Embedding):
+        captures = list(among) if isinstance(among, Iterable) else [among]
     pool: Any = (
         (source if among is None else among) if captures is None else _unplaced(captures, layer, by, progress)
     )
@@ -196,6 +198,7 @@ def recurring(emb: Embedding, *, share: float = 0.5) -> pd.DataFrame:
     >>> list(recurring(emb).columns)
     ['name', 'share of inputs', 'tokens per input', 'likeness']
     """
+    needs("recurring", Embedding, (emb,), "emb = uk.embed(inputs)")
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
     counts = np.zeros((emb.n_clusters, len(emb.inputs)), int)

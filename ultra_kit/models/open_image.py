@@ -71,7 +71,11 @@ def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
         raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
     path = Path(x)
     if not os.path.isfile(path):  # Path.is_file() raises where a long text is taken for a name
-        there = "a folder" if os.path.isdir(path) else f"nothing there{'' if path.suffix else _A_TEXT}"
+        there = (
+            "a folder; give its files"
+            if os.path.isdir(path)
+            else f"nothing there{'' if path.suffix else _A_TEXT}"
+        )
         raise ValueError(f"no image file at {str(path)[:200]!r}: {there}")
     if path.stat().st_size == 0:
         raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ def diagnose(
     captures: Capture | Sequence[Capture],
     *,
     tokens: Tokens = None,
-    layers: Sequence[int] | None = None,
+    layers: int | Sequence[int] | None = None,
     progress: bool | Progress | None = None,
 ) -> Diagnosis:
     """Say how much of norms, attention and relevance lies on prefix tokens, sinks and tokens of high norm, per layer.
@@ -87,7 +87,7 @@ def diagnose(
         Of one model (else a ValueError).
     tokens : int, sequence of int, or float, optional
         Those explained, by the model's own score and rule; by default eight, spread evenly.
-    layers : sequence of int, optional
+    layers : int or sequence of int, optional
         Where they are explained; by default at the model's own layer and five others.
     progress : bool or callable, optional
         As for `ultra_kit.explain`.
@@ -104,14 +104,14 @@ def diagnose(
     >>> found.table.shape, found.flagged[0]["prefix"].tolist()
     ((6, 13), [0, 1, 2, 3])
     """
-    given = [captures] if isinstance(captures, Capture) else list(captures)
+    given = list(captures) if isinstance(captures, Iterable) else [captures]
     if not given or any(not isinstance(cap, Capture) for cap in given):
         raise TypeError("diagnose needs captures: cap = uk.capture(model, x), then diagnose(cap)")
     if len({(cap.model.name, cap.n_layers) for cap in given}) > 1:
         raise ValueError("the captures must be of one model; diagnose those of another by themselves")
     own = Settings.of(given[0].model).layer
-    numbers = [own, *np.linspace(1, given[0].n_layers, 5).round()] if layers is None else layers
-    at = {given[0].layer_index(int(number)) for number in numbers}
+    spread = [own, *np.linspace(1, given[0].n_layers, 5).round().astype(int)]
+    at = {given[0].layer_index(n) for n in (spread if layers is None else np.atleast_1d(layers))}
     flagged = tuple(map(_flag, given))
     with reporting(progress, len(given) * len(at), "diagnose", "maps of a layer") as report:
         few = [min(1.0, _SPREAD / c.layout.n_content) if tokens is None else tokens for c in given]

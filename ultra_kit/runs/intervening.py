@@ -70,8 +70,8 @@ class Intervention(PrintedTable):
         columns = {}
         for name in ("cosine", "distance"):
             means = [np.ma.masked_array(getattr(self, name), ~where).mean(axis=1) for where in (own, others)]
-            columns[name] = [mean[0] for mean in means]
-            columns[f"{name}, random"] = [mean[1:].mean() for mean in means]
+            columns[name] = [np.ma.filled(mean[0], np.nan) for mean in means]
+            columns[f"{name}, random"] = [np.ma.filled(mean[1:].mean(), np.nan) for mean in means]
         table = pd.DataFrame(columns, index=[f"token {self.token}", "other tokens, mean"], dtype=float)
         return table if self.token is not None else table.iloc[1:]
 
@@ -87,6 +87,7 @@ class Intervention(PrintedTable):
         said = [
             f"{name} keeps a cosine of {row['cosine']:.2f} to itself (without random ones {row['cosine, random']:.2f})"
             for name, (_, row) in zip([*who, "the mean of the others"], self.table.iterrows(), strict=True)
+            if not np.isnan(row["cosine"])  # all the others are gone
         ]
         for at in dict.fromkeys(self.reading[when].argmax() for when in _EVENTS[:2] if len(self.reading)):
             steps = "from {:.3g} to {:.3g} (without random ones {:.3g})".format(*self.reading.iloc[at])
@@ -151,6 +152,7 @@ def intervene(
         raise ValueError("intervene needs one of remove= and keep=: positions, such as maps.top(token, 0.1)")
     number, _ = place(cap, layer, None)
     whole_number("n_random", n_random, 1)
+    whole_number("seed", seed, 0)
     own = -1 if token is None else whole_number("token", token, 0, cap.layout.n_tokens - 1)
     can, free = removable(cap), removable(cap, token)
     named = cap.token_indices(keep if remove is None else remove)
