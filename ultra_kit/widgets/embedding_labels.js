@@ -22,7 +22,7 @@ function makeDecorator(inputs, way, looked) {
   let ratio = 1;
 
   function textOn(pen, text, x, y, paper, ink) {
-    Object.assign(pen, { strokeStyle: paper, fillStyle: ink, lineWidth: 4 * ratio, lineJoin: "round" });
+    Object.assign(pen, { strokeStyle: paper, fillStyle: ink, lineWidth: 4 * ratio });
     pen.strokeText(text, x, y);
     pen.fillText(text, x, y);
   }
@@ -135,7 +135,7 @@ function makeDecorator(inputs, way, looked) {
   return (pen, plot) => {
     const { color: ink, backgroundColor: paper } = getComputedStyle(plot.box);
     ratio = plot.ratio;
-    Object.assign(pen, { font: `600 ${13 * ratio}px system-ui, sans-serif`, textAlign: "left", textBaseline: "middle" });
+    Object.assign(pen, { font: `600 ${13 * ratio}px system-ui, sans-serif`, textAlign: "left", textBaseline: "middle", lineJoin: "round" });
     const free = makeRoom();
     const close = plot.shown <= CLOSE && plot.camera.k > 1.5 * plot.home.k;
     if (close) closeUp(pen, plot, free, paper, ink);
