@@ -319,6 +319,17 @@ def test_a_page_without_a_view_is_read_in_the_dark_and_printed_whole(name, tmp_p
     assert not page.evaluate("window.pwned")
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["intervention", "diagnosis"])
+def test_no_number_of_a_table_goes_on_in_the_next_line(name, tmp_path, visit):
+    page = visit(uk.export_html(RESULTS[name][0], tmp_path / "x.html"))
+    page.set_viewport_size({"width": 400, "height": 800})
+    lines = """cells => cells.map((cell) => { const range = document.createRange();
+      range.selectNodeContents(cell); return new Set([...range.getClientRects()].map((r) => r.top)).size; })"""
+    assert set(page.locator(".dataframe tbody td").evaluate_all(lines)) == {1}
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_page_of_a_view_says_what_it_is_for(tmp_path):
     cap = uk.capture(uk.load("scenes", pretrained=False), uk.data.scene(0).image)
     maps = uk.explain(cap, layer=1, tokens=[30], score="norm")

@@ -112,6 +112,12 @@ def test_layers_are_whole_numbers_one_or_several():
             uk.diagnose(cap, layers=wrong)
 
 
+def test_each_line_of_what_is_said_is_one_in_a_notebook():
+    found = uk.diagnose(attention_stack(4, seed=1, prefix=1), layers=[])
+    said = found._repr_html_().split("</p>")[0]
+    assert said.count("<br>") == max(len(found.warnings), 1) and "\n" not in said
+
+
 def test_the_figure_shows_the_shares():
     found = uk.diagnose(attention_stack(6, seed=1, prefix=1), tokens=[2], layers=[1, 3])
     axes = uk.plots.show_diagnosis(found).axes

@@ -272,7 +272,10 @@ def test_the_patches_selected_light_up_on_their_images(visit, tmp_path):
     assert state(page)["code"] == "view.selected = [12, 13, 30]"
     frames = page.locator(".uk-emb-frame")
     assert frames.evaluate_all("all => all.map((e) => e.dataset.input)") == ["1", "2"], "most patches first"
-    assert page.locator("figcaption").all_inner_texts() == ["picture 1.png: 2", "picture 2.png: 1"]
+    assert page.locator("figcaption").all_inner_texts() == [
+        "2 in picture 1.png",
+        "1 in picture 2.png",
+    ]  # a long name is cut, not the number
     for number, grey, lit in ((0, 120, {0, 2}), (1, 180, {12})):
         photo = drawn(page, f".uk-emb-item:nth-child({number + 1}) canvas")
         high, wide = photo.shape[0] // 4, photo.shape[1] // 6

@@ -106,6 +106,13 @@ def test_a_page_without_a_kernel_shows_how_the_kept_map_grows(visit, tmp_path, c
     assert state(page)["layer"] == "3" and state(page)["since"] == "2"
 
 
+def test_a_page_of_what_used_a_token_does_not_ask_what_it_was_made_from(visit, tmp_path):
+    maps = maps_of()
+    page = visit(written(uk.widgets.TokenExplorer(maps.used_by(5)), tmp_path / "used.html"))
+    assert page.locator(".uk-title").first.inner_text() == "What used this token?"
+    assert "made from the framed one" in page.locator(".uk-hint").first.inner_text()
+
+
 def test_the_patch_kept_stays_marked_and_the_map_says_its_values(visit, tmp_path):
     maps = maps_of()
     page = visit(written(uk.widgets.TokenExplorer(maps), tmp_path / "maps.html"))

@@ -22,4 +22,5 @@ class PrintedTable(Protocol):
         return f"{self._headline}\n{self.table.to_string(float_format='{:.3f}'.format)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self._headline)}</p>{self.table.to_html(float_format='{:.3f}'.format)}"
+        said = escape(self._headline).replace("\n", "<br>")
+        return f"<p>{said}</p>{self.table.to_html(float_format='{:.3f}'.format)}"

@@ -257,7 +257,7 @@ function makeStrip(parent, inputs, on) {
       item.cursor = -1;
       on.over(-1);
     });
-    element("figcaption", "", figure, lit ? `${one.name}: ${count}` : one.name);
+    element("figcaption", "", figure, lit ? `${count} in ${one.name}` : one.name);
     items.push(item);
   }
 

@@ -63,8 +63,11 @@ function makeFilling(root, onStop) {
 }
 
 function render({ model, el }) {
-  const root = makeRoot(el, "What was this token made from?",
-    "Point at a patch: the picture beside it shows from which patches its token was made. Click to keep it.");
+  const used = model.get("kinds").every((kind) => kind.startsWith("used by")); // columns of maps: where a token went
+  const root = used ? makeRoot(el, "What used this token?",
+    "The picture beside it shows which patches' tokens were made from the framed one.")
+    : makeRoot(el, "What was this token made from?",
+      "Point at a patch: the picture beside it shows from which patches its token was made. Click to keep it.");
   const library = makeLibrary(model);
   const sides = model.get("sides");
   let over = null; // what the pointer is on, [side, token], or null
