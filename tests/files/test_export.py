@@ -330,6 +330,13 @@ def test_no_number_of_a_table_goes_on_in_the_next_line(name, tmp_path, visit):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_the_like_of_a_word_has_a_page_too(tmp_path):
+    lm = uk.load("briefs")
+    caps = [uk.capture(lm, text) for text in ("The fire reached Selby.", "The flood reached Norby.")]
+    page = uk.export_html(uk.atlas.similar(caps[0], 4, among=caps, layer=2, k=1), tmp_path / "x.html")
+    assert "<td>Norby</td>" in page.read_text("utf-8")
+
+
 def test_the_page_of_a_view_says_what_it_is_for(tmp_path):
     cap = uk.capture(uk.load("scenes", pretrained=False), uk.data.scene(0).image)
     maps = uk.explain(cap, layer=1, tokens=[30], score="norm")

@@ -223,6 +223,8 @@ def test_figures_show_what_was_taken_away(cap, text):
     struck = uk.intervene(text, remove=[2, 3], token=5)
     figure = uk.plots.show_intervention(struck)
     assert len(figure.axes[0].lines) == 2 and len(figure.axes) == 2
+    bottom, top = figure.axes[0].get_ylim()
+    assert bottom - top >= 10, "a text of one line is not drawn as high as the panel beside it"
     assert figure.axes[1].get_xlabel() == "probability of the next token"
 
 

@@ -48,7 +48,13 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         Segmentation: _segments,
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
         Names: lambda names: _figure(show_names(names)) + _table(names.table.to_html()) + _card(names.card),
-        Similar: lambda near: _figure(show_similar(near)) + _table(near.table.to_html()) + _card(near.card),
+        Similar: lambda near: (
+            (
+                _figure(show_similar(near)) if near.inputs[0].picture is not None else ""
+            )  # words are in the table
+            + _table(near.table.to_html())
+            + _card(near.card)
+        ),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
         Embedding: lambda emb: EmbeddingExplorer(emb).fragment() + _card(emb.card),

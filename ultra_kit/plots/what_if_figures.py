@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..runs.perturbing import Perturbation
 
 _COLUMNS = 64  # characters in a line of a text
+_LINES = 13  # at least: as many as the panel beside needs
 
 
 @style.styled
@@ -116,16 +117,16 @@ def _panel(layout: Layout) -> tuple[float, float]:
     if layout.grid is not None:
         return style.panel_size(layout, 6.4)
     *_, lines = _laid_out(layout)
-    return _COLUMNS * CELL, max(lines * LINE + 0.8, 4.5)
+    return _COLUMNS * CELL, lines * LINE + 0.8
 
 
 def _laid_out(layout: Layout) -> tuple[list[Word], list[tuple[int, int, int]], int]:
-    """The content tokens of a text as words, their places, and the number of lines."""
+    """The content tokens of a text as words, their places, and the number of lines there is room for."""
     shown = [token.strip() for token in (layout.tokens or ())[layout.n_prefix :]]
     ends = np.cumsum([len(token) + 1 for token in shown]) - 1
     words = [Word(token, end - len(token), end) for token, end in zip(shown, ends, strict=True)]
     places = flow(words, " ".join(shown), _COLUMNS)
-    return words, places, 1 + max((line for line, *_ in places), default=0)
+    return words, places, max([_LINES, *(1 + line for line, *_ in places)])
 
 
 def _draw_tokens(
