@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from .dataset import IGNORED, Dataset, Item, existing, listed, pairs, read_classes, read_rgb
-
-_MAT_BYTES = 2**28
+from .matlab_files import read_mat
 
 _BSDS = (
     "ROOT/images/{train,val,test}/*.jpg and ROOT/groundTruth/{train,val,test}/*.mat (ROOT is BSDS500/data)"
@@ -240,8 +238,6 @@ def _read_annotators(path: Path) -> tuple[np.ndarray, ...]:
 def _mat(path: Path, part: Callable[[Any], Any]) -> Any:
     """A part of a MATLAB file; a ValueError that names the file where it is not there or damaged."""
     try:
-        if path.stat().st_size > _MAT_BYTES:
-            raise ValueError(f"it has more than {_MAT_BYTES} bytes")
-        return part(loadmat(path))
+        return part(read_mat(path))
     except Exception as error:  # what a damaged file raises depends on where
         raise ValueError(f"{path} is no MATLAB file of this data set, or damaged: {error!r}") from None
