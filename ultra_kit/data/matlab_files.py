@@ -12,15 +12,18 @@ from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
 
-_DISK_BYTES, _UNPACKED_BYTES, _SECONDS = 2**28, 2**32, 25
+_DISK_BYTES, _UNPACKED_BYTES, _SECONDS = 2**28, 2**31, 25
+_LOCK = Lock()
+if hasattr(os, "register_at_fork"):  # a fork must not find it held by a thread that it has not
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 
 
 def read_mat(path: Path) -> dict[str, Any]:
     """The variables of a MATLAB file; a ValueError where SciPy fails, takes too long or too much, or dies of it."""
     if path.stat().st_size > _DISK_BYTES:
         raise ValueError(f"it has more than {_DISK_BYTES} bytes")
-    reader, lock = _reader(os.getpid())
-    with lock:
+    with _LOCK:
+        reader, found = _reader(os.getpid()), None
         timer = Timer(_SECONDS, reader.kill)
         timer.start()
         try:
@@ -28,22 +31,23 @@ def read_mat(path: Path) -> dict[str, Any]:
             reader.stdin.flush()
             found = pickle.load(reader.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
-            _reader.cache_clear()  # the next file gets a fresh one
-            reader.kill()
             raise ValueError(f"SciPy's reader died of it, or took more than {_SECONDS} s") from None
         finally:
             timer.cancel()
+            if found is None:  # also where interrupted: the next file must not get this one's answer
+                _reader.cache_clear()
+                reader.kill()
     if isinstance(found, str):
         raise ValueError(found)
     return found
 
 
 @lru_cache(maxsize=1)
-def _reader(pid: int) -> tuple[Any, Lock]:
+def _reader(pid: int) -> Any:
     """The reading process of the process `pid`, of which a fork has to make its own; it ends when its input does."""
     # Not multiprocessing's: a daemonic worker may not use that, and a script without a main guard would run again.
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, "-P", __file__], **pipes), Lock()
+    pipe, command = subprocess.PIPE, [sys.executable, "-P", __file__]
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
 
 def _serve() -> None:
