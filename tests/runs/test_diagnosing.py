@@ -123,3 +123,14 @@ def test_the_figure_shows_the_shares():
     axes = uk.plots.show_diagnosis(found).axes
     assert [ax.get_title().split(",")[0] for ax in axes[2:]] == ["attention", "relevance"]
     np.testing.assert_allclose(axes[0].lines[0].get_ydata(), found.layers["largest"])
+
+
+def test_the_figure_shows_the_relevance_of_one_layer():
+    found = uk.diagnose(attention_stack(6, seed=1, prefix=1), tokens=[2], layers=2)
+    bars = uk.plots.show_diagnosis(found).axes[3].patches
+    assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == [2, 2, 2]
+    shares = found.layers.loc[2, [f"relevance {kind}" for kind in ("prefix", "sinks", "high")]].to_numpy(
+        float
+    )
+    np.testing.assert_allclose([bar.get_height() for bar in bars], shares)
+    np.testing.assert_allclose([bar.get_y() for bar in bars], [0, *np.cumsum(shares)[:2]])

@@ -121,9 +121,9 @@ def show_diagnosis(found: Diagnosis) -> Figure:
     axes[0, 1].set_title("variance on the first axis, with and without them")
     for ax, name in zip(axes[1], ("attention", "relevance"), strict=True):
         part = layers[[f"{name} {kind}" for kind in colours]].dropna().set_axis(list(colours), axis=1)
-        part.plot.area(
-            ax=ax, color=list(colours.values()), linewidth=0, ylim=(0, 1), xlim=(0, len(layers) - 1)
-        )
+        for kind, low in (part.cumsum(axis=1) - part).items():  # bars: nothing is known between layers
+            ax.bar(part.index, part[kind], bottom=low, color=colours[str(kind)], label=kind)
+        ax.set(xlabel="layer", ylim=(0, 1), xlim=(-0.5, len(layers) - 0.5))
         ax.set_title(f"{name}, own position left out")
     for ax in axes.flat:
         ax.legend(fontsize=12)
