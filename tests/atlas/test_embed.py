@@ -12,6 +12,7 @@ from PIL import Image
 import ultra_kit as uk
 from ultra_kit.atlas import collecting
 from ultra_kit.atlas.placing import between, cluster_names, place_vectors
+from ultra_kit.types.workers import this_process
 
 SCENES = [uk.data.scene(seed).image for seed in range(3)]
 
@@ -90,6 +91,16 @@ def test_processes_give_the_bytes_of_one(tmp_path):
     for name in ("points", "labels", "probabilities", "source", "vectors"):
         assert getattr(alone, name).tobytes() == getattr(spread, name).tobytes(), name
     assert [placed.name for placed in spread.inputs] == ["0.png", "1.png", "2.png"]
+
+
+def test_workers_know_whose_end_is_theirs(monkeypatch, tmp_path):
+    callers = []
+    monkeypatch.setattr(collecting, "end_with", callers.append)
+    Image.fromarray(SCENES[0]).save(tmp_path / "a.png")
+    uk.embed([tmp_path / "a.png"], model="scenes", method="pca", tokens=5)
+    assert callers == [
+        this_process()
+    ]  # of its own process it is let be; see the test of `evaluate`'s workers
 
 
 FRESH = """

@@ -262,6 +262,18 @@ def test_texts_of_users_are_drawn_as_they_are_in_valid_xml(text):
     assert (text if "$" in text else "\ufffd") in titles
 
 
+def test_words_of_users_along_an_axis_are_valid_xml_too():
+    told = uk.summarize(uk.load("briefs"), "A flood \x1b[31m\x00 struck Tiza.", summary="The \x01 flood.")
+    buffer = io.BytesIO()
+    figure = uk.plots.sentence_matrix(uk.evidence(told, method="random_map"))
+    figure.savefig(buffer, format="svg")
+    ElementTree.fromstring(buffer.getvalue())
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == [
+        "A flood \ufffd[31m\ufffd struck Tiza."
+    ]
+    assert {t.get_rotation() for t in figure.axes[0].get_xticklabels()} == {60.0}
+
+
 def test_a_logarithmic_axis_keeps_its_powers():
     from ultra_kit.plots.style import plain
 

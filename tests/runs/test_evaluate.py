@@ -203,8 +203,8 @@ def test_a_cell_of_the_table_is_no_formula(straight, tmp_path):
 def test_a_worker_ends_soon_after_its_killed_caller():
     caller = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     program = (
-        "import time\nfrom ultra_kit.runs.image_records import _end_with, this_process\n"
-        f"_end_with((this_process()[0], {caller.pid}))\nprint('ready', flush=True)\ntime.sleep(300)"
+        "import time\nfrom ultra_kit.types.workers import end_with, this_process\n"
+        f"end_with((this_process()[0], {caller.pid}))\nprint('ready', flush=True)\ntime.sleep(300)"
     )
     worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:

@@ -23,6 +23,7 @@ from ..types import Backbone, Capture, ExplanationMaps, Progress, Settings, Ultr
 from ..types.checks import one_of, whole_number
 from ..types.one_thread import one_thread
 from ..types.progress import reporting
+from ..types.workers import end_with, this_process
 from .placed_input import PlacedInput
 
 STRONGEST = 16
@@ -96,14 +97,17 @@ def _tasks(sources: Iterable[Any], model: Any, wanted: Wanted) -> Iterator[Any]:
         elif model is None:
             raise TypeError(f"embed needs model= to capture inputs, or captures; got {type(x).__name__}")
         else:
-            yield delayed(_captured)(x, index, model, wanted)
+            yield delayed(_captured)(x, index, model, wanted, this_process())
 
 
 def _as_it_is(rows: Rows) -> Rows:
     return rows
 
 
-def _captured(x: Any, index: int, model: str | Backbone | nn.Module, wanted: Wanted) -> Rows:
+def _captured(
+    x: Any, index: int, model: str | Backbone | nn.Module, wanted: Wanted, caller: tuple[str, int]
+) -> Rows:
+    end_with(caller)
     with one_thread():
         return rows_of(capture(load_once(model) if isinstance(model, str) else model, x), index, wanted)
 

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -81,6 +82,11 @@ def plain(figure: Figure) -> Figure:
         text.set_text(re.sub(_UNPRINTABLE, "\ufffd", said))  # type: ignore[attr-defined]
         if "$" in said and "mathdefault" not in said:  # a text of the user's, no tick's number
             text.set_parse_math(False)  # type: ignore[attr-defined]
+    for axis in figure.findobj(Axis):
+        words = [label.get_text() for label in axis.get_ticklabels()]  # type: ignore[attr-defined]
+        if re.search(_UNPRINTABLE, "".join(words)):  # drawing writes them anew, from the list given
+            shown = [re.sub(_UNPRINTABLE, "\ufffd", word) for word in words]
+            axis.set_ticks(axis.get_majorticklocs(), shown)  # type: ignore[attr-defined]
     return figure
 
 

@@ -25,6 +25,7 @@ from ..types.checks import needs, one_of
 from ..types.progress import reporting
 from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
+from ..types.workers import this_process
 from .image_records import (
     BASELINES,
     CEILING,
@@ -34,7 +35,6 @@ from .image_records import (
     HUMAN_AGREEMENT,
     Job,
     Record,
-    this_process,
     work,
 )
 from .printed_tables import PrintedTable

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
@@ -35,6 +29,7 @@ from ..types.grids import cell_grid
 from ..types.one_thread import one_thread
 from ..types.provenance import sha256
 from ..types.whole_file import whole_file
+from ..types.workers import end_with, this_process
 from .semantic_classes import describe_segments
 
 GRIDS = {"one segment": (1, 1), "3 x 3 grid": (3, 3), "7 x 7 grid": (7, 7)}
@@ -72,32 +67,13 @@ class Job:
         return self.folder / f"{index:06}.npz"
 
 
-def this_process() -> tuple[str, int]:
-    """Which process of which machine this is."""
-    return platform.node(), os.getpid()
-
-
 def work(job: Job, index: int, caller: tuple[str, int]) -> None:
     """Measure one image of the data set and write its record, all of it or nothing; not in the caller's process with one thread."""
-    _end_with(caller)
+    end_with(caller)
     with nullcontext() if this_process() == caller else one_thread():
         record = {**measure(job, job.dataset[index]), "made_from": np.array(job.made_from(index))}
     with whole_file(job.path(index)) as partial:
         np.savez_compressed(partial, allow_pickle=False, **record)
-
-
-@lru_cache
-def _end_with(caller: tuple[str, int]) -> None:
-    """End this process soon after its caller's, which may have been killed; of another machine nothing is known."""
-    if this_process() == caller or platform.node() != caller[0] or not psutil.pid_exists(caller[1]):
-        return
-
-    def watch() -> None:
-        while psutil.pid_exists(caller[1]):
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def measure(job: Job, sample: Sample) -> Record:
