@@ -17,7 +17,7 @@ MODELS  := $(VENV)/.models
 TESTING := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run notebooks lab test bench fuzz format clean
+.PHONY: help run notebooks slides lab test bench fuzz format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' Makefile | tr '#' '\t' | expand -t 18
@@ -28,6 +28,9 @@ run: $(MODELS)  ## execute every notebook; executed copies and one HTML file eac
 
 notebooks: $(MODELS)  ## the same, and store the outputs in notebooks/
 	@$(PY) notebooks/run.py --out build --store $(NOTEBOOKS)
+
+slides: $(READY)  ## the stored notebooks as slides that need no network, one file each in build/slides/
+	@$(PY) notebooks/run.py --out build/slides --slides $(NOTEBOOKS)
 
 lab: $(MODELS)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -21,6 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from ultra_kit import export_html
+from ultra_kit.files.notebook_html import notebook_html
+from ultra_kit.types.whole_file import write_text
 
 HERE = Path(__file__).parent
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -141,6 +143,9 @@ def main() -> int:
     parser.add_argument(
         "--store", action="store_true", help="also store the outputs in the notebooks themselves"
     )
+    parser.add_argument(
+        "--slides", action="store_true", help="execute nothing: the stored notebooks, cut into slides"
+    )
     parser.add_argument("--timeout", type=int, default=600, help="seconds a cell may take")
     options = parser.parse_args()
     found = {path.stem: path for path in sorted(HERE.glob("*.ipynb"))}
@@ -150,6 +155,11 @@ def main() -> int:
         print(f"no notebook {', '.join(unknown)} in {HERE}; there are: {', '.join(found) or 'none'}")
         return 1
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.slides:
+        for name in wanted:
+            page = write_text(options.out / f"{name}.html", notebook_html(found[name], slides=True))
+            print(f"{page}  {page.stat().st_size / 1e6:.2f} MB")
+        return 0
     outcomes = [
         run_one(
             found[name],

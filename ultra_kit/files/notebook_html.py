@@ -49,8 +49,11 @@ _CODE_OR_MATH = re.compile(
 )
 
 
-def notebook_html(path: str | os.PathLike[str], *, title: str | None = None) -> str:
-    """A complete page of a notebook with its stored outputs; its first heading is the window's title by default."""
+def notebook_html(path: str | os.PathLike[str], *, title: str | None = None, slides: bool = False) -> str:
+    """A complete page of a notebook with its stored outputs; its first heading is the window's title by default.
+
+    With `slides` the page shows itself cut into slides, at its larger headings and its figures.
+    """
     source = Path(path)
     try:
         notebook = nbformat.read(source, as_version=4)
@@ -61,9 +64,13 @@ def notebook_html(path: str | os.PathLike[str], *, title: str | None = None) -> 
     # No text of the notebook can hold its own hash: scripts without this mark are not ours and do not run.
     nonce = sha256([json.dumps(notebook, sort_keys=True, default=str)])[:24]
     _make_outputs_static(notebook, nonce)
-    template = files(__package__).joinpath("notebook_page.html").read_text("utf-8")
+    template, cutter = (
+        files(__package__).joinpath(f"notebook_{name}.html").read_text("utf-8") for name in ("page", "slides")
+    )
     policy = CSP.replace("script-src 'unsafe-inline'", f"script-src 'nonce-{nonce}'")
     resources = {"metadata": {"name": source.stem, "path": str(source.parent)}, "csp": policy}
+    if slides:
+        resources["slides"] = cutter.replace("<script>", f'<script nonce="{nonce}">')
     try:
         return _OfflineExporter(raw_template=template).from_notebook_node(notebook, resources=resources)[0]
     except Exception as error:  # a notebook of another kind may raise anything in its templates
