@@ -17,7 +17,7 @@ def pixels(size):
     return lambda image: torch.from_numpy(np.asarray(image.resize(size[::-1])) / 255).permute(2, 0, 1)
 
 
-def same(cap, alone):
+def assert_same(cap, alone):
     for layer in range(alone.n_layers + 1):
         torch.testing.assert_close(cap.latents[layer], alone.latents[layer].detach(), rtol=0, atol=1e-12)
     assert [(s.layer, s.name) for s in cap.steps] == [(s.layer, s.name) for s in alone.steps]
@@ -34,7 +34,7 @@ def test_each_is_what_it_is_alone(family):
     alone = [uk.capture(model, x) for x in images]
     assert (alone[0].latents[-1] - alone[1].latents[-1]).abs().max() > 0.1
     for cap, own in zip(uk.capture(model, images), alone, strict=True):
-        same(cap, own)
+        assert_same(cap, own)
         for since in (0, -1):
             maps, expected = (uk.explain(c, tokens=[2, 3], since=since).values for c in (cap, own))
             assert np.array_equal(maps, expected)
@@ -100,7 +100,7 @@ def test_tokens_first_also_with_as_many_images_as_tokens(count):
     model = uk.load(TokensFirst().double(), grid=(2, 3), n_prefix=0, transform=pixels((16, 24)))
     images = [RNG.integers(0, 256, (16, 24, 3), np.uint8) for _ in range(count)]
     for cap, x in zip(uk.capture(model, images), images, strict=True):
-        same(cap, uk.capture(model, x))
+        assert_same(cap, uk.capture(model, x))
 
 
 def test_in_words():

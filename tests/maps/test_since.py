@@ -30,7 +30,7 @@ def blind(cap):
     return dataclasses.replace(cap, steps=steps)
 
 
-def close(found, expected):
+def assert_close(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
@@ -58,8 +58,8 @@ def test_equals_the_oracle(case, layer, since, rule):
     assert (expected - torch.eye(len(every))).abs().max() > 1e-3  # identities would show nothing
     for chunk in (1, 4):
         options = dict(layer=layer, tokens=every, rule=rule, chunk_size=chunk)
-        close(rows(cap, since=since, **options), expected)
-        close(rows(cap, since=since - layer, **options), expected)  # counted from the layer
+        assert_close(rows(cap, since=since, **options), expected)
+        assert_close(rows(cap, since=since - layer, **options), expected)  # counted from the layer
     assert all(s.values is not None for s in cap.steps)
 
 
@@ -69,7 +69,7 @@ def test_one_block_takes_no_pass_per_token(case, by_head, no_pass_per_token):
     every = np.arange(cap.layout.n_tokens)
     found = rows(cap, tokens=every, since=-1, by_head=by_head)
     expected = oracle.explanation_maps(*own, 3, every, since=2)
-    close(found.sum(1) if by_head else found, expected)
+    assert_close(found.sum(1) if by_head else found, expected)
     with pytest.raises(RuntimeError, match="backward pass"):
         rows(blind(cap), tokens=every, since=-1)
 
@@ -78,9 +78,9 @@ def test_the_heads_of_one_block(case):
     cap, _ = case
     every = np.arange(cap.layout.n_tokens)
     parts = rows(cap, tokens=every, since=-1, by_head=True)
-    close(parts[:, 0], torch.eye(len(every), dtype=torch.float64))
-    close(parts, rows(blind(cap), tokens=every, since=-1, by_head=True))
-    close(parts, rows(blind(cap), tokens=every, since=-1, by_head=True, chunk_size=3))
+    assert_close(parts[:, 0], torch.eye(len(every), dtype=torch.float64))
+    assert_close(parts, rows(blind(cap), tokens=every, since=-1, by_head=True))
+    assert_close(parts, rows(blind(cap), tokens=every, since=-1, by_head=True, chunk_size=3))
     assert parts[:, 1:].amax((0, 2)).min() > 1e-4
     shares = uk.maps.head_shares(cap, tokens=every, since=-1)
     np.testing.assert_allclose(shares, parts.numpy(), rtol=1e-6, atol=1e-7)
@@ -91,7 +91,7 @@ def test_the_heads_of_one_block(case):
 def test_a_row_does_not_depend_on_its_company(case, tokens, since):
     cap, _ = case
     every = rows(blind(cap), tokens=range(7), since=since)
-    close(rows(cap, tokens=tokens, since=since), every[tokens])
+    assert_close(rows(cap, tokens=tokens, since=since), every[tokens])
 
 
 @pytest.mark.parametrize("entries", [1, 50, 1000])
@@ -99,7 +99,7 @@ def test_blocks_of_queries_change_nothing(case, entries, monkeypatch):
     cap, _ = case
     expected = rows(cap, since=-1)
     monkeypatch.setattr(engine, "ENTRIES", entries)
-    close(rows(cap, since=-1), expected)
+    assert_close(rows(cap, since=-1), expected)
 
 
 def test_every_score(case):
@@ -116,8 +116,8 @@ def test_every_score(case):
     }
     for function, options in scores.values():
         expected = oracle.explanation_maps(*own, 3, every, score=function, since=2)
-        close(rows(cap, tokens=every, since=-1, **options), expected)
-        close(rows(blind(cap), tokens=every, since=-1, **options), expected)
+        assert_close(rows(cap, tokens=every, since=-1, **options), expected)
+        assert_close(rows(blind(cap), tokens=every, since=-1, **options), expected)
 
 
 def test_a_direction_for_each_token(case):
@@ -126,7 +126,7 @@ def test_a_direction_for_each_token(case):
     towards = torch.randn(4, 24, dtype=torch.float64)
     found = rows(cap, tokens=tokens, since=-1, towards=towards)
     for row, token, direction in zip(found, tokens, towards, strict=True):
-        close(row, rows(cap, tokens=[token], since=-1, towards=direction)[0])
+        assert_close(row, rows(cap, tokens=[token], since=-1, towards=direction)[0])
 
 
 @settings(max_examples=20, deadline=None)
@@ -142,9 +142,9 @@ def test_the_blocks_before_may_be_added_later(seed, layer, data, rule):
         for step in reversed(cap.steps[:since]):
             (g,) = torch.autograd.grad(f, step.weights, retain_graph=True)
             row = row + row @ keep(step.weights.detach() * g).mean(0)
-        close(row, whole[token])
+        assert_close(row, whole[token])
     own = cap.latents, [s.weights for s in cap.steps]
-    close(part, oracle.explanation_maps(*own, layer, range(5), rule=rule, since=since))
+    assert_close(part, oracle.explanation_maps(*own, layer, range(5), rule=rule, since=since))
 
 
 def test_a_causal_block_owes_nothing_to_later_tokens():
