@@ -1,7 +1,8 @@
 """Whole runs: a model over a data set (`evaluate`) or over scenes and reports whose truth is known, tests of what a map claims by taking inputs away, and the matrix W trained on a set of images."""
 
 from .diagnosing import Diagnosis, diagnose
-from .evaluating import Evaluation, evaluate
+from .evaluating import evaluate
+from .evaluation import Evaluation
 from .faithfulness import comprehensiveness, sufficiency
 from .intervening import Intervention, intervene
 from .perturbing import Perturbation, perturb

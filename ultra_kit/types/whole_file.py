@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from .objects import UltraError
+from .errors import UltraError
 
 
 @contextmanager
