@@ -6,7 +6,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, overload
@@ -110,7 +110,7 @@ def _not_run(backbone: Any, dtype: torch.dtype | None, x: Any) -> Capture:
 
 def _run(run: Callable[..., Any], dtype: torch.dtype | None, inputs: Mapping[str, Tensor], *more: Any) -> Any:
     """Run a model on inputs, its backward passes in a dtype."""
-    with plain_torch(), HalfBackward(dtype):
+    with plain_torch(), HalfBackward(dtype) if dtype else nullcontext():
         return run(inputs, *more)
 
 

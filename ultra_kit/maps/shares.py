@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from ..types import Capture, ExplanationMaps
 from .explanation import explain
@@ -43,7 +42,7 @@ def medoids(cap: Capture, share: float, *, layer: int | None = None) -> np.ndarr
     # k-means wants no more centres than there are places.
     count = min(len(cap.layout.spread(share)), len(np.unique(z, axis=0)))
     centres = KMeans(count, random_state=0).fit(z).cluster_centers_
-    return cap.layout.n_prefix + np.unique(cdist(centres, z).argmin(axis=1))
+    return cap.layout.n_prefix + np.unique(_nearest(centres, z))
 
 
 def complete(maps: ExplanationMaps, cap: Capture) -> ExplanationMaps:
@@ -80,7 +79,7 @@ def complete(maps: ExplanationMaps, cap: Capture) -> ExplanationMaps:
     grid = layout.grid or (1, layout.n_content)
     places = np.stack(np.divmod(np.arange(layout.n_content), grid[1]), axis=1) / grid
     near = np.hstack([_unit_latents(cap, maps.layer), places])
-    of = cdist(near, near[rows]).argmin(axis=1)
+    of = _nearest(near, near[rows])
     of[rows] = np.arange(len(rows))
     values = maps.values[of]
     # The spike of the identity stays with the token that was explained; what stands in for it is the largest other.
@@ -118,3 +117,9 @@ def explain_share(cap: Capture, share: float, *, layer: int | None = None, **opt
 def _unit_latents(cap: Capture, layer: int) -> np.ndarray:
     z = cap.tokens(layer)[cap.layout.n_prefix :].astype(float)
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(to: np.ndarray, among: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist  # a third of the time that the package takes to import
+
+    return cdist(to, among).argmin(axis=1)

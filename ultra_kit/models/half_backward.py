@@ -14,23 +14,22 @@ _SUMS = (torch.addmm, torch.baddbmm, Tensor.addmm, Tensor.baddbmm)
 
 
 class HalfBackward(TorchFunctionMode):
-    """Inside, every product of two matrices gets a backward pass in `dtype`; none for None.
+    """Inside, every product of two matrices gets a backward pass in `dtype`.
 
     Forward it is what it was: latents and attention are exact, and so is what a gradient is multiplied by.
     """
 
-    def __init__(self, dtype: torch.dtype | None) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.dtype is not None:
-            if func is F.linear:
-                return self._linear(*args, **(kwargs or {}))
-            if not kwargs and func in _PRODUCTS and args[0].ndim > 1 < args[1].ndim:
-                return _Product.apply(*args, self.dtype)
-            if not kwargs and func in _SUMS:
-                return args[0] + _Product.apply(*args[1:], self.dtype)
+        if func is F.linear:
+            return self._linear(*args, **(kwargs or {}))
+        if not kwargs and func in _PRODUCTS and args[0].ndim > 1 < args[1].ndim:
+            return _Product.apply(*args, self.dtype)
+        if not kwargs and func in _SUMS:
+            return args[0] + _Product.apply(*args[1:], self.dtype)
         return func(*args, **(kwargs or {}))
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

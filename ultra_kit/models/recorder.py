@@ -155,8 +155,10 @@ class Recorder(TorchFunctionMode):
 
     def _look(self, name: str, module: nn.Module, args: tuple, out: Any) -> None:
         """Note a module that takes what is in the graph and gives nothing that is; angles of positions never are."""
-        given, made = (list(filter(_is_float, _tensors(x))) for x in (args, out))
-        if made and any(t.requires_grad for t in given) and not any(t.requires_grad for t in made):
+        made = list(filter(_is_float, _tensors(out)))
+        if not made or any(t.requires_grad for t in made):
+            return
+        if any(t.requires_grad for t in _tensors(args)):
             if not re.search("rotary|rope|position", type(module).__name__, re.IGNORECASE):
                 for run in self.open:
                     run.lost = run.lost or f"{name} ({type(module).__name__})"

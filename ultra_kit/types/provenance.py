@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -44,9 +45,13 @@ def fingerprint(array: Any) -> str | None:
 def versions(*libraries: str) -> dict[str, str]:
     """Versions of Python, the package, numpy, torch and the named distributions; "not installed" where one is not."""
     found = {"python": platform.python_version(), "ultra_kit": import_module("ultra_kit").__version__}
-    for name in ("numpy", "torch", *libraries):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return found | {name: _version(name) for name in ("numpy", "torch", *libraries)}
+
+
+@cache
+def _version(name: str) -> str:
+    """Read once: every capture asks for them."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
