@@ -3,23 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from test_perturbing import Mixer
 from timm.models.vision_transformer import VisionTransformer
+from toys_models import loud_briefs, mixed
 
 import ultra_kit as uk
 from ultra_kit.maps.explanation import make_maps
 from ultra_kit.runs import perturb
 
-QUARTERS = np.array([10, 20, 30, 40], np.uint8)
-
 
 @pytest.fixture
 def cap():
-    image = np.kron(QUARTERS.reshape(2, 2), np.ones((2, 2), np.uint8))[..., None].repeat(3, 2)
-    model = Mixer()
-    inputs, layout, original = model.prepare(image)
-    latents, steps = model.run(inputs)
-    return uk.types.Capture(model, layout, original, tuple(latents), tuple(steps), inputs)
+    return mixed()
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +33,7 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def text():
-    """A causal model of random weights, large enough to tell tokens apart, and a capture of a text."""
-    torch.manual_seed(0)
-    model = uk.load("briefs", pretrained=False)
-    for p in model.module.parameters():
-        if p.ndim > 1:
-            torch.nn.init.normal_(p, std=0.15)
-    model.module.double()
-    return uk.capture(model, "The flood damaged 112 houses on Monday.")
+    return uk.capture(loud_briefs(), "The flood damaged 112 houses on Monday.")
 
 
 def test_worked_by_hand(cap):

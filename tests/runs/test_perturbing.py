@@ -4,46 +4,18 @@ import numpy as np
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
+from toys_models import mixed
 
 import ultra_kit as uk
 from ultra_kit.maps.explanation import make_maps
 from ultra_kit.runs.perturbing import measure_perturbation, perturb
-from ultra_kit.types import Layout
 
-QUARTERS = np.array([10, 20, 30, 40], np.uint8)  # the grey of each patch; their mean is 25
 THIRDS = (0, 1 / 3, 2 / 3, 1)
-
-
-class Mixer:
-    """Token j is (grey - 25) along axis j, so a blank image has none; the one block mixes them to (1, 2, 2, 4)."""
-
-    name, modality, module, n_blocks = "mixer", "image", torch.nn.Identity(), 1
-
-    def prepare(self, x):
-        return {"x": torch.tensor(x[::2, ::2, 0].reshape(4) - 25.0)}, Layout("image", 0, (2, 2), (4, 4)), x
-
-    def run(self, inputs):
-        start = torch.diag(inputs["x"])
-        return [start, self.run_from(inputs, start[None], 1)[0]], []
-
-    def run_from(self, inputs, embeddings, layer):
-        mix = torch.tensor([[-1 / 15, -2 / 5, 2 / 5, 4 / 15]], dtype=embeddings.dtype).repeat(4, 1)
-        return mix @ embeddings
-
-    def head(self, latents):
-        return None
-
-    def card(self):
-        return {}
 
 
 @pytest.fixture
 def cap():
-    image = np.kron(QUARTERS.reshape(2, 2), np.ones((2, 2), np.uint8))[..., None].repeat(3, 2)
-    model = Mixer()
-    inputs, layout, original = model.prepare(image)
-    latents, steps = model.run(inputs)
-    return uk.types.Capture(model, layout, original, tuple(latents), tuple(steps), inputs)
+    return mixed()
 
 
 def maps_of(cap, *rows, tokens=(0,)):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers as tf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from toys_models import loud_briefs
 
 import ultra_kit as uk
 from ultra_kit.text.words import split_sentences, split_words, with_tokens
@@ -22,14 +23,7 @@ SUMMARY = "The flood damaged 115 houses."
 
 @pytest.fixture(scope="module")
 def lm():
-    """The bundled architecture and tokenizer, with random weights large enough to tell tokens apart."""
-    torch.manual_seed(0)
-    model = uk.load("briefs", pretrained=False)
-    for p in model.module.parameters():
-        if p.ndim > 1:
-            torch.nn.init.normal_(p, std=0.15)
-    model.module.double()
-    return model
+    return loud_briefs()
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def from_rle(rle: Mapping[str, Any]) -> np.ndarray:
             f"a run-length code is a mapping with size and counts, got {type(rle).__name__}{_POLYGON}"
         )
     try:
-        height, width = (whole_number("a side of size", n, 1, 2**28) for n in rle["size"])
+        height, width = (whole_number("a side of size", n, 1, MAX_PIXELS) for n in rle["size"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"size must be [height, width], got {rle['size']!r} ({error})") from None
     counts = rle["counts"]

@@ -71,9 +71,8 @@ def wrap_timm(module: nn.Module, layout: Mapping[str, Any], *, name: str | None 
         return WholeImage(size, data["mean"], data["std"], data["interpolation"] if known else "bicubic")
 
     embed = _embedding(module)
-    patch = (
-        None if hasattr(embed, "backbone") else getattr(embed, "patch_size", None)
-    )  # else of its feature map
+    # Behind a backbone it is the size of a patch of its feature map.
+    patch = None if hasattr(embed, "backbone") else getattr(embed, "patch_size", None)
     fields = image_fields(layout, own_transform, partial(_grid, module), _count_prefix(module), patch)
     name = name or type(module).__name__
     tag = getattr(module, "pretrained_cfg", None) or {}

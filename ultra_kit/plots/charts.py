@@ -139,7 +139,7 @@ def perturbation_curves(found: Mapping[str, Perturbation], *, focus: Sequence[st
     Parameters
     ----------
     found : mapping of str to Perturbation
-        From `ultra_kit.runs.measure_perturbation`, or one token's from `ultra_kit.runs.perturb`; not empty.
+        From `ultra_kit.runs.perturbing.measure_perturbation`, or one token's from `ultra_kit.runs.perturb`; not empty.
 
     Examples
     --------
