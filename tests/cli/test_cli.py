@@ -158,6 +158,8 @@ def test_files_in_the_wrong_place_are_told_in_one_line(picture, tmp_path, monkey
         (["segment", str(text)], "a text goes to a text model"),
         (["explain", "https://a.org/b.jpg"], "must be a local file, got the address"),
         (["summarize", "--model", "briefs", str(picture)], "no text in UTF-8; images go to explain"),
+        (["summarize", "--model", "briefs", "nothere.txt"], "no text file at 'nothere.txt': nothing there"),
+        (["summarize", "--model", "briefs", str(picture.parent)], "a folder; give its files"),
         (["summarize", "--model", "briefs", "https://a.org/b.txt"], "must be a local file, got the address"),
     ):
         result = run(app, [*arguments, *out])

@@ -101,6 +101,19 @@ def test_the_tree_is_drawn_in_the_ink_of_the_theme_and_black_on_paper(opened, tm
     assert page.evaluate(darkest) < 60, "and dark on paper"
 
 
+def test_the_tree_keeps_the_size_of_its_lines_when_the_page_is_made_wider_or_narrower(opened, tmp_path):
+    page = opened(written(VIEWS["segment"](), tmp_path / "x.html"), viewport={"width": 400, "height": 800})
+    for width in (400, 1280, 400):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(200)
+        pixels, shown, inked = page.locator(".uk-tree").evaluate(
+            """(c) => [c.width, c.clientWidth,
+            c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((value) => value > 0)]"""
+        )
+        assert 1.1 < pixels / shown < 2.2, "numbers of 22 pixels are 10 to 20 high on the page"
+        assert inked
+
+
 @pytest.mark.parametrize(("theme", "night"), [("true", False), ("false", True)])
 def test_a_frame_in_a_notebook_follows_the_theme_of_jupyterlab(opened, tmp_path, theme, night):
     stored = VIEWS["segment"]()._repr_mimebundle_()["text/html"]

@@ -124,6 +124,9 @@ def read_text(path: Path) -> str:
     """What is in a text file; a ValueError that says where an address, or another kind of file, belongs."""
     if str(path).startswith(("http:/", "https:/")):
         raise ValueError(f"a text must be a local file, got the address {str(path)!r}; download it first")
+    if not path.is_file():
+        there = "a folder; give its files" if path.is_dir() else "nothing there"
+        raise ValueError(f"no text file at {str(path)!r}: {there}")
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:

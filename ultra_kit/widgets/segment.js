@@ -81,7 +81,9 @@ function render({ model, el }) {
   const bar = legend(right, lut, "mean relevance of its tokens (no unit)");
   const list = element("div", "uk-list", stage);
   const caption = element("p", "uk-caption", root);
-  const treeCanvas = makeTreeBox(root, model.get("distance"), limit, move);
+  const treeBox = makeTreeBox(root, model.get("distance"), limit, move, paintTree);
+
+  function paintTree() { drawTree(treeBox.canvas, tree, now, model.get("threshold"), limit, palette); }
 
   function merge() {
     const marked = chosenSegments();
@@ -151,7 +153,7 @@ function render({ model, el }) {
     paintLabels(canvas, now, palette);
     threshold.set(model.get("threshold"));
     counted.textContent = `${now.count} segment${now.count === 1 ? "" : "s"}`;
-    drawTree(treeCanvas, tree, now, model.get("threshold"), limit, palette);
+    paintTree();
     showList();
     showFocus();
   }
@@ -214,7 +216,7 @@ function render({ model, el }) {
   // The tree is drawn in the ink of the theme, on paper in black.
   const themes = ["print", "(prefers-color-scheme: dark)"].map((query) => matchMedia(query));
   themes.forEach((theme) => theme.addEventListener("change", show));
-  const stops = [...themes.map((theme) => () => theme.removeEventListener("change", show)),
+  const stops = [treeBox.stop, ...themes.map((theme) => () => theme.removeEventListener("change", show)),
     watch(model, ["threshold", "merges", "names"], show), watch(model, ["chosen", "history"], () => { showList(); showFocus(); })];
   show();
   return () => {

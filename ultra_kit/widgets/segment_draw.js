@@ -120,11 +120,19 @@ function drawTree(canvas, tree, now, threshold, limit, palette) {
   pen.setLineDash([]);
 }
 
-// The tree's canvas; dragging in it moves the cut.
-function makeTreeBox(parent, distance, limit, move) {
+// The tree's canvas; dragging in it moves the cut. `redraw` is called where the page gives it another width.
+function makeTreeBox(parent, distance, limit, move, redraw) {
   element("p", "uk-subtitle", parent, `Tree of the maps: drag the dashed cut. Upwards: ${distance} between maps.`);
   const canvas = element("canvas", "uk-tree", parent);
-  Object.assign(canvas, { width: parent.clientWidth > 0 && parent.clientWidth < 550 ? 600 : 1200, height: 300 });
+  Object.assign(canvas, { width: 1200, height: 300 });
+  // Half the pixels where there is little room, so that lines and numbers keep their size.
+  const sizes = new ResizeObserver(() => {
+    const width = canvas.clientWidth < 550 ? 600 : 1200;
+    if (canvas.clientWidth === 0 || width === canvas.width) return;
+    canvas.width = width;
+    redraw();
+  });
+  sizes.observe(canvas);
   let dragging = false;
   const at = (event, last) => {
     const box = canvas.getBoundingClientRect();
@@ -142,7 +150,7 @@ function makeTreeBox(parent, distance, limit, move) {
     if (dragging) at(event, true);
     dragging = false;
   });
-  return canvas;
+  return { canvas, stop: () => sizes.disconnect() };
 }
 
 // The segments with their names as a drawing.
