@@ -22,9 +22,7 @@ def made(**changed):
 
 
 def test_what_it_says_of_itself():
-    assert repr(made()) == (
-        "Embedding(3 tokens of 1 inputs, layer -1 by latent, umap, 2 clusters, 33% noise)"
-    )
+    assert repr(made()) == ("Embedding(3 tokens of 1 input, layer -1 by latent, umap, 2 clusters, 33% noise)")
 
 
 @pytest.mark.parametrize(

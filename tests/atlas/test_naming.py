@@ -1,5 +1,6 @@
 """Names of latent tokens, against captures of single sentences and against the model's own output."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -170,8 +171,9 @@ def test_what_cannot_be_is_refused_in_words(briefs, options, error, said):
 def test_models_without_names_are_refused_in_words(briefs):
     image = uk.data.scene(0).image
     scenes = uk.capture(uk.load("scenes"), image)
-    with pytest.raises(ValueError, match="among must hold the phrases"):
-        uk.name(scenes)
+    for none in (None, []):
+        with pytest.raises(ValueError, match=re.escape(f"'a blue ring'], got {none}")):
+            uk.name(scenes, among=none)
     with pytest.raises(ValueError, match="layer must be the last"):
         uk.name(scenes, layer=2, among=["a red star"])
     with pytest.raises(uk.UltraError, match=r"no text tower.*uk.atlas.similar"):

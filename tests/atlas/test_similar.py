@@ -103,7 +103,7 @@ def test_what_cannot_be_is_refused_in_words(caps):
         ({"among": [caps[0]]}, ValueError, "another input than the one asked about"),
         ({"among": caps, "k": 0}, ValueError, "k must be at least 1"),
         ({"among": caps, "by": "colour"}, ValueError, "by must be one of latent, map"),
-        ({"among": []}, ValueError, "at least one input"),
+        ({"among": []}, ValueError, "among must hold captures of other inputs"),
         ({"among": 5}, TypeError, "captures; got int"),
     ):
         with pytest.raises(error, match=said):

@@ -31,7 +31,7 @@ def test_curves_worked_by_hand(cap):
     assert found.areas["deletion"] == pytest.approx((0.5 + 0.6 + 0.2 * 5**0.5 + 0.1) / 3, rel=1e-6)
     assert found.table.loc[1 / 3].tolist() == pytest.approx([0.6, 17**0.5 / 5])
     assert repr(found).startswith(
-        "Perturbation(1 tokens, layer 1, area under the curve: deletion 0.549, insertion"
+        "Perturbation(1 token, layer 1, area under the curve: deletion 0.549, insertion"
     )
     assert "<th>insertion</th>" in found._repr_html_()
 

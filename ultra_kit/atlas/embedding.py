@@ -13,6 +13,7 @@ from torch import nn
 from ..types import Backbone, Progress
 from ..types.checks import one_of, whole_number
 from ..types.provenance import versions
+from ..types.wording import counted
 from .collecting import Rows, Wanted, collect
 from .placed_input import PlacedInput
 from .placing import between, cluster_names, on_axes, place_vectors
@@ -86,8 +87,8 @@ class Embedding:
     def __repr__(self) -> str:
         noise = float((self.labels < 0).mean()) if len(self) else 0.0
         return (
-            f"Embedding({len(self)} tokens of {len(self.inputs)} inputs, layer {self.layer} by {self.by}, "
-            f"{self.method}, {self.n_clusters} clusters, {noise:.0%} noise)"
+            f"Embedding({len(self)} tokens of {counted(len(self.inputs), 'input')}, layer {self.layer} by {self.by}, "
+            f"{self.method}, {counted(self.n_clusters, 'cluster')}, {noise:.0%} noise)"
         )
 
     def place(

@@ -14,6 +14,7 @@ from ..maps.scores import read_by_head
 from ..models.text_image_backbone import TextAligned
 from ..types import Capture, Layout, Progress, Tokens, UltraError
 from ..types.checks import needs, one_of, whole_number
+from ..types.wording import counted
 from .word_bank import sentences, word_banks
 
 _DEPTH = 1 / 3
@@ -77,7 +78,8 @@ class Names:
     def __repr__(self) -> str:
         shown = [f"{self.layout.place_of(int(t))}: {', '.join(self.of(t)[:3])}" for t in self.tokens[:4]]
         more = "; ..." if len(self.tokens) > 4 else ""
-        return f"Names({len(self.tokens)} tokens, layer {self.layer}, by {self.by}; {'; '.join(shown)}{more})"
+        head = f"{counted(len(self.tokens), 'token')}, layer {self.layer}, by {self.by}"
+        return f"Names({head}; {'; '.join(shown)}{more})"
 
 
 def name(
@@ -193,7 +195,7 @@ def _by_latents(
     bank = word_banks(cap.model, [layer], texts, progress)[layer]
     for row in bank.likeness(z.float().cpu().numpy()):
         order = np.argsort(-row).tolist()
-        yield ((bank.names[bank.words[i]], float(row[i]), texts[bank.text[i]]) for i in order)
+        yield ((bank.names[bank.words[i]], min(float(row[i]), 1.0), texts[bank.text[i]]) for i in order)
 
 
 def _by_head(cap: Capture, z: torch.Tensor, k: int) -> Iterator[Any]:
@@ -217,8 +219,10 @@ def _phrases(cap: Capture, z: torch.Tensor, layer: int, among: Sequence[str] | N
             f"{model.name!r} has no text tower, so that its patches have no names in words; "
             "uk.atlas.similar(cap, token, among=captures) shows the patches most like one"
         )
-    if among is None:
-        raise ValueError("among must hold the phrases to choose from, such as ['a red star', 'a blue ring']")
+    if among is None or not len(among):
+        raise ValueError(
+            f"among must hold the phrases to choose from, such as ['a red star', 'a blue ring'], got {among}"
+        )
     if layer != cap.n_layers:
         raise ValueError(
             f"layer must be the last, {cap.n_layers}, whose latents share a space with phrases, got {layer}"

@@ -12,6 +12,7 @@ import pandas as pd
 from ..maps.explanation import explain
 from ..types import Capture, Progress
 from ..types.checks import needs, whole_number
+from ..types.wording import counted
 from .collecting import Wanted, collect
 from .embedding import Embedding, fields_of
 from .placed_input import PlacedInput
@@ -58,7 +59,8 @@ class Similar:
     def __repr__(self) -> str:
         near = f", likeness {self.likeness[1]:.2f} to {self.likeness[-1]:.2f}" if len(self.tokens) > 1 else ""
         others = len({id(placed) for placed in self.inputs[1:]})
-        return f"Similar({len(self.tokens) - 1} tokens of {others} inputs, layer {self.layer} by {self.by}{near})"
+        found = f"{counted(len(self.tokens) - 1, 'token')} of {counted(others, 'input')}"
+        return f"Similar({found}, layer {self.layer} by {self.by}{near})"
 
 
 def similar(
@@ -116,6 +118,8 @@ def similar(
     captures = None
     if isinstance(source, Capture) and not isinstance(among, Embedding):
         captures = list(among) if isinstance(among, Iterable) else [among]
+        if not captures:
+            raise ValueError("among must hold captures of other inputs, got none")
     pool: Any = (
         (source if among is None else among) if captures is None else _unplaced(captures, layer, by, progress)
     )
@@ -147,7 +151,7 @@ def similar(
     return Similar(
         inputs=(mine, *(pool.inputs[n] for n, _ in there)),
         tokens=np.array([token, *(t for _, t in there)], np.int64),
-        likeness=np.array([1, *near[chosen]], np.float32),
+        likeness=np.minimum([1, *near[chosen]], 1, dtype=np.float32),
         maps=tuple(m / max(m.max(), np.float32(1e-30)) for m in maps),
         layer=pool.layer,
         by=pool.by,

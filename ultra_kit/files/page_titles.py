@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..types import ExplanationMaps
+from ..types.wording import counted
 
 
 def title_of(kind: str, obj: Any) -> str:
@@ -16,13 +17,9 @@ def title_of(kind: str, obj: Any) -> str:
     return next(filter(None, own), getattr(obj, "heading", "") or type(obj).__name__)
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
-
-
 def _maps(maps: ExplanationMaps) -> str:
     layout, token = maps.layout, int(maps.tokens[0])
-    what = _count(len(maps), "token" if maps.groups is None else "token group")
+    what = counted(len(maps), "token" if maps.groups is None else "token group")
     if len(maps) == 1 and maps.groups is None:
         row, column = divmod(token - layout.n_prefix, (layout.grid or (1, 1))[1])
         what = f"the token in row {row}, column {column}"
@@ -35,7 +32,7 @@ def _maps(maps: ExplanationMaps) -> str:
 
 
 def _selection(sel: Any) -> str:
-    how = [_count(len(sel.points), "point")] * bool(sel.points) + ["a box"] * bool(sel.box)
+    how = [counted(len(sel.points), "point")] * bool(sel.points) + ["a box"] * bool(sel.box)
     how += [f"“{sel.text}”"] if sel.text else []
     return f"The object {_of(sel.card)} picked by {' and '.join(how)}, {_by(sel.card)}"
 
@@ -57,23 +54,25 @@ def _by(card: Mapping[str, Any]) -> str:
 _EVALUATION = "Segments of {images} images of {name} against the truth, {}"
 _TITLES: dict[str, Callable[[Any], str]] = {
     "ExplanationMaps": _maps,
-    "Segmentation": lambda seg: f"{_count(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
+    "Segmentation": lambda seg: f"{counted(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
     "Selection": _selection,
     "Embedding": lambda emb: (
-        f"{len(emb)} tokens of {_count(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, layer {emb.layer}"
+        f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, layer {emb.layer}"
     ),
     "Names": lambda names: (
-        f"{_count(len(names.tokens), 'token')} named by {names.by}, {_by(names.card)}, layer {names.layer}"
+        f"{counted(len(names.tokens), 'token')} named by {names.by}, {_by(names.card)}, layer {names.layer}"
     ),
     "Similar": lambda near: (
-        f"{_count(len(near.tokens) - 1, 'token')} like one, by {near.by}, {_by(near.card)}, layer {near.layer}"
+        f"{counted(len(near.tokens) - 1, 'token')} like one, by {near.by}, {_by(near.card)}, layer {near.layer}"
     ),
     "Evidence": lambda ev: f"What each word of a summary rests on, {_by(ev.card)}",
     "Summary": lambda s: f"{len(s.document_words)} words in {len(s.words)}: a summary, {_by(s.capture.card)}",
     "Evaluation": lambda found: _EVALUATION.format(found.card["model_name"], **found.card["dataset"]),
-    "Intervention": lambda found: f"{_count(len(found.removed), 'position')} taken away, layer {found.layer}",
-    "Diagnosis": lambda found: (
-        f"Prefix tokens, sinks and long tokens in {_count(len(found.flagged), 'input')}, {found.model}"
+    "Intervention": lambda found: (
+        f"{counted(len(found.removed), 'position')} taken away, layer {found.layer}"
     ),
-    "Perturbation": lambda p: f"{_count(len(p.deletion), 'token')} as patches go and come, layer {p.layer}",
+    "Diagnosis": lambda found: (
+        f"Prefix tokens, sinks and long tokens in {counted(len(found.flagged), 'input')}, {found.model}"
+    ),
+    "Perturbation": lambda p: f"{counted(len(p.deletion), 'token')} as patches go and come, layer {p.layer}",
 }

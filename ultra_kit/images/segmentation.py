@@ -13,6 +13,7 @@ from scipy.cluster.hierarchy import fcluster
 from ..types import Layout
 from ..types.checks import whole_number
 from ..types.grids import bicubic_weights
+from ..types.wording import counted
 
 _FLAT = 1e-6
 """A map whose range is below this share of its largest magnitude is constant up to float32 rounding."""
@@ -148,7 +149,8 @@ class Segmentation:
         cut = f"threshold {self.threshold}" if self.threshold is not None else "cut by number"
         cut += " (the model's own)" if "chosen_on" in self.card.get("segmentation", {}) else ""
         flat = f", {len(self.constant)} without contrast" if len(self.constant) else ""
-        return f"Segmentation({self.n_segments} segments of {height}x{width}, {len(self.tokens)} tokens{flat}, {cut})"
+        segments, tokens = counted(self.n_segments, "segment"), counted(len(self.tokens), "token")
+        return f"Segmentation({segments} of {height}x{width}, {tokens}{flat}, {cut})"
 
 
 def check_cut(threshold: float | None, n_segments: int | None, n_tokens: int) -> None:

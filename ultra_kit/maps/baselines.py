@@ -159,7 +159,7 @@ def integrated_gradients(
     >>> import ultra_kit as uk
     >>> cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
     >>> uk.baselines.integrated_gradients(cap, layer=1, tokens=[30], n_steps=2)
-    ExplanationMaps(1 tokens x 148 positions, layer 1, integrated_gradients, norm, positive)
+    ExplanationMaps(1 token x 148 positions, layer 1, integrated_gradients, norm, positive)
     """
     from captum.attr import IntegratedGradients
 

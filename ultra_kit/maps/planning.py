@@ -19,6 +19,7 @@ from ..types.checks import one_of, whole_number
 from ..types.graphs import kinds
 from ..types.provenance import fingerprint
 from ..types.torch_modes import plain_torch
+from ..types.wording import counted
 from .engine import ENTRIES, FEW, Request, in_parts, row_chunks
 from .scores import RULES, make_score
 
@@ -56,7 +57,7 @@ class Plan:
         since = f" since {self.since}" if self.since else ""
         how = "one at a time" if self.chunk_size == 1 else f"{self.chunk_size} at a time"
         return (
-            f"Plan: {len(self.tokens)} tokens at layer {self.layer}{since} on {self.device}, {how}; "
+            f"Plan: {counted(len(self.tokens), 'token')} at layer {self.layer}{since} on {self.device}, {how}; "
             f"about {tqdm.format_sizeof(self.peak_bytes, 'B')} on top of the capture, "
             f"about {duration}"
         )

@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from ..data.drawn_scenes import Scene
 from ..images.segmentation import Segmentation
 from ..types import Layout
+from ..types.wording import counted
 from .style import REFERENCE, SEGMENT_COLOURS, draw_input, extent, outline, panel_size, panels, styled
 
 _LEGEND_ROWS = 10
@@ -90,11 +91,7 @@ def _draw_segments(ax: Axes, seg: Segmentation) -> None:
     names = {k: f"{share:.0%}".replace("%", " %") for k, share in enumerate(seg.shares)}
     listed = sorted(np.argsort(-seg.shares, kind="stable")[:_LEGEND_ROWS].tolist())
     _draw_regions(ax, seg.labels, seg.layout, names, listed)
-    ax.set_title(_count(seg))
-
-
-def _count(seg: Segmentation) -> str:
-    return f"{seg.n_segments} segment{'s' * (seg.n_segments != 1)}"
+    ax.set_title(counted(seg.n_segments, "segment"))
 
 
 def _draw_regions(
@@ -138,7 +135,7 @@ def _draw_tree(ax: Axes, seg: Segmentation) -> None:
     )
     cut = seg.cut_height
     ax.axhline(cut, color=REFERENCE, linestyle="--", linewidth=2.5)
-    ax.set_title(f"cut at {cut:.2g}: {_count(seg)}")
+    ax.set_title(f"cut at {cut:.2g}: {counted(seg.n_segments, 'segment')}")
     # Leaves stand at 5, 15, 25, ...; each segment's number goes below the middle of its leaves, where there is room.
     leaves = owner[np.array(drawn["leaves"])]
     middles = [

@@ -12,6 +12,7 @@ import pandas as pd
 from ..maps.explanation import explain
 from ..types import Capture, Progress, Settings, Tokens
 from ..types.progress import reporting
+from ..types.wording import counted
 from .printed_tables import PrintedTable
 
 SINK = 0.3
@@ -60,7 +61,7 @@ class Diagnosis(PrintedTable):
         each = {kind: np.mean([len(f[kind]) for f in self.flagged]) for kind in KINDS}
         each["both"] = np.mean([np.isin(f["sinks"], f["prefix"]).sum() for f in self.flagged])
         said = "{prefix:.3g} prefix tokens, {sinks:.3g} sinks ({both:.3g} of them prefix), {high:.3g} content tokens of high norm"
-        head = f"Diagnosis({self.model!r}, {len(self.flagged)} inputs, each with {said.format(**each)})"
+        head = f"Diagnosis({self.model!r}, {counted(len(self.flagged), 'input')}, each with {said.format(**each)})"
         lines = [f"Warning: {text}" for text in self.warnings]
         return "\n".join([head, *(lines or ["No warning: no figure below passes its bar."])])
 

@@ -17,6 +17,7 @@ from ..maps.forward_pass import capture
 from ..types import Backbone, Capture, ExplanationMaps
 from ..types.progress import reporting
 from ..types.torch_modes import plain_torch
+from ..types.wording import counted
 from .printed_tables import PrintedTable
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -53,7 +54,7 @@ class Perturbation(PrintedTable):
     @property
     def _headline(self) -> str:
         said = ", ".join(f"{name} {value:.3f}" for name, value in self.areas.items())
-        return f"Perturbation({len(self.deletion)} tokens, layer {self.layer}, area under the curve: {said})"
+        return f"Perturbation({counted(len(self.deletion), 'token')}, layer {self.layer}, area under the curve: {said})"
 
     @property
     def table(self) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from .backbone import AttentionStep, Backbone, Layout
 from .checks import whole_number, whole_numbers
 from .errors import UltraError
 from .grids import bicubic
+from .wording import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -240,10 +241,8 @@ class ExplanationMaps:
     def __repr__(self) -> str:
         t, n = self.values.shape
         layer = f"layer {self.layer}" + (f" since {self.since}" if self.since else "")
-        what = "tokens" if self.groups is None else "groups"
-        return (
-            f"ExplanationMaps({t} {what} x {n} positions, {layer}, {self.method}, {self.score}, {self.rule})"
-        )
+        of = counted(t, "token" if self.groups is None else "group")
+        return f"ExplanationMaps({of} x {n} positions, {layer}, {self.method}, {self.score}, {self.rule})"
 
 
 Progress = Callable[[int, int], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..atlas import Embedding
 from ..maps.explanation import explain
 from ..types import Capture
 from ..types.checks import whole_numbers
+from ..types.wording import counted
 from .embedding_page import most_alike, page_of, places, ways
 from .map_books import quantise
 from .view import View, colours, must_be_one_of
@@ -113,11 +115,16 @@ class EmbeddingExplorer(View):
                 odd ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
         return np.flatnonzero(odd)
 
+    @cached_property
+    def _page(self) -> dict[str, Any]:
+        """What no trait changes: the most alike of all points take seconds."""
+        return page_of(self._emb, self._ways)
+
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
         said = f"Layer {self._emb.layer}, placed by {self._emb.by} with {self._emb.method}."
         shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
-        return {**page_of(self._emb, self._ways), **shared}
+        return {**self._page, **shared}
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the points most alike in other inputs, and with captures the whole map: levels of the patches or words."""
@@ -141,5 +148,5 @@ class EmbeddingExplorer(View):
         return atlas(self._emb, colour=colour, selected=self.selected)
 
     def __repr__(self) -> str:
-        m, n = len(self._emb), len(self._emb.inputs)
-        return f"EmbeddingExplorer({m} tokens of {n} input{'s' * (n != 1)}, by {self.paint}, {len(self.selected)} selected)"
+        of = f"{len(self._emb)} tokens of {counted(len(self._emb.inputs), 'input')}"
+        return f"EmbeddingExplorer({of}, by {self.paint}, {len(self.selected)} selected)"
