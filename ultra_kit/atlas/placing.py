@@ -6,13 +6,11 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
 
 from ..types.one_thread import one_thread
 from ..types.progress import reporting
 
-# umap and hdbscan take seconds to import and are imported where they are used.
+# sklearn, umap and hdbscan take seconds to import and are imported where they are used.
 
 REDUCED = 50
 """Principal axes that neighbours are looked for in."""
@@ -25,6 +23,8 @@ def place_vectors(
     vectors: np.ndarray, method: str, seed: int, min_cluster_size: int, progress: bool | None = False
 ) -> dict[str, Any]:
     """Fields `points`, `labels`, `probabilities` and `axes` of an `Embedding` for vectors (M, D)."""
+    from sklearn.decomposition import PCA
+
     with one_thread(), reporting(progress, 3, "embed: place", "steps") as report:
         given = vectors.astype(np.float32)
         pca = PCA(min(REDUCED, *given.shape), svd_solver="covariance_eigh")
@@ -41,6 +41,7 @@ def place_vectors(
 
 def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
     """UMAP of vectors whose neighbours are found exactly: no approximate search to compile, the same in every process."""
+    from sklearn.neighbors import NearestNeighbors
     from umap import UMAP
 
     m, k = len(reduced), min(NEIGHBOURS, len(reduced) - 1)
@@ -75,6 +76,8 @@ def between(
 
     A point is the mean of theirs, weighted by one over the squared distance; the label has most of the weight.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     with one_thread():
         search = NearestNeighbors(n_neighbors=min(VOTERS, len(old)), algorithm="brute")
         far, near = search.fit(old.astype(np.float32)).kneighbors(vectors.astype(np.float32))

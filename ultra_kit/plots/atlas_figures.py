@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from ..types.checks import whole_number
-from .style import SEGMENT_COLOURS, panels, place, styled
+from ..types.wording import counted
+from .style import SEGMENT_COLOURS, panels, styled
 
 if TYPE_CHECKING:
     from ..atlas import Embedding
@@ -140,7 +141,7 @@ def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "c
     said = []
     for (number, token), label in zip(emb.source.tolist(), emb.labels.tolist(), strict=True):
         placed = emb.inputs[number]
-        where = placed.word(token) if placed.text else place(placed.layout, token)
+        where = placed.word(token) if placed.text else placed.layout.place_of(token)
         named = f" {emb.names[label]}" if 0 <= label < len(emb.names) else ""
         cluster = f"cluster {label}{named}" if label >= 0 else "noise"
         said.append(f"{placed.name or f'input {number}'}<br>{where}<br>{cluster}")
@@ -153,8 +154,7 @@ def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "c
 
 
 def _title(emb: Embedding) -> str:
-    n = len(emb.inputs)
-    return f"{len(emb)} tokens of {n} input{'s' * (n != 1)}, layer {emb.layer} by {emb.by}"
+    return f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')}, layer {emb.layer} by {emb.by}"
 
 
 def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:

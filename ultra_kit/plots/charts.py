@@ -11,17 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
+from .style import FOCUS, PAPER, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
 
 if TYPE_CHECKING:
     from ..runs.diagnosing import Diagnosis
     from ..runs.perturbing import Perturbation
     from ..runs.transform import Transform
 
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
 _OTHERS = tuple(c for c in SEGMENT_COLOURS if c not in (FOCUS, "#F0E442"))  # yellow is lost on white
 _DASHES = ("-", "--", "-.")
-_TARGET = "cosine similarity of the latent\nto itself in the whole input"
+SIMILARITY = "cosine similarity of the latent\nto itself in the whole input"
 
 
 @styled
@@ -159,7 +158,7 @@ def perturbation_curves(found: Mapping[str, Perturbation], *, focus: Sequence[st
     for ax, (name, title, label) in zip(axes[0], panes, strict=True):
         draw_curves(ax, found, name, focus)
         ax.set(title=title, xlabel=label)
-    axes[0, 0].set_ylabel(_TARGET)
+    axes[0, 0].set_ylabel(SIMILARITY)
     low = min(ax.get_ylim()[0] for ax in axes[0])
     for ax in axes[0]:
         ax.set_ylim(low, 1.01)
@@ -189,7 +188,7 @@ def _bars(ax: Axes, values: pd.Series, bold: list[bool], chance: float | None, c
     top = max(*shown, chance or 0, 0) or 1
     for y, value in enumerate(values):
         text = "none" if np.isnan(value) else f"{value:.2f}"
-        ax.text(max(shown.iloc[y], 0) + 0.02 * top, y, text, va="center", zorder=3, bbox=_PAPER)
+        ax.text(max(shown.iloc[y], 0) + 0.02 * top, y, text, va="center", zorder=3, bbox=PAPER)
     if chance is not None:
         label = f"{chance_label} {chance:.2f}"
         ax.axvline(chance, color=REFERENCE, linestyle="--", linewidth=2.5, label=label)

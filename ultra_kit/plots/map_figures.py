@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ..types import Capture, ExplanationMaps
-from .style import GROUND, draw_input, extent, map_colours, mark_patch, panel_size, panels, place, styled
+from .style import GROUND, draw_input, extent, map_colours, mark_patch, panel_size, panels, styled
 
 Scale = Literal["own", "shared"]
 
@@ -49,7 +49,7 @@ def show_map(
     figure, [[ax]] = panels(1, 1, panel=panel_size(maps.layout, 6.4), ax=ax)
     image = _draw_map(ax, maps, token, smooth, highest)
     used = "what used " * maps.method.startswith("used_by")
-    ax.set_title(f"{used}{place(maps.layout, token)}, {_layer_of(maps)}")
+    ax.set_title(f"{used}{maps.layout.place_of(token)}, {_layer_of(maps)}")
     bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
     bar.ax.set_facecolor(GROUND)
     bar.set_label(f"{maps.method} ({maps.rule}), {'own' if highest is None else 'given'} scale")
@@ -136,7 +136,7 @@ def token_grid(
         raise ValueError(
             f"tokens must name at least one token and columns be at least 1, got {tokens} and {columns}"
         )
-    shown = [(maps, token, place(maps.layout, token)) for token in tokens]
+    shown = [(maps, token, maps.layout.place_of(token)) for token in tokens]
     heading = f"{_layer_of(maps)}, {maps.method} ({maps.rule})"
     return _multiples(shown, min(columns, len(shown)), scale, smooth, heading)
 
@@ -175,7 +175,7 @@ def _multiples(
     if with_input:
         draw_input(axes[0, 0], first.input, first.layout)
         mark_patch(axes[0, 0], first.layout, token)
-        axes[0, 0].set_title(place(first.layout, token))
+        axes[0, 0].set_title(first.layout.place_of(token))
     images = []
     for ax, (maps, token, title) in zip(axes.flat[with_input:], shown, strict=False):
         images.append(_draw_map(ax, maps, token, smooth, None))

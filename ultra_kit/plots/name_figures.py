@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..atlas.naming import Names
-from .style import draw_input, mark_patch, panel_size, panels, patch_box, styled
+from .style import PAPER, draw_input, mark_patch, panel_size, panels, patch_box, styled
 from .text_lines import CELL, COLOURS, DEEPEST, LINE
 
 _WIDEST = 18
@@ -38,12 +38,11 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
     if names.layout.grid is not None:
         figure, [[ax]] = panels(1, 1, panel=panel_size(names.layout, 8))
         draw_input(ax, names.input, names.layout)
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
         for token in names.tokens.tolist():
             mark_patch(ax, names.layout, token)
             (x, y), width, height = patch_box(names.layout, token)
             at = x + width / 2, y + 1.1 * height
-            ax.text(*at, names.of(token)[0], ha="center", va="top", fontsize=12, bbox=paper)
+            ax.text(*at, names.of(token)[0], ha="center", va="top", fontsize=12, bbox=PAPER)
         ax.set_title(title)
         return figure
     cells = [[names.layout.place_of(t), *names.of(t)] for t in names.tokens.tolist()]

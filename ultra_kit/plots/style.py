@@ -26,6 +26,8 @@ GROUND = "#303030"
 SEGMENT_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#6A3D9A")
 # Of a bar or curve to look at, of the other bars, and of a reference line.
 FOCUS, PLAIN, REFERENCE = "#D55E00", "#7A9CB8", "#222222"
+# Behind words that stand on a figure.
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
 STYLE = {
     "font.size": 15,
     "axes.titlesize": 16,
@@ -174,8 +176,3 @@ def outline(ax: Axes, mask: np.ndarray, *strokes: tuple[str, float]) -> None:
         x, y = (np.arange(n) + 0.5 for n in mask.shape[::-1])
         for colour, width in strokes:
             ax.contour(x, y, mask, levels=[0.5], colors=colour, linewidths=width)
-
-
-def place(layout: Layout, token: int) -> str:
-    """Name a token by its place; see `Layout.place_of`."""
-    return layout.place_of(token)

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from ..text.words import Word
 from ..types import ExplanationMaps, Layout
 from . import style
-from .charts import draw_curves
+from .charts import SIMILARITY, draw_curves
 from .map_figures import show_map
 from .text_lines import CELL, LINE, flow, write
 
@@ -64,7 +64,7 @@ def map_and_deletion(
         show_map(maps, token, ax=left)
     draw_curves(right, one, "deletion", [first])
     right.set(title="the same token as they go", xlabel="share taken away, most relevant first")
-    right.set_ylabel("cosine similarity of the latent\nto itself in the whole input")
+    right.set_ylabel(SIMILARITY)
     return figure
 
 

@@ -105,17 +105,17 @@ def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
     """Of each of some rows (R,) the rows most alike in other inputs, (R, K): one of each input, the most alike first."""
     order = np.argsort(emb.source[:, 0], kind="stable")
     numbers, starts = np.unique(emb.source[order, 0], return_index=True)
-    vectors, k = emb.vectors.astype(np.float32), min(ALIKE, len(numbers) - 1)
+    vectors, k = emb.vectors[order].astype(np.float32), min(ALIKE, len(numbers) - 1)
     found = np.zeros((len(rows), k), np.int64)
     for first in range(0, len(rows), 256):
         part = rows[first : first + 256]
-        near = vectors[part] @ vectors[order].T
+        near = emb.vectors[part].astype(np.float32) @ vectors.T
         sides = np.split(near, starts[1:], axis=1)
         best = np.stack([side.max(axis=1) for side in sides], axis=1)
         best[emb.source[part, 0][:, None] == numbers] = -np.inf
         inputs = np.argsort(-best, axis=1, kind="stable")[:, :k]
-        places = np.stack([side.argmax(axis=1) for side in sides], axis=1) + starts
-        found[first : first + 256] = order[np.take_along_axis(places, inputs, axis=1)]
+        where = np.stack([side.argmax(axis=1) for side in sides], axis=1) + starts
+        found[first : first + 256] = order[np.take_along_axis(where, inputs, axis=1)]
     return found
 
 

@@ -206,7 +206,7 @@ class TokenExplorer(View):
                 token = _counterpart(own, side.layout, self.pinned)
                 style.draw_input(left, side.input, side.layout)
                 style.mark_patch(left, side.layout, token)
-                left.set_title(f"{side.name}, {style.place(side.layout, token)}"[:60])
+                left.set_title(f"{side.name}, {side.layout.place_of(token)}"[:60])
                 maps = side.maps(self._key, [token], head=self.head)
                 if maps is None or not len(maps):
                     right.set_axis_off()

@@ -69,9 +69,7 @@ class View(traitlets.HasTraits, metaclass=_ViewType):
     def _still(self) -> bytes:
         from ..plots.style import plain
 
-        buffer = BytesIO()
-        plain(self.figure()).savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
-        return buffer.getvalue()
+        return _png(plain(self.figure()))
 
     def _constant(self) -> dict[str, Any]:
         """`data`, whose names must not be those of the state: the page has one model for both."""
@@ -163,9 +161,13 @@ def what_if(found: Intervention) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a page that takes away what a map names: what became of it in words, and as a picture."""
     from ..plots import show_intervention
 
+    return {"what_if": found.sentence}, [_png(show_intervention(found))]
+
+
+def _png(figure: Figure) -> bytes:
     buffer = BytesIO()
-    show_intervention(found).savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
-    return {"what_if": found.sentence}, [buffer.getvalue()]
+    figure.savefig(buffer, format="png", dpi=_STILL_DPI, bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def colours(name: str = "inferno") -> bytes:
