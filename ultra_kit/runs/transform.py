@@ -75,17 +75,12 @@ class Transform:
             with safe_open(path, "numpy") as file:
                 said = json.loads(file.metadata()["transform"])
                 arrays = {name: file.get_tensor(name) for name in ("matrix", "loss")}
-            if said.keys() != {"layer", "card"} and said["sha256"] != _checksum(
-                arrays
-            ):  # older files have none
+            older = said.keys() == {"layer", "card"}  # without a checksum
+            if not older and said["sha256"] != _checksum(arrays):
                 raise ValueError("its numbers are not those of its checksum")
             matrix, loss = arrays["matrix"], arrays["loss"]
-            if (
-                matrix.ndim != 2
-                or len(set(matrix.shape)) != 1
-                or not np.isfinite(matrix).all()
-                or loss.ndim != 2
-            ):
+            square = matrix.ndim == 2 and len(set(matrix.shape)) == 1
+            if not (square and np.isfinite(matrix).all() and loss.ndim == 2):
                 raise ValueError(f"a finite square matrix is needed, got {matrix.shape}")
             return cls(matrix, whole_number("layer", said["layer"], 0), loss, dict(said["card"]))
         except Exception as error:  # one changed byte may raise anything

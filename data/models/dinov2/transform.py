@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +16,11 @@ def main(root: str) -> None:
     """Train on photographs of train.txt, their truth unread, and write two files beside this one: for segments, and for clicks."""
     torch.set_num_threads(1)
     here, photographs = Path(__file__).parent, PascalVOC2012(root, "train")
-    model = uk.load("dinov2")
-    w = uk.train_transform(
-        model,
-        [sample.image for sample in photographs[::2]],
-        layer=10,
-        affinity="clipped",
-        metric="hellinger",
-        epochs=6,
-        batch_size=8,
-    )
+    train = partial(uk.train_transform, uk.load("dinov2"), metric="hellinger")
+    w = train([s.image for s in photographs[::2]], layer=10, affinity="clipped", epochs=6, batch_size=8)
     w.save(here / "transform.safetensors")
     print(w, w.loss)
-    w = uk.train_transform(
-        model,
-        [sample.image for sample in photographs[::3]],
-        layer=12,
-        affinity="below",
-        metric="hellinger",
-        epochs=1,
-    )
+    w = train([s.image for s in photographs[::3]], layer=12, affinity="below", epochs=1)
     replace(w, matrix=w.matrix.astype(np.float16)).save(here / "clicks.safetensors")
     print(w, w.loss)
 
