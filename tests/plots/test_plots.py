@@ -405,6 +405,20 @@ def test_atlas_has_a_point_for_each_token_a_name_or_a_patch_for_each_cluster():
     assert patch.xy == (5, 0.5)
 
 
+def test_no_name_or_patch_of_an_atlas_covers_another():
+    """Four clusters lie nearly on one spot, the last alone: of the four two fit, the largest above its points."""
+    sizes = [3, 5, 2, 4, 1]
+    labels = np.repeat(np.arange(5), sizes).astype(np.int32)
+    points = np.float32([[0.01 * k if k < 4 else 9, 0] for k in labels])
+    rows = {"points": points, "labels": labels, "probabilities": np.ones(15, np.float32)}
+    rows |= {"source": np.int32([[0, 1 + i % 8] for i in range(15)]), "vectors": np.eye(15, dtype=np.float16)}
+    (ax,) = plots.atlas(atlas_of(**rows, names=("some", "most", "few", "many", "alone"))).axes
+    assert {t.get_text(): t.get_position()[1] for t in ax.texts} == {"most": 7, "many": -7, "alone": 7}
+    (ax,) = plots.atlas(atlas_of(**rows, names=())).axes
+    patches = [a.xy[0] for a in ax.artists if isinstance(a, mpl.offsetbox.AnnotationBbox)]
+    np.testing.assert_allclose(patches, [0.01, 9], atol=1e-6)
+
+
 def test_atlas_is_coloured_by_position_by_a_scale_and_by_classes():
     emb = atlas_of()
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from ..types.checks import whole_number
 from ..types.wording import counted
@@ -61,22 +63,38 @@ def atlas(
         axes.scatter([], [], color=shade, s=60, label=name)
     if legend:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    counts = np.bincount(emb.labels[emb.labels >= 0], minlength=emb.n_clusters)
-    for cluster in np.argsort(-counts, kind="stable")[:_SHOWN]:
-        middle = np.median(emb.points[emb.labels == cluster], axis=0)
-        if emb.names and emb.names[cluster]:
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
-            said = axes.annotate(emb.names[cluster], middle, (0, 7), textcoords="offset points", ha="center")
-            said.set(fontsize=12, bbox=box)
-        elif counts[cluster] and (patch := emb.patch(int(emb.exemplars(int(cluster), 1)[0]))) is not None:
-            shade = np.median(colours[emb.labels == cluster], axis=0)
-            style = {"edgecolor": shade, "linewidth": 2}
-            picture = OffsetImage(patch, zoom=40 / max(patch.shape[:2]))
-            axes.add_artist(AnnotationBbox(picture, middle, pad=0.1, bboxprops=style))
     axes.set(xticks=[], yticks=[], title=_title(emb), aspect="equal")
     axes.set_adjustable("datalim")
     axes.spines[:].set_color("#cccccc")
+    axes.get_figure(root=True).draw_without_rendering()  # now every place is known
+    _mark_clusters(axes, emb, colours)
     return figure
+
+
+def _mark_clusters(axes: Axes, emb: Embedding, colours: np.ndarray) -> None:
+    """The largest clusters' names, above or below their points, or patches; what would cover another is left out."""
+    counts = np.bincount(emb.labels[emb.labels >= 0], minlength=emb.n_clusters)
+    taken: list[Bbox] = []
+    for cluster in np.argsort(-counts, kind="stable").tolist():
+        middle = np.median(emb.points[emb.labels == cluster], axis=0)
+        marks: list[AnnotationBbox | Annotation] = []
+        if emb.names and emb.names[cluster]:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
+            how: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 12, "bbox": box}
+            for above, side in ((7, "bottom"), (-7, "top")):
+                marks.append(axes.annotate(emb.names[cluster], middle, (0, above), va=side, **how))
+        elif counts[cluster] and (patch := emb.patch(int(emb.exemplars(cluster, 1)[0]))) is not None:
+            shade = np.median(colours[emb.labels == cluster], axis=0)
+            style = {"edgecolor": shade, "linewidth": 2}
+            picture = OffsetImage(patch, zoom=40 / max(patch.shape[:2]))
+            marks.append(axes.add_artist(AnnotationBbox(picture, middle, pad=0.1, bboxprops=style)))
+        free = [mark for mark in marks if not mark.get_window_extent().count_overlaps(taken)]
+        for mark in marks:
+            if mark not in free[:1]:
+                mark.remove()
+        taken += [mark.get_window_extent() for mark in free[:1]]
+        if len(taken) == _SHOWN:
+            return
 
 
 @styled
