@@ -87,7 +87,8 @@ def _mark_clusters(axes: Axes, emb: Embedding, colours: np.ndarray) -> None:
             shade = np.median(colours[emb.labels == cluster], axis=0)
             style = {"edgecolor": shade, "linewidth": 2}
             picture = OffsetImage(patch, zoom=40 / max(patch.shape[:2]))
-            marks.append(axes.add_artist(AnnotationBbox(picture, middle, pad=0.1, bboxprops=style)))
+            marks.append(AnnotationBbox(picture, middle, pad=0.1, bboxprops=style))
+            axes.add_artist(marks[0])
         free = [mark for mark in marks if not mark.get_window_extent().count_overlaps(taken)]
         for mark in marks:
             if mark not in free[:1]:
