@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import re
 import struct
+import sys
 import warnings
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy.io import savemat
 
 import ultra_kit as uk
 from ultra_kit.data.dataset import read_labels, read_rgb
+from ultra_kit.models import fetching
 from ultra_kit.models.open_image import FORMATS, open_image
 from ultra_kit.runs.transform import Transform
 
@@ -83,14 +86,147 @@ def test_a_card_of_many_levels(tmp_path):
         uk.open(tmp_path / "a.npz")
 
 
+WATCHED = []  # of an audit hook, which stays as long as the process: (folder, what was opened), or nothing
+
+
+def _audit(event, args):
+    if WATCHED and (
+        event.startswith(("socket.", "subprocess.")) or event in ("open", "os.listdir", "os.scandir")
+    ):
+        if event in ("open", "os.listdir", "os.scandir"):
+            name = args[0] if args and isinstance(args[0], str | bytes | os.PathLike) else ""
+            if not os.fsdecode(name).startswith(str(WATCHED[0])):
+                return
+        WATCHED.append((event, str(args[0] if args else "")))
+
+
+sys.addaudithook(_audit)
+
+
+@pytest.fixture
+def sent(tmp_path, monkeypatch):
+    """Verify a file of a card, input and layout of my own, and say what it opened besides; what it could name lies in `trap`."""
+    trap = tmp_path / "trap"
+    (trap / "model").mkdir(parents=True)
+    (trap / "model/config.json").write_text('{"model_type": "vit"}')
+    Image.fromarray(IMAGE).save(trap / "cat.png")
+    monkeypatch.setenv("ULTRA_KIT_CACHE", str(trap))  # dinov2 lies in the cache, as far as its card goes
+    fetched = fetching._folder("dinov2")
+    fetched.mkdir()
+    (fetched / "card.json").write_text("{}")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+    def verify(model=None, **changes):
+        path = uk.save(replace(MAPS, **changes), tmp_path / "sent.npz")
+        WATCHED[:] = [trap]
+        try:
+            return uk.verify(path, model=model), WATCHED[1:]
+        except uk.UltraError as error:
+            return error, WATCHED[1:]
+        finally:
+            WATCHED.clear()
+
+    return verify, trap
+
+
 @pytest.mark.parametrize(
-    "name", ["hf:evil/model", "hf:/tmp", "timm:vit_tiny_patch16_224", "../scenes", {"a": 1}]
+    "name",
+    [
+        "hf:evil/model",
+        "hf:{trap}/model",
+        "{trap}/model",
+        "timm:vit_tiny_patch16_224",
+        "dinov2",
+        "smollm2",
+        "../scenes",
+    ],
 )
-def test_verify_loads_no_model_because_a_file_names_it(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("ultra_kit.files.verification.load", lambda *args: pytest.fail("loaded"))
-    path = uk.save(replace(MAPS, card={"model": {"name": name}}), tmp_path / "a.npz")
-    with pytest.raises(uk.UltraError, match=r"cannot be loaded again because a file names it.*pass model="):
-        uk.verify(path)
+def test_verify_loads_no_model_because_a_file_names_it(name, sent):
+    verify, trap = sent
+    found, opened = verify(card={"model": {"name": name.format(trap=trap)}})
+    assert opened == []
+    assert re.search(
+        r"sent\.npz: its model .* is not loaded because a file names it.*pass it as model=", str(found)
+    )
+
+
+def test_verify_takes_a_bundled_model_and_opens_nothing_that_the_file_names(sent):
+    verify, trap = sent
+    cap = uk.capture(uk.load("scenes"), uk.data.scene(3).image)
+    maps = uk.explain(cap, tokens=[40], layer=1)
+    whole = {f.name: getattr(maps, f.name) for f in fields(maps)}
+    found, opened = verify(**whole)
+    assert found and opened == []
+    for key, value in {
+        "transform": "w.safetensors",
+        "towards": "v.npy",
+        "score": "cat.png",
+        "layer": "cat.png",
+    }.items():
+        card = {**maps.card, "explanation": {**maps.card["explanation"], key: f"{trap}/{value}"}}
+        found, opened = verify(**whole | {"card": card})
+        assert isinstance(found, uk.UltraError) and "sent.npz" in str(found) and opened == []
+
+
+@pytest.mark.parametrize(
+    "name", ["{trap}/cat.png", "{trap}/model/config.json", "https://evil.example/cat.png"]
+)
+@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.filterwarnings("ignore:.*looks like a path", "ignore:.*for other texts use")
+def test_an_input_that_is_a_path_or_an_address_is_not_opened(name, modality, sent):
+    verify, trap = sent
+    named = name.format(trap=trap)
+    model, layout = "scenes", LAYOUT
+    if modality == "text":
+        layout = uk.load("briefs").prepare(named)[1]
+        model = "briefs"
+    n = layout.n_tokens
+    card = {
+        "model": {"name": model},
+        "explanation": {"method": "ultra", "layer": 1, "score": "norm", "rule": "positive"},
+    }
+    values = np.ones((1, n), np.float32)
+    found, opened = verify(values=values, tokens=np.array([1]), layout=layout, input=named, card=card)
+    assert opened == []
+    if modality == "image":
+        assert "the input must be the image itself" in str(found)
+    else:
+        assert isinstance(found, uk.files.Verification) and not found
+
+
+def test_a_file_cannot_ask_for_endless_memory(sent):
+    maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(3).image), layer=1)
+    seg = uk.segment(maps, n_segments=2)
+    card = {**seg.card, "segmentation": {**seg.card["segmentation"], "size": [10**5, 10**5]}}
+    uk.save(replace(seg, card=card), sent[1] / "seg.npz")
+    with pytest.raises(
+        uk.UltraError, match=r"seg\.npz: maps of size \[100000, 100000\] need more than 4294967296"
+    ):
+        uk.verify(sent[1] / "seg.npz")
+
+
+def test_what_a_user_passes_to_verify_is_loaded(sent):
+    verify, trap = sent
+    _, opened = verify(model=f"hf:{trap}/model", card={"model": {"name": "hf:evil/model"}})
+    assert any("config.json" in name for _, name in opened)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"model": [1]},
+        {"model": {"name": "scenes"}, "explanation": 3},
+        {"model": {"name": "scenes"}, "explanation": {"layer": 1}},
+        {"model": {"name": ["scenes"]}},
+        {
+            "model": {"name": "scenes"},
+            "explanation": {"method": "ultra", "layer": [1], "score": {}, "rule": None},
+        },
+    ],
+)
+def test_verify_of_an_odd_card_names_the_file(card, sent):
+    found, opened = sent[0](card=card)
+    assert isinstance(found, uk.UltraError) and "sent.npz" in str(found) and opened == []
 
 
 def test_a_w_file_carries_a_checksum(tmp_path):

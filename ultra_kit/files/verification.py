@@ -19,7 +19,7 @@ from ..images.selecting import select
 from ..images.selection import Selection
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
-from ..models.loading import known_here, load
+from ..models.loading import BUNDLED, load
 from ..text.evidence_words import Evidence
 from ..text.summarizing import read_together
 from ..text.tracing import evidence
@@ -52,18 +52,19 @@ class Verification:
         return self.same
 
 
-def verify(
-    path: str | os.PathLike[str], *, model: Backbone | None = None, tolerance: float = 1e-3
-) -> Verification:
+def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float = 1e-3) -> Verification:
     """Make a stored result again from its card and its stored input, and compare.
+
+    No path, address or model is opened because the file names it: the input lies in the file, and the model is yours or
+    one of the package's own.
 
     Parameters
     ----------
     path : str or path-like
         A file of `save`.
-    model : Backbone, optional
-        By default the one that the card names, if it is bundled or was fetched before; any other has to be given, since a
-        file that was sent may name whatever it likes.
+    model : str, nn.Module or Backbone, optional
+        What `load` takes. Needed unless the card names a bundled model ("scenes", "photos", "briefs"), whose code and
+        weights came with the package: a file that was sent may name whatever it likes, also what lies in your cache.
     tolerance : float
         Largest difference that counts as the same: the last digits of float32 sums differ between machines.
 
@@ -94,37 +95,33 @@ def verify(
         raise UltraError(
             f"cannot verify {path}: the input is not in the file; save a result that kept its input"
         )
-    used = model if model is not None else _model_of(stored, path)
-    if not isinstance(used, Backbone):
-        raise TypeError(f"model must be a loaded one, model=uk.load(name), got {type(used).__name__}")
+    used = load(_model_of(stored, path) if model is None else model)
     kept = "text" if isinstance(stored, Evidence) else getattr(stored, "layout", used).modality
     if used.modality != kept:
         raise UltraError(
             f"cannot verify {path}: its input is of the kind {kept!r}, and {used.name!r} takes the kind {used.modality!r}"
         )
-    difference = _REPLAYS[kind](stored, used)
-    notes = _changes(document, stored, used)
+    try:
+        difference, notes = _REPLAYS[kind](stored, used), _changes(document, stored, used)
+    except Exception as error:  # a card may say anything that JSON can
+        said = error if isinstance(error, UltraError) else f"its card does not fit ({error!r})"
+        raise UltraError(f"cannot verify {path}: {said}") from None
     same = bool(difference <= tolerance)
     finding = f"{'' if same else 'NOT '}the same: difference {difference:.2g}, tolerance {tolerance:.2g}"
     return Verification(same, difference, tolerance, "; ".join([finding, *notes]))
 
 
-def _model_of(stored: Any, path: Any) -> Backbone:
-    """The model that a card names."""
-    name = stored.card.get("model", {}).get("name")
-    if not name:
+def _model_of(stored: Any, path: Any) -> str:
+    """The bundled model that a card names; any other is refused."""
+    named = stored.card.get("model")
+    if not isinstance(named, Mapping) or not (name := named.get("name")):
         raise UltraError(f"cannot verify {path}: its card names no model; pass model=")
-    if not isinstance(name, str) or name not in known_here():
+    if not isinstance(name, str) or name not in BUNDLED:
         raise UltraError(
-            f"cannot verify {path}: its model {name!r} cannot be loaded again because a file names it, only "
-            f"{', '.join(known_here())} are; if you trust it, pass model=uk.load(...)"
+            f"cannot verify {path}: its model {name!r} is not loaded because a file names it, only those of this package "
+            f"({', '.join(BUNDLED)}) are; if you trust it, pass it as model="
         )
-    try:
-        return load(name)
-    except (UltraError, ValueError, TypeError) as error:
-        raise UltraError(
-            f"cannot verify {path}: its model cannot be loaded again ({error}); pass model="
-        ) from None
+    return name
 
 
 def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[str]:
@@ -132,7 +129,9 @@ def _changes(document: Mapping[str, Any], stored: Any, model: Backbone) -> list[
     then, now = stored.card.get("model", {}), model.card()
     notes = [f"the model's {k} is another" for k in ("class", "weights_sha256") if then.get(k) != now.get(k)]
     made_with, here = document.get("made_with", {}), versions("timm", "transformers")
-    return notes + [f"{k} was {made_with[k]}, is {v}" for k, v in here.items() if made_with.get(k, v) != v]
+    return notes + [
+        f"{k} was {made_with[k]!r}, is {v!r}" for k, v in here.items() if made_with.get(k, v) != v
+    ]
 
 
 def _explain_again(
@@ -141,13 +140,9 @@ def _explain_again(
     made = card.get("explanation", {})
     missing = [key for key in ("towards", "transform") if made.get(key) not in (None, "own")]
     if missing or not made:
-        raise UltraError(
-            f"cannot verify: the maps were made with {' and '.join(missing) or 'options'} not in the file"
-        )
+        raise UltraError(f"the maps were made with {' and '.join(missing) or 'options'} not in the file")
     if made["method"] != "ultra":
-        raise UltraError(
-            f"cannot verify: maps of method {made['method']!r} are not made again, only those of 'ultra'"
-        )
+        raise UltraError(f"maps of method {made['method']!r} are not made again, only those of 'ultra'")
     how: dict[str, Any] = {key: made.get(key, 0) for key in ("layer", "score", "rule", "since")}
     if made.get("transform") == "own":
         how["transform"] = getattr(model, "own_transform", None)
@@ -168,7 +163,7 @@ def _replay_maps(stored: ExplanationMaps, model: Backbone) -> float:
 def _replay_evidence(stored: Evidence, model: Backbone) -> float:
     asked, made = dict(stored.card["summary"]), stored.card["explanation"]
     if "token_ids" not in asked or made.get("transform") is not None:
-        raise UltraError("cannot verify: the evidence was made with a transform, or by an older version")
+        raise UltraError("the evidence was made with a transform, or by an older version")
     del asked["own_settings"]
     how = {name: asked.pop(name) for name in ("at", "contrast")}
     kept = ("seed", "baseline", "n_steps", *(["since"] if stored.method == "ultra" else []))
@@ -190,6 +185,8 @@ def _relative(again: np.ndarray, stored: np.ndarray) -> float:
 
 def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     made = stored.card["segmentation"]
+    if 4 * len(stored.tokens) * math.prod(made["size"]) > storage.MAX_BYTES:
+        raise UltraError(f"maps of size {made['size']} need more than {storage.MAX_BYTES} bytes")
     maps = _explain_again(stored.card, stored.tokens, stored.input, model)
     cut = {key: made[key] for key in ("threshold", "n_segments") if made[key] is not None}
     again = segment(

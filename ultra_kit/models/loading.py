@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from ..types import Backbone
-from .fetching import FETCHED, is_fetched, load_fetched
+from .fetching import FETCHED, load_fetched
 from .image_backbone import ImageBackbone, WholeImage, image_fields
 
-_BUNDLED = {
+BUNDLED = {
     "scenes": ("scenes_model", "load_scenes"),
     "photos": ("photos_model", "load_photos"),
     "briefs": ("briefs_model", "load_briefs"),
 }
-"""Name to the file and the function that builds it from its folder and `pretrained`; imported when asked for."""
+"""Name to the file and the function that builds it from its folder and `pretrained`; imported when asked for. Code and weights are the package's own."""
 
 
 def data_folder() -> Path:
@@ -49,11 +49,6 @@ def data_folder() -> Path:
         if (folder / "models").is_dir():
             return folder
     raise FileNotFoundError(f"the bundled data are neither in {folders[0]} nor in {folders[1]}")
-
-
-def known_here() -> tuple[str, ...]:
-    """The models that are loaded without a download: the bundled ones, and of the fetched ones those in the cache."""
-    return (*_BUNDLED, *(name for name in FETCHED if is_fetched(name)))
 
 
 def load(
@@ -162,19 +157,19 @@ def _by_name(
 
         return load_huggingface(rest, layout, pretrained)
     given = [name for name in _given(layout) if (source, name) != ("dinov2", "size")]
-    if given and source in (*FETCHED, *_BUNDLED):
+    if given and source in (*FETCHED, *BUNDLED):
         raise ValueError(f"{', '.join(given)} can't be changed for {source!r}")
     if source in FETCHED:
         return load_fetched(source, layout, pretrained)
-    if source in _BUNDLED:
-        file, builder = _BUNDLED[source]
+    if source in BUNDLED:
+        file, builder = BUNDLED[source]
         build = getattr(import_module(f".{file}", __package__), builder)
         return build(data_folder() / "models" / source, pretrained=pretrained)
-    close = get_close_matches(source.lower(), [*FETCHED, *_BUNDLED], n=1, cutoff=0.5)
+    close = get_close_matches(source.lower(), [*FETCHED, *BUNDLED], n=1, cutoff=0.5)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise ValueError(
         f"unknown model {source!r}{meant}; real ones are {', '.join(map(repr, FETCHED))}, bundled are "
-        f"{', '.join(map(repr, _BUNDLED))}, others are 'timm:NAME' and 'hf:REPO-OR-FOLDER', or pass an nn.Module"
+        f"{', '.join(map(repr, BUNDLED))}, others are 'timm:NAME' and 'hf:REPO-OR-FOLDER', or pass an nn.Module"
     )
 
 
