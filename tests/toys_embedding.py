@@ -1,5 +1,7 @@
 """Small embeddings that are worked by hand: three grey pictures of 4 x 6 patches, or two texts."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ultra_kit.atlas import Embedding, PlacedInput
@@ -23,6 +25,16 @@ def image_embedding(names=("sky", "", "tree"), **changed):
     )
     mapped = np.tile(np.int32([24, 1]), (m, 1)), np.tile(np.float32([1, 0.5]), (m, 1))
     return _made(points, labels, source, inputs, names=names, mapped=mapped, layer=7, **changed)
+
+
+def beside(emb, seed=4):
+    """Another atlas of the same tokens, by map: other places, vectors and clusters."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(len(emb), 5))
+    changed = {"vectors": (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)}
+    changed |= {"points": rng.permutation(emb.points) * np.float32([2, 3]) + np.float32(7)}
+    changed |= {"labels": (np.arange(len(emb)) // 5 % 4 - 1).astype(np.int32), "names": ()}
+    return replace(emb, by="map", mapped=None, **changed)
 
 
 def text_embedding(texts=("The cat sat. The dog ran.", "A cat and a dog."), **changed):

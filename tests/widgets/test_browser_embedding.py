@@ -180,7 +180,7 @@ def test_a_click_keeps_a_point_and_its_map_is_asked_of_python(visit, tmp_path, m
     page = visit(alive(view, tmp_path / "x.html"))
     page.set_viewport_size({"width": 1100, "height": 1700})
     monkeypatch.setattr(
-        view, "answer", lambda message: ({**message, "alike": [35, 20]}, [bytes([0, 255] * 12)])
+        view, "answer", lambda message: ({**message, "alike": [[35, 20]]}, [bytes([0, 255] * 12)])
     )
     page.mouse.click(*on_screen(page, emb.points)[10])
     page.mouse.move(0, 0)

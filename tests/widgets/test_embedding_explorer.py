@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path
-from toys_embedding import image_embedding, text_embedding
+from toys_embedding import beside, image_embedding, text_embedding
 
 import ultra_kit as uk
 from ultra_kit.widgets import EmbeddingExplorer
@@ -69,6 +69,50 @@ def test_what_is_no_embedding_or_does_not_fit_it_is_refused():
         EmbeddingExplorer(emb, captures=[None])
     with pytest.raises(ValueError, match="cluster is a way to colour already"):
         EmbeddingExplorer(emb, truth={"cluster": np.zeros(36)})
+
+
+def test_what_stands_beside_must_be_another_atlas_of_the_same_tokens():
+    emb = image_embedding()
+    other = beside(emb)
+    with pytest.raises(TypeError, match=r"beside must be an Embedding, got list"):
+        EmbeddingExplorer(emb, beside=[other])
+    moved_source = replace(other, source=other.source[::-1])
+    elsewhere = replace(other, inputs=other.inputs[::-1])
+    for wrong in (moved_source, elsewhere, text_embedding()):
+        with pytest.raises(ValueError, match="the same tokens of the same inputs in the same order, got Emb"):
+            EmbeddingExplorer(emb, beside=wrong)
+    with pytest.raises(
+        ValueError, match="beside must be another atlas: of another layer, by, method or seed"
+    ):
+        EmbeddingExplorer(emb, beside=image_embedding())
+    with pytest.raises(ValueError, match="cluster by map is a way to colour already"):
+        EmbeddingExplorer(emb, beside=other, truth={"cluster by map": np.zeros(36)})
+    with pytest.raises(traitlets.TraitError, match="moved must be one of False, got True"):
+        EmbeddingExplorer(emb).moved = True
+    titles = {
+        ("by latent", "by map"): other,
+        ("layer 7, by latent", "layer 3, by map"): replace(other, layer=3),
+        ("umap", "pca"): replace(emb, method="pca"),
+        ("seed 0", "seed 5"): replace(emb, seed=5),
+    }
+    for said, one in titles.items():
+        assert EmbeddingExplorer(emb, beside=one).data()["titles"] == list(said)
+    assert EmbeddingExplorer(emb).data()["titles"] == ["by latent"]
+
+
+def test_the_still_picture_of_points_that_moved():
+    emb = image_embedding()
+    other = beside(emb)
+    view = EmbeddingExplorer(emb, beside=other)
+    view.moved = True
+    for paint, labels in (("cluster", emb.labels), ("cluster by map", other.labels)):
+        view.paint = paint
+        dots = view.figure().axes[0].collections[0]
+        order = np.argsort(labels >= 0, kind="stable")
+        np.testing.assert_array_equal(dots.get_offsets().data, other.points[order])
+        theirs = uk.plots.atlas(replace(emb, labels=labels)).axes[0].collections[0].get_facecolors()
+        np.testing.assert_array_equal(dots.get_facecolors(), theirs)
+    assert view.figure().axes[0].get_title().endswith("layer 7 by map")
 
 
 @given(
@@ -164,10 +208,10 @@ def test_python_works_out_the_whole_map_of_a_point():
     source = np.int32([[0, 30], [1, 50]])
     points = np.float32([[0, 0], [1, 1]])
     emb = uk.atlas.Embedding(points, np.int32([0, 0]), np.ones(2, "f4"), source, points, inputs, layer=3)
-    assert EmbeddingExplorer(emb).answer({"point": 1}) == ({"point": 1, "alike": [0]}, [])
+    assert EmbeddingExplorer(emb).answer({"point": 1}) == ({"point": 1, "alike": [[0]]}, [])
     content, buffers = EmbeddingExplorer(emb, captures=caps).answer({"point": 1})
     row = uk.explain(caps[1], layer=3, tokens=[50]).without_own[0]
-    assert content == {"point": 1, "alike": [0]}
+    assert content == {"point": 1, "alike": [[0]]}
     assert buffers == [quantise(row)[0].tobytes()]
 
 

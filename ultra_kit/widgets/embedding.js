@@ -1,13 +1,13 @@
 // EmbeddingExplorer: tokens of many inputs on a plane; point at one, cut some out, see where they come from.
 //
-// Keys that never change: places (uint16, x and y of every point, upwards), corner [x, y] and step (their unit: corner + step *
-// places are the points of Python), source (uint16: input, token), inputs (of an image: name, grid [h, w], n_prefix, size
+// Keys that never change: titles (of the atlas, and of the one beside it if there is one), and of each: places (uint16, x and y
+// of every point, upwards), corners [x, y] and steps (their unit: corner + step * places are the points of Python), and alike
+// (uint16: of every point those most alike in other inputs, or empty); source (uint16: input, token), inputs (of an image: name, grid [h, w], n_prefix, size
 // [h, w] of its picture; of a text: name, text, words [start, end, tokens]), sheet (a picture of all images, in square cells),
 // sheet_cells [side, columns], holders (uint16) and shares (uint8) of the strongest tokens of every point's map, paints (ways
 // to colour: key, kind: classes, ramp or place, code: the array in Python, python: what it equals, names, colours,
-// none, scale), paint_values (int16, one row per way), ramp, places_lut and lut (256 x RGB), alike (uint16: of every point
-// those most alike in other inputs, or empty), made (a sentence).
-// Keys of the state: paint, selected (points), pinned (a point, or -1).
+// none, scale), paint_values (int16, one row per way), ramp, places_lut and lut (256 x RGB), made (a sentence).
+// Keys of the state: paint, selected (points), pinned (a point, or -1), moved (whether the points stand as in the atlas beside).
 
 // A path with fewer corners, none further than `most` from it (Douglas and Peucker).
 function simplified(path, most) {
@@ -24,11 +24,10 @@ function render({ model, el }) {
   const root = makeRoot(el, "Many tokens at once",
     "Every point is a token; what lies together is alike. Point at one to see it in its picture or sentence; draw round some to see where they come from.");
   const quantised = new Uint16Array(owned(model.get("places")));
-  const n = quantised.length / 2;
-  const [corner, unit] = [model.get("corner"), model.get("step")];
-  const half = (k) => Float64Array.from({ length: n }, (_, i) => quantised[2 * i + k]);
-  const [qx, qy] = [half(0), half(1)];
-  const inPython = [qx, qy].map((q, k) => q.map((v) => corner[k] + unit * v));
+  const titles = model.get("titles");
+  const n = quantised.length / 2 / titles.length;
+  const atlases = titles.map((_, a) => [0, 1].map((k) => Float64Array.from({ length: n }, (_, i) => quantised[2 * (a * n + i) + k] / 65535)));
+  const now = () => Number(model.get("moved")); // the number of the atlas shown
   const lut = bytes(model, "lut");
   const paints = makePaints(model);
   const inputs = makeInputs(model, () => {
@@ -47,6 +46,9 @@ function render({ model, el }) {
   const controls = element("div", "uk-controls", root);
   const binder = makeBinder(model);
   binder.bind("paint", (set) => choice(controls, "Colour by", [...paints.values()].map((way) => [way.key, way.key]), model.get("paint"), set));
+  const placed = titles.length > 1 ? element("span", "uk-control", controls) : null;
+  if (placed) element("span", "uk-label", placed, "Placed");
+  const placeButtons = placed ? titles.map((title, a) => button(placed, title, () => move(a), "Let the points move there (m)")) : [];
   const cutButton = button(controls, "Lasso", () => setCutting(!plot.lassoing), "Draw round points to select them (l); Shift and drag does so at any time");
   button(controls, "+", () => plot.zoomAt(plot.width / 2, plot.height / 2, 1.5), "Closer").setAttribute("aria-label", "Closer");
   button(controls, "−", () => plot.zoomAt(plot.width / 2, plot.height / 2, 1 / 1.5), "Further away").setAttribute("aria-label", "Further away");
@@ -54,9 +56,9 @@ function render({ model, el }) {
   const clearButton = button(controls, "Clear", clear, "Select nothing (Escape)");
   const stage = element("div", "uk-emb-stage", root);
   const left = element("div", "", stage);
-  const plot = makePlot(left, qx.map((v) => v / 65535), qy.map((v) => v / 65535), { over: look, pick: pin, lasso, decorate, drawn });
+  const plot = makePlot(left, ...atlases[now()].map((q) => q.slice()), { over: look, pick: pin, lasso, decorate, drawn });
   const legendBox = element("div", "uk-emb-legend", left);
-  const card = makeCard(stage, inputs, lut, pin);
+  const card = makeCard(stage, inputs, titles, lut, pin);
   const caption = makeCaption(root);
   const code = element("code", "uk-code", root);
   const actions = element("div", "uk-controls", root);
@@ -92,6 +94,9 @@ function render({ model, el }) {
     made = { selected, code: line };
     change(model, { selected });
   }
+  function move(a) {
+    if (titles.length > 1) change(model, { moved: Boolean(a) });
+  }
   function clear() {
     if (plot.path) plot.path = null;
     over = -1;
@@ -99,10 +104,13 @@ function render({ model, el }) {
   }
   // The corners are rounded first: the line of Python finds the same points.
   function lasso(path) {
+    const [corner, unit] = [model.get("corners")[now()], model.get("steps")[now()]];
+    const inPython = atlases[now()].map((q, k) => q.map((v) => corner[k] + unit * Math.round(65535 * v)));
+    const first = titles.length > 1 ? `view.moved = ${now() ? "True" : "False"}; ` : "";
     const digits = Math.max(0, 3 - Math.floor(Math.log10(unit * 65535)));
     const round = (v) => Number(v.toFixed(digits));
     const polygon = simplified(path, 2 / plot.camera.k).map(([x, y]) => [round(corner[0] + unit * 65535 * x), round(corner[1] + unit * 65535 * y)]);
-    select(pointsInside(...inPython, polygon), `view.selected = view.inside([${polygon.map((p) => `(${p.join(", ")})`).join(", ")}])`);
+    select(pointsInside(...inPython, polygon), `${first}view.selected = view.inside([${polygon.map((p) => `(${p.join(", ")})`).join(", ")}])`);
   }
   function pickClass(k) {
     const { values, code: array, python } = way();
@@ -117,8 +125,7 @@ function render({ model, el }) {
   function setCutting(on) {
     plot.lassoing = on;
     plot.box.classList.toggle("uk-emb-cutting", on);
-    cutButton.classList.toggle("uk-emb-on", on);
-    cutButton.setAttribute("aria-pressed", String(on));
+    press(cutButton, on);
   }
 
   function showCard() {
@@ -178,10 +185,20 @@ function render({ model, el }) {
     plot.draw();
   }
 
+  function press(one, on) {
+    one.classList.toggle("uk-emb-on", on);
+    one.setAttribute("aria-pressed", String(on));
+  }
+  function pressPlace() { placeButtons.forEach((one, a) => press(one, a === now())); }
+  function showMoved() {
+    pressPlace();
+    plot.glide(...atlases[now()]);
+  }
+
   const decorator = makeDecorator(inputs, way, () => ({ over, pinned: model.get("pinned"), lit: litClasses }));
   function decorate(pen, state) { decorator(pen, state); }
-  function drawn({ camera, ratio, home }) {
-    Object.assign(el.dataset, { x: camera.x, y: camera.y, zoom: camera.k / home.k, ratio });
+  function drawn({ camera, ratio, home, gliding }) {
+    Object.assign(el.dataset, { x: camera.x, y: camera.y, zoom: camera.k / home.k, ratio, moved: gliding ? "on the way" : model.get("moved") });
   }
 
   const canvasKeys = (event) => event.target === plot.box;
@@ -205,6 +222,7 @@ function render({ model, el }) {
     "-": () => zoomBy(1 / 1.5),
     0: () => plot.goHome(),
     l: () => setCutting(!plot.lassoing),
+    m: () => move(1 - now()),
     Escape: clear,
     Enter: (event) => canvasKeys(event) && over >= 0 && pin(over),
   });
@@ -218,7 +236,7 @@ function render({ model, el }) {
     [plot.canvas, plot.over].forEach((one) => pen.drawImage(one, 0, 0));
     const entries = way().kind === "classes" ? way().order.filter((k) => way().count[k]).slice(0, 24) : [];
     const picture = drawing(width + 40, height + 50 + 26 * Math.ceil(entries.length / 4));
-    picture.node("text", { x: 20, y: 24, "font-size": 16, "font-weight": 600 }, `${n.toLocaleString("en")} tokens by ${way().key}`);
+    picture.node("text", { x: 20, y: 24, "font-size": 16, "font-weight": 600 }, `${n.toLocaleString("en")} tokens by ${way().key}${titles.length > 1 ? `, placed ${titles[now()]}` : ""}`);
     picture.node("image", { href: flat.toDataURL("image/png"), x: 20, y: 36, width, height });
     entries.forEach((k, i) => {
       const [x, y] = [20 + (i % 4) * 200, height + 58 + 26 * Math.floor(i / 4)];
@@ -228,15 +246,16 @@ function render({ model, el }) {
     return picture;
   }, "embedding");
   keyHelp(root, [["arrows", "move"], ["+ -", "zoom"], ["Enter", "keep the point in the middle"], ["l", "lasso"], ["Shift", "and drag: lasso"],
-    ["0", "all"], ["Esc", "clear"]]);
+    ["0", "all"], ...(titles.length > 1 ? [["m", "move the points to the other atlas"]] : []), ["Esc", "clear"]]);
   element("p", "uk-note", root, `Distances on the plane are not to scale: near is alike, far says little. ${model.get("made")} `
     + "Places are rounded to 1/65535 of the width; of a map its strongest positions are shown, in steps of 1/255 of the largest.");
   notConnected(model, root, "what is selected here stays in this page; view.live() in a notebook hands it to view.selected.");
 
-  const stops = [watch(model, ["paint"], showPaint), watch(model, ["selected"], showSelection), watch(model, ["pinned"], showPinned)];
+  const stops = [watch(model, ["paint"], showPaint), watch(model, ["selected"], showSelection), watch(model, ["pinned"], showPinned), watch(model, ["moved"], showMoved)];
   el.dataset.points = n;
   if (!inputs.photos) el.dataset.sheet = "none";
   setCutting(false);
+  pressPlace();
   showSelection();
   showPaint();
   showPinned();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ..maps.explanation import explain
 from ..types import Capture
 from ..types.checks import whole_numbers
 from ..types.wording import counted
-from .embedding_page import most_alike, page_of, places, ways
+from .embedding_page import apart, most_alike, page_of, places, ways
 from .map_books import quantise
 from .view import View, colours, must_be_one_of
 
@@ -32,6 +33,9 @@ class EmbeddingExplorer(View):
     ----------
     emb : Embedding
         From `ultra_kit.embed`.
+    beside : Embedding, optional
+        Another of the same tokens, such as ``uk.embed(captures, by="map")``: the page shows the most alike of both side by
+        side, and its points glide from one atlas to the other.
     truth : array of shape (M,), or mapping of str to such arrays, optional
         Further ways to colour: text, whole numbers (-1 for none) or bools are classes, floats run from low to high.
     captures : sequence of Capture, optional
@@ -40,7 +44,10 @@ class EmbeddingExplorer(View):
     Attributes
     ----------
     paint : str
-        What the colours mean: "cluster", "input", "position", "truth", or a name of the mapping.
+        What the colours mean: "cluster", "input", "position", "truth", a name of the mapping, or the clusters of `beside`,
+        such as "cluster by map".
+    moved : bool
+        Whether the points stand where `beside` has them.
     selected : list of int
         The points selected, as indices into the embedding, in order.
     pinned : int
@@ -49,7 +56,7 @@ class EmbeddingExplorer(View):
     Raises
     ------
     TypeError, ValueError
-        If `emb` is no Embedding, or an array or the captures do not belong to it.
+        If `emb` is no Embedding, or an array, the captures or `beside` do not belong to it.
 
     Examples
     --------
@@ -66,23 +73,36 @@ class EmbeddingExplorer(View):
     heading = "Many tokens at once, and where each comes from"
 
     paint = traitlets.Unicode("cluster").tag(state=True)
+    moved = traitlets.Bool(False).tag(state=True)
     selected = traitlets.Any([]).tag(state=True)
     pinned = traitlets.Int(-1).tag(state=True)
 
     def __init__(
-        self, emb: Embedding, *, truth: Any = None, captures: Sequence[Capture] | None = None
+        self,
+        emb: Embedding,
+        *,
+        beside: Embedding | None = None,
+        truth: Any = None,
+        captures: Sequence[Capture] | None = None,
     ) -> None:
-        if not isinstance(emb, Embedding):
-            raise TypeError(f"emb must be an Embedding, got {type(emb).__name__}; uk.embed(inputs) makes one")
+        self._atlases = (emb,) if beside is None else (emb, beside)
+        for name, one in zip(("emb", "beside"), self._atlases, strict=False):
+            if not isinstance(one, Embedding):
+                raise TypeError(
+                    f"{name} must be an Embedding, got {type(one).__name__}; uk.embed(inputs) makes one"
+                )
         if captures is not None and len(captures) != len(emb.inputs):
             raise ValueError(f"captures must be the {len(emb.inputs)} of the embedding, got {len(captures)}")
         truth = {} if truth is None else truth if isinstance(truth, Mapping) else {"truth": truth}
-        self._emb, self._truth, self._captures, self._ways = emb, truth, captures, ways(emb, truth)
+        self._emb, self._truth, self._captures = emb, truth, captures
+        self._titles = apart(*self._atlases)
+        self._ways = ways(emb, truth, **dict(zip(self._titles[1:], self._atlases[1:], strict=True)))
         super().__init__()
 
-    @traitlets.validate("paint", "pinned")
+    @traitlets.validate("paint", "pinned", "moved")
     def _known(self, proposal: Any) -> Any:
-        known = {"paint": list(self._ways), "pinned": range(-1, len(self._emb))}
+        moved = [False, True][: len(self._atlases)]
+        known = {"paint": list(self._ways), "pinned": range(-1, len(self._emb)), "moved": moved}
         return must_be_one_of(proposal, known[proposal["trait"].name])
 
     @traitlets.validate("selected")
@@ -95,19 +115,19 @@ class EmbeddingExplorer(View):
         return np.unique(index).astype(int).tolist()
 
     def inside(self, polygon: Sequence[tuple[float, float]]) -> np.ndarray:
-        """The points in a polygon, as the page draws them.
+        """The points in a polygon, as the page draws them: where `beside` has them if they are `moved`.
 
         Parameters
         ----------
         polygon : sequence of (x, y)
-            Its corners, in the units of ``emb.points``.
+            Its corners, in the units of the points.
 
         Returns
         -------
         ndarray of shape (K,), int64
             Indices into the embedding, in order.
         """
-        q, corner, step = places(self._emb.points)
+        q, corner, step = places(self._atlases[self.moved].points)
         x, y = (corner + step * q.astype(np.float64)).T
         odd = np.zeros(len(x), bool)
         for (x0, y0), (x1, y1) in zip(polygon, [*polygon[1:], *polygon[:1]], strict=True):
@@ -118,18 +138,20 @@ class EmbeddingExplorer(View):
     @cached_property
     def _page(self) -> dict[str, Any]:
         """What no trait changes: the most alike of all points take seconds."""
-        return page_of(self._emb, self._ways)
+        return {**page_of(self._atlases, self._ways), "titles": self._titles}
 
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
-        said = f"Layer {self._emb.layer}, placed by {self._emb.by} with {self._emb.method}."
+        said = " ".join(f"Layer {e.layer}, placed by {e.by} with {e.method}." for e in self._atlases)
+        said += f" Maps are of layer {self._emb.layer}."
         shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
         return {**self._page, **shared}
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the points most alike in other inputs, and with captures the whole map: levels of the patches or words."""
         point = int(message["point"])
-        content, buffers = {"point": point, "alike": most_alike(self._emb, np.array([point]))[0].tolist()}, []
+        alike = [most_alike(one, np.array([point]))[0].tolist() for one in self._atlases]
+        content, buffers = {"point": point, "alike": alike}, []
         if self._captures is not None:
             number, token = self._emb.source[point].tolist()
             row = explain(self._captures[number], layer=self._emb.layer, tokens=[token]).without_own[0]
@@ -144,8 +166,12 @@ class EmbeddingExplorer(View):
         """Draw the points in the colours shown, those selected before the others."""
         from ..plots import atlas
 
-        colour = self._truth.get(self.paint, self.paint)
-        return atlas(self._emb, colour=colour, selected=self.selected)
+        at = self._atlases[self.moved]
+        of, paint = (
+            (at, "cluster") if self.paint == f"cluster {self._titles[-1]}" else (self._emb, self.paint)
+        )
+        shown = replace(of, points=at.points, layer=at.layer, by=at.by)
+        return atlas(shown, colour=self._truth.get(paint, paint), selected=self.selected)
 
     def __repr__(self) -> str:
         of = f"{len(self._emb)} tokens of {counted(len(self._emb.inputs), 'input')}"

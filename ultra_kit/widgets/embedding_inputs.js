@@ -1,5 +1,5 @@
 // The inputs of an EmbeddingExplorer: photographs, the cells of one sheet, or texts; the units of each (patches or words),
-// the points that stand for them, the strip of inputs, and the card of one point.
+// the points that stand for them, and the strip of inputs.
 
 const MOST_INPUTS = 24; // of the strip, until more are asked for
 
@@ -32,8 +32,10 @@ function makeInputs(model, redraw) {
   }
   const packed = new Uint16Array(owned(model.get("alike")));
   const maps = new Map(); // whole maps that the kernel sent, by point: levels of all units
-  const likes = new Map(); // and the points most alike in other inputs
-  const alikeOf = (i) => likes.get(i) || [...packed.subarray((i * packed.length) / n, ((i + 1) * packed.length) / n)];
+  const likes = new Map(); // and the points most alike in other inputs, a list for each atlas
+  const atlases = model.get("titles").length;
+  const k = packed.length / n / atlases;
+  const alikeOf = (i) => likes.get(i) || Array.from({ length: atlases }, (_, a) => [...packed.subarray((a * n + i) * k, (a * n + i + 1) * k)]);
 
   // The map of a point as levels of units: [[unit, level]].
   function mapOf(i) {
@@ -145,44 +147,6 @@ function writeMapped(box, inputs, i, reach, lut) {
     span.classList.toggle("uk-emb-own", unit === inputs.units[i]);
   });
   if (to < one.text.length) box.append(" …");
-}
-
-// One point in large, and the points most alike in other inputs, each with its map; `pick(i)` is called for one of them.
-function makeCard(parent, inputs, lut, pick) {
-  const card = element("div", "uk-emb-card", parent);
-  const heading = element("p", "uk-subtitle", card);
-  const canvas = element("canvas", "uk-emb-photo", card);
-  const text = element("p", "uk-emb-text", card);
-  const foot = element("div", "", card);
-  const bar = legend(foot, lut, "share of the map's largest value");
-  bar.set(1);
-  const note = element("p", "uk-note", foot);
-  const others = element("div", "uk-emb-others", card);
-  function showAlike(i) {
-    const found = i < 0 ? [] : inputs.alikeOf(i);
-    others.replaceChildren();
-    if (found.length) element("p", "uk-subtitle", others, `Most alike in other ${inputs.photos ? "images" : "texts"}`);
-    for (const j of found) {
-      const one = button(others, "", () => pick(j), inputs.placeText(j));
-      one.className = inputs.photos ? "uk-emb-like" : "uk-emb-like uk-emb-long";
-      one.dataset.point = j;
-      if (inputs.about[inputs.source[2 * j]].grid) drawMapped(element("canvas", "uk-emb-photo", one), inputs, j, 240, lut);
-      else writeMapped(one, inputs, j, 40, lut);
-    }
-  }
-  return (i, about) => {
-    card.classList.toggle("uk-emb-empty", i < 0);
-    canvas.hidden = text.hidden = true;
-    bar.bar.parentNode.hidden = i < 0 || !inputs.mapOf(i).length;
-    say(heading, i < 0 ? "Point at one of the points" : inputs.placeText(i));
-    say(note, i < 0 ? "Its patch or its word appears here, with the map of what it was made from." : about);
-    showAlike(i);
-    if (i < 0) return;
-    const photo = Boolean(inputs.about[inputs.source[2 * i]].grid);
-    (photo ? canvas : text).hidden = false;
-    if (photo) drawMapped(canvas, inputs, i, 480, lut);
-    else writeMapped(text, inputs, i, 160, lut);
-  };
 }
 
 // The inputs concerned, with their patches or words lit; `on` has over(i), pick(i) and rgb(i), a point's colour or null.

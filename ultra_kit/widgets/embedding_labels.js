@@ -57,8 +57,8 @@ function makeDecorator(inputs, way, looked) {
   // kept until the zoom changes, so that signs do not jump while the plane is moved.
   function signPlace(plot, i, w, h) {
     const cell = 12 * ratio;
-    if (signs.k !== plot.camera.k || signs.ratio !== ratio) {
-      Object.assign(signs, { k: plot.camera.k, ratio, places: new Map(), taken: new Map() });
+    if (signs.k !== plot.camera.k || signs.ratio !== ratio || signs.glides !== plot.glides) {
+      Object.assign(signs, { k: plot.camera.k, ratio, glides: plot.glides, places: new Map(), taken: new Map() });
       for (let j = 0; j < inputs.n; j++) {
         const key = Math.floor((plot.xs[j] * signs.k) / cell) * 100003 + Math.floor((-plot.ys[j] * signs.k) / cell);
         signs.taken.set(key, (signs.taken.get(key) || 0) + 1);
@@ -80,11 +80,12 @@ function makeDecorator(inputs, way, looked) {
     return signs.places.get(i);
   }
   function nameClasses(pen, plot, free, paper, ink) {
-    if (!middles.has(way().key)) middles.set(way().key, classMiddles(way(), plot.xs, plot.ys));
+    const key = `${plot.glides} ${way().key}`; // points that moved have other middles
+    if (!middles.has(key)) middles.set(key, classMiddles(way(), plot.xs, plot.ys));
     const size = ratio * (plot.width < 500 * ratio ? 26 : 34);
     const { lit } = looked();
     let named = 0;
-    for (const [k, i] of middles.get(way().key)) {
+    for (const [k, i] of middles.get(key)) {
       const [x, y] = [plot.sx[i], plot.sy[i]];
       if (named >= 24 || (lit && !lit.has(k)) || x < 0 || y < 0 || x >= plot.width || y >= plot.height) continue;
       const name = way().names[k].slice(0, 26);
@@ -121,6 +122,22 @@ function makeDecorator(inputs, way, looked) {
     }
     pen.setLineDash([]);
   }
+  // From a point to those most alike in other inputs, by each atlas in its colour.
+  function rays(pen, plot, i) {
+    inputs.alikeOf(i).forEach((found, a) => found.forEach((j) => {
+      for (const [colour, wide] of [["#fff", 4], [LIKE_COLOURS[a], 2]]) {
+        Object.assign(pen, { strokeStyle: colour, lineWidth: wide * ratio });
+        pen.beginPath();
+        pen.moveTo(plot.sx[i], plot.sy[i]);
+        pen.lineTo(plot.sx[j], plot.sy[j]);
+        pen.stroke();
+      }
+      pen.fillStyle = LIKE_COLOURS[a];
+      pen.beginPath();
+      pen.arc(plot.sx[j], plot.sy[j], 5 * ratio, 0, 2 * Math.PI);
+      pen.fill();
+    }));
+  }
   function drawPath(pen, path, ink) {
     pen.beginPath();
     path.forEach((p, k) => (k ? pen.lineTo(...p) : pen.moveTo(...p)));
@@ -138,9 +155,10 @@ function makeDecorator(inputs, way, looked) {
     Object.assign(pen, { font: `600 ${13 * ratio}px system-ui, sans-serif`, textAlign: "left", textBaseline: "middle", lineJoin: "round" });
     const free = makeRoom();
     const close = plot.shown <= CLOSE && plot.camera.k > 1.5 * plot.home.k;
-    if (close) closeUp(pen, plot, free, paper, ink);
-    else nameClasses(pen, plot, free, paper, ink);
     const { over, pinned } = looked();
+    if (pinned >= 0) rays(pen, plot, pinned);
+    if (!plot.gliding && close) closeUp(pen, plot, free, paper, ink);
+    else if (!plot.gliding) nameClasses(pen, plot, free, paper, ink);
     if (pinned >= 0) ring(pen, plot, pinned, true);
     if (over >= 0) ring(pen, plot, over, false);
     if (plot.crosshair) {

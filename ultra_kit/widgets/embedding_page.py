@@ -33,21 +33,45 @@ class Way(NamedTuple):
     scale: str = ""  # from what to what a ramp runs
 
 
-def ways(emb: Embedding, truth: Mapping[str, Any]) -> dict[str, Way]:
-    """The ways to colour an embedding, by key: cluster, input, position, and each array of `truth`."""
-    clusters = [str(k) for k in range(emb.n_clusters)]
-    titles = [name or k for name, k in zip([*emb.names, *clusters[len(emb.names) :]], clusters, strict=True)]
+def apart(emb: Embedding, *beside: Embedding) -> list[str]:
+    """What tells an atlas and another one of the same tokens apart, in words: ["by latent", "by map"]."""
+    if not beside:
+        return [f"by {emb.by}"]
+    same = [
+        (e.source.tolist(), [(one.sha256, one.name, one.text) for one in e.inputs]) for e in (emb, *beside)
+    ]
+    if same[0] != same[1]:
+        raise ValueError(
+            f"beside must hold the same tokens of the same inputs in the same order, got {beside[0]} beside {emb}; "
+            "embed the same inputs with the same tokens= and seed="
+        )
+    fields = [f for f in ("layer", "by", "method", "seed") if getattr(emb, f) != getattr(beside[0], f)]
+    if not fields:
+        raise ValueError("beside must be another atlas: of another layer, by, method or seed; got the same")
+    said = {"layer": "layer ", "by": "by ", "method": "", "seed": "seed "}
+    return [", ".join(f"{said[f]}{getattr(e, f)}" for f in fields) for e in (emb, *beside)]
+
+
+def ways(emb: Embedding, truth: Mapping[str, Any], **beside: Embedding) -> dict[str, Way]:
+    """The ways to colour an embedding, by key: cluster, input, position, clusters of those beside it, and arrays of `truth`."""
     inputs = [str(i) for i in range(len(emb.inputs))]
     names = [name_of(emb, i) for i in range(len(emb.inputs))]
-    found = [
-        Way("cluster", "classes", "emb.labels", emb.labels, titles, clusters, "noise"),
+    own = [
+        _clusters("cluster", "emb.labels", emb),
         Way("input", "classes", "emb.source[:, 0]", emb.source[:, 0], names, inputs),
         _positions(emb),
-        *(_of_array(key, np.asarray(values), len(emb)) for key, values in truth.items()),
+        *(_clusters(f"cluster {title}", "beside.labels", one) for title, one in beside.items()),
     ]
-    if twice := [way.key for way in found[:3] if way.key in truth]:
+    found = [*own, *(_of_array(key, np.asarray(values), len(emb)) for key, values in truth.items())]
+    if twice := [way.key for way in own if way.key in truth]:
         raise ValueError(f"{twice[0]} is a way to colour already; name the array of truth otherwise")
     return {way.key: way for way in found}
+
+
+def _clusters(key: str, code: str, emb: Embedding) -> Way:
+    numbers = [str(k) for k in range(emb.n_clusters)]
+    names = [name or k for name, k in zip([*emb.names, *numbers[len(emb.names) :]], numbers, strict=True)]
+    return Way(key, "classes", code, emb.labels, names, numbers, "noise")
 
 
 def name_of(emb: Embedding, number: int) -> str:
@@ -119,11 +143,12 @@ def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def page_of(emb: Embedding, found: Mapping[str, Way]) -> dict[str, Any]:
-    """The entries of a page, without the colours that all views share."""
+def page_of(atlases: Sequence[Embedding], found: Mapping[str, Way]) -> dict[str, Any]:
+    """The entries of a page, without the colours that all views share: of the first, with the places and likes of each."""
     from ..plots.atlas_figures import class_colours, place_colours
 
-    q, corner, step = places(emb.points)
+    emb = atlases[0]
+    q, corners, steps = zip(*(places(one.points) for one in atlases), strict=True)
     cells = np.arange(256)
     paints = []
     for way in found.values():
@@ -131,13 +156,13 @@ def page_of(emb: Embedding, found: Mapping[str, Way]) -> dict[str, Any]:
         paints.append({**way._asdict(), "values": None, "colours": _rgb(class_colours(counts)).tolist()})
     m = len(emb)
     few = m <= LEVELS and m * emb.vectors.size <= _MOST_PRODUCTS
-    alike = most_alike(emb, np.arange(m if few else 0))
+    alike = np.stack([most_alike(one, np.arange(m if few else 0)) for one in atlases])
     positions, weights = emb.mapped or np.zeros((2, m, 0))
     sheet, side, columns, sizes = _sheet(emb.inputs)
     return {
-        "places": q.tobytes(),
-        "corner": corner.tolist(),
-        "step": step,
+        "places": np.stack(q).tobytes(),
+        "corners": np.stack(corners).tolist(),
+        "steps": steps,
         "source": emb.source.astype("<u2").tobytes(),
         "inputs": [{"name": name_of(emb, i), **_about(one, sizes[i])} for i, one in enumerate(emb.inputs)],
         "sheet": sheet,

@@ -79,11 +79,18 @@ function makePlot(parent, xs, ys, on) {
   const camera = { ...home };
   const down = new Map(); // the pointers that are down, by id
   const state = { xs, ys, sx, sy, camera, home, ratio: 1, width: 1, height: 1, colours: new Uint32Array(n), layers: [], radius: 2, shown: 0,
-    lassoing: false, path: null, crosshair: false, draw, refresh, nearest, zoomAt, pan, goHome, goTo, box, canvas, over };
+    lassoing: false, path: null, crosshair: false, gliding: 0, glides: 0, glide, draw, refresh, nearest, zoomAt, pan, goHome, goTo, box, canvas, over };
   let image = null;
   let asked = 0;
   let dirty = false;
 
+  // The places from which all points are seen.
+  function setHome() {
+    const span = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+    const [[x0, x1], [y0, y1]] = [span(xs), span(ys)];
+    Object.assign(home, { x: (x0 + x1) / 2, y: (y0 + y1) / 2,
+      k: 0.9 * Math.min(state.width / Math.max(x1 - x0, 1e-6), state.height / Math.max(y1 - y0, 1e-6)) });
+  }
   function measure() {
     state.ratio = Math.min(window.devicePixelRatio || 1, 2);
     const { clientWidth, clientHeight } = box;
@@ -91,11 +98,8 @@ function makePlot(parent, xs, ys, on) {
     state.height = Math.max(1, Math.round(clientHeight * state.ratio));
     for (const one of [canvas, over]) Object.assign(one, { width: state.width, height: state.height });
     image = null;
-    const span = (values) => values.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
-    const [[x0, x1], [y0, y1]] = [span(xs), span(ys)];
     const was = home.k;
-    Object.assign(home, { x: (x0 + x1) / 2, y: (y0 + y1) / 2,
-      k: 0.9 * Math.min(state.width / Math.max(x1 - x0, 1e-6), state.height / Math.max(y1 - y0, 1e-6)) });
+    setHome();
     if (was === 1) Object.assign(camera, home);
     else camera.k *= home.k / was;
     refresh();
@@ -169,6 +173,28 @@ function makePlot(parent, xs, ys, on) {
     Object.assign(camera, home);
     refresh();
   }
+  // Let the points move to other places, all of them in sight; at once for readers who want no motion.
+  function glide(toX, toY) {
+    const [fromX, fromY, from] = [xs.slice(), ys.slice(), { ...camera }];
+    const long = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 1400;
+    let began = 0;
+    const go = (time) => {
+      began = began || time;
+      const t = long ? Math.min(1, (time - began) / long) : 1;
+      const share = t * t * (3 - 2 * t);
+      for (let i = 0; i < n; i++) {
+        xs[i] = t < 1 ? fromX[i] + share * (toX[i] - fromX[i]) : toX[i];
+        ys[i] = t < 1 ? fromY[i] + share * (toY[i] - fromY[i]) : toY[i];
+      }
+      setHome();
+      for (const key of ["x", "y", "k"]) camera[key] = from[key] + share * (home[key] - from[key]);
+      state.gliding = t < 1 ? requestAnimationFrame(go) : 0;
+      refresh();
+    };
+    cancelAnimationFrame(state.gliding);
+    state.glides++;
+    state.gliding = requestAnimationFrame(go);
+  }
   // Bring a point into sight, if it is out of it.
   function goTo(i) {
     const [x, y] = [sx[i], sy[i]];
@@ -238,6 +264,7 @@ function makePlot(parent, xs, ys, on) {
     sizes.disconnect();
     themes.forEach((theme) => theme.removeEventListener("change", refresh));
     cancelAnimationFrame(asked);
+    cancelAnimationFrame(state.gliding);
   };
   return state;
 }
