@@ -230,7 +230,7 @@ def test_the_right_layout_passes_and_says_so(monkeypatch):
     report = uk.check(uk.load("scenes", pretrained=False))
     assert report and any("and others by up to" in line for line in report.lines)  # a stem of convolutions
     # Each part of the test is needed: without it the shuffled patches pass.
-    monkeypatch.setattr(checking, "_look_at_patches", lambda *args: [])
+    monkeypatch.setattr(checking, "_look_at_places", lambda *args: [])
     assert uk.check(loaded(built(Shuffled)))
 
 
@@ -285,3 +285,129 @@ def test_sizes_that_patches_do_not_divide_are_refused_with_the_size_to_take(inde
     model = uk.load(module.eval(), transform=lambda image: torch.zeros(3, 30, 22))
     with pytest.raises(ValueError, match=re.escape("every pixel must lie in a patch of (8, 8) pixels")):
         uk.capture(model, IMAGE)
+
+
+# -- places of a text ------------------------------------------------------------------------------------
+
+
+class Placed(nn.Module):
+    """An embedding that does something to the order or number of the tokens."""
+
+    def __init__(self, embedding, change):
+        super().__init__()
+        self.embedding, self.change = embedding, change
+
+    def forward(self, ids):
+        return self.change(self.embedding(ids))
+
+
+class MixesTokens(nn.Module):
+    """A part of a block that lets every token see all."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x) + x.mean(1, keepdim=True)
+
+
+TEXT = {
+    "vocab_size": 60,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+SEQ2SEQ = {"vocab_size": 60, "d_model": 24, "pad_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+
+
+def text_model(kind):
+    torch.manual_seed(0)
+    if kind == "llama":
+        made = transformers.LlamaForCausalLM(transformers.LlamaConfig(**TEXT))
+    elif kind == "bert":
+        made = transformers.BertModel(transformers.BertConfig(**TEXT, max_position_embeddings=64))
+    else:
+        sizes = {"d_kv": 6, "d_ff": 40, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4}
+        made = transformers.T5ForConditionalGeneration(transformers.T5Config(**SEQ2SEQ, **sizes))
+    for p in made.parameters():
+        if p.ndim > 1:
+            nn.init.normal_(p, std=0.3)
+    return made.eval()
+
+
+ORDER = [1, 0, *range(2, 10)]
+CHANGES = {
+    "turns round": (
+        lambda x: x.flip(1),
+        r"token \d+ of layer 0 must move, and token \d+ moves most: the model shifts, turns",
+    ),
+    "shuffles": (lambda x: x[:, torch.tensor([*ORDER, *range(10, x.shape[1])])], r"token \d+ moves most"),
+    "shuffles the last": (lambda x: x[:, [*range(x.shape[1] - 2), -1, -2]], r"token \d+ moves most"),
+    "shuffles the middle": (
+        lambda x: x[:, [*range(5), 6, 5, *range(7, x.shape[1])]],
+        r"token \d+ moves most",
+    ),
+    "shifts": (lambda x: x.roll(1, 1), r"token \d+ moves most"),
+    "mixes": (lambda x: x + 0.1 * x.mean(1, keepdim=True), "and others move too"),
+    "draws": (lambda x: x + torch.randn_like(x), "two passes of one input must give the same"),
+    "drops": (
+        lambda x: x[:, 1:],
+        r"one token for each of the \d+ token ids, they get \d+: .* adds or drops positions",
+    ),
+    "adds": (lambda x: torch.cat([x[:, :1], x], 1), "adds or drops positions"),
+    "forgets": (lambda x: x * 0, "no token moves"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["llama", "bert", "t5", "t5 decoder"])
+def test_a_text_whose_tokens_lie_elsewhere(kind, change):
+    model = text_model(kind)
+    do, words = CHANGES[change]
+    if kind == "llama":
+        model.model.embed_tokens = Placed(model.model.embed_tokens, do)
+    elif kind == "bert":
+        model.embeddings.word_embeddings = Placed(model.embeddings.word_embeddings, do)
+        words = (
+            "" if change in ("drops", "adds") else words
+        )  # its positions no longer fit: an error of its own
+    else:
+        side = model.encoder if kind == "t5" else model.decoder
+        side.embed_tokens = Placed(side.embed_tokens, do)
+    report = uk.check(model)
+    assert not report and re.search(words, str(report)), report
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert", "t5"])
+def test_a_text_in_its_order_passes_and_says_so(kind, monkeypatch):
+    report = uk.check(text_model(kind))
+    assert report and "a changed token moves its own token of layer 0 and no other" in report.lines
+    wrong = text_model(kind)
+    side = {"llama": "model", "bert": "embeddings", "t5": "encoder"}[kind]
+    name = "word_embeddings" if kind == "bert" else "embed_tokens"
+    part = getattr(wrong, side)
+    setattr(part, name, Placed(getattr(part, name), lambda x: x.flip(1)))
+    monkeypatch.setattr(checking, "_look_at_places", lambda *args: [])
+    assert uk.check(wrong)  # nothing else sees it
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_a_model_that_writes_and_looks_ahead(kind):
+    model = text_model(kind)
+    if kind == "llama":
+        model.model.layers[1].mlp = MixesTokens(model.model.layers[1].mlp)
+    else:
+        model.decoder.block[1].layer[2].DenseReluDense = MixesTokens(
+            model.decoder.block[1].layer[2].DenseReluDense
+        )
+    report = uk.check(model)
+    assert not report
+    last = {"llama": 2, "t5": 4}[kind]
+    assert re.search(
+        rf"must look back only; when token \d+ of .* a token before it moves at layer {last}", str(report)
+    )

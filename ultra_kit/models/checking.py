@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..types.torch_modes import plain_torch
 from .hooks_and_flags import hooked
 from .loading import load
 from .recorder import first_of
+from .text_backbone import SEQUENCES
 from .text_image_backbone import TextAligned
 
 FLAT_NORM = 0.1
@@ -57,8 +59,9 @@ class Report:
 def check(model: Backbone | nn.Module) -> Report:
     """Say in words what a model supports, after trying it.
 
-    A second forward pass must give the same; of an image, a changed patch in each corner, at an edge and in the middle must
-    move the token that stands for it; and what each block adds must have the derivative of finite differences.
+    A second forward pass must give the same; a changed patch of an image (in each corner, at an edge and in the middle) or token
+    of a text (at the start, in the middle and at the end) must move the token that stands for it, and in a causal model none
+    before it; and what each block adds must have the derivative of finite differences.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def check(model: Backbone | nn.Module) -> Report:
         inputs, layout, _ = model.prepare(_probe(model))
         latents, steps = model.run(inputs)
         shares = _gradients(latents, steps)
-        said = _look_at_patches(model, inputs, layout, latents, steps)
+        said = _look_at_places(model, inputs, layout, latents, steps)
         _compare_derivatives(model, inputs, latents)
     except (UltraError, TypeError, ValueError) as e:
         return Report(False, (f"Not supported: {e}",))
@@ -114,11 +117,17 @@ def check(model: Backbone | nn.Module) -> Report:
     return Report(True, tuple(lines), flat)
 
 
-def _probe(model: Backbone) -> Any:
-    """An input without structure, always the same."""
-    if model.modality == "text":
-        return "The quick brown fox jumps over the lazy dog."
-    return np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+def _probe(model: Any) -> Any:
+    """An input without structure, always the same; of a text model without a tokenizer token ids, of a decoder its own too."""
+    if model.modality != "text":
+        return np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    text, kind = "The quick brown fox jumps over the lazy dog.", getattr(model, "kind", None)
+    if kind is None or (model.tokenizer is not None and kind != "encoder-decoder"):
+        return text
+    size = model.module.config.vocab_size
+    ids = list(range(size)[-10:]) if model.tokenizer is None else model.tokenizer(text)["input_ids"]
+    more = {"decoder_input_ids": [model.decoder_start, *ids]} if kind == "encoder-decoder" else {}
+    return {"input_ids": ids, **more}
 
 
 def _gradients(latents: list[torch.Tensor], steps: list) -> dict[str, float]:
@@ -143,48 +152,86 @@ def _far(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() > _SAME * b.abs().max())
 
 
-def _look_at_patches(
+def _look_at_places(
     model: Any, inputs: Any, layout: Layout, latents: list[torch.Tensor], steps: list[AttentionStep]
 ) -> list[str]:
-    """Run again: the same must come out. Change patches of an image: their own tokens of layer 0 must move."""
+    """Run again: the same must come out. Change patches or tokens: their own tokens of layer 0 must move, and none before them."""
     start, again = latents[0].detach(), model.run(inputs)[0]
     if any(_far(a, b) for a, b in zip(again, latents, strict=True)):
         raise UltraError(
             "two passes of one input must give the same, and the latents differ: the model draws at random (masked or "
             "shuffled patches, dropout of its own); switch that off"
         )
-    if layout.grid is None or "pixel_values" not in inputs:
-        return []
-    (h, w), most, pixels = layout.grid, 0.0, inputs["pixel_values"]
-    size = getattr(getattr(model, "transform", None), "seen", None) or pixels.shape[-2:]
-    noise = torch.from_numpy(np.random.default_rng(0).standard_normal(pixels.shape)).to(pixels)
-    for row, column in dict.fromkeys(
-        [(0, 0), (0, w - 1), (h - 1, 0), (h - 1, w - 1), (0, w // 2), (h // 2, w // 2)]
-    ):
-        changed, token = pixels.clone(), layout.n_prefix + row * w + column
-        rows, columns = (
-            slice(k * of // n, max(k * of // n + 1, (k + 1) * of // n))
-            for k, of, n in zip((row, column), size, (h, w), strict=True)
-        )
-        changed[..., rows, columns] += noise[..., rows, columns]
-        moved, after = model.run({**inputs, "pixel_values": changed})
-        distance = (moved[0].detach() - start).norm(dim=-1)
-        furthest = int(distance.argmax())
-        away = [abs(a - b) for a, b in zip(divmod(furthest - layout.n_prefix, w), (row, column), strict=True)]
-        # Convolutions before the blocks may move a neighbour more.
-        if not distance[token] > _SHARE * distance.max() or furthest < layout.n_prefix or max(away) > 1:
-            what = f"token {furthest} moves most" if distance.max() > 0 else "no token moves"
-            raise UltraError(
-                f"when the patch in row {row}, column {column} of {h} x {w} changes, token {token} of layer 0 must move, and "
-                f"{what}: the grid is transposed, the patches are shuffled, or the prefix tokens do not come "
-                "first; see grid= and n_prefix= of load"
-            )
-        share = float(distance[torch.arange(len(distance)) != token].max() / distance[token])
-        most = max(most, share)
+    said: dict[str, float] = {}
+    for changed, token, place, causal in _changes(model, inputs, layout):
+        moved, after = model.run(changed)
+        share = _share_of_others((moved[0].detach() - start).norm(dim=-1), token, place, layout)
+        part = f"a changed {'patch' if layout.grid else 'token'} moves its own token of layer 0"
+        said[part] = max(said.get(part, 0.0), share)
         if share < _SAME:
             _look_at_keys(steps[0], after[0], token)
-    seen = "and no other" if most < _SAME else f"and others by up to {most:.0%} of it, which see it too"
-    return [f"a changed patch moves its own token of layer 0 {seen}"]
+        for layer, (was, now) in enumerate(zip(latents, moved, strict=True)):
+            if causal and token and _far(now[:token], was[:token]):
+                raise UltraError(
+                    f"a model that writes must look back only; when {place} changes, a token before it moves at layer {layer}"
+                )
+    return [
+        f"{part} {'and no other' if most < _SAME else f'and others by up to {most:.0%} of it, which see it too'}"
+        for part, most in said.items()
+    ]
+
+
+def _changes(model: Any, inputs: Any, layout: Layout) -> Iterator[tuple[dict[str, Any], int, str, bool]]:
+    """Inputs of which one place is changed, the token that stands for it, the place in words, and whether nothing may look ahead."""
+    if layout.grid is not None and "pixel_values" in inputs:
+        (h, w), pixels = layout.grid, inputs["pixel_values"]
+        size = getattr(getattr(model, "transform", None), "seen", None) or pixels.shape[-2:]
+        noise = torch.from_numpy(np.random.default_rng(0).standard_normal(pixels.shape)).to(pixels)
+        for row, column in dict.fromkeys(
+            [(0, 0), (0, w - 1), (h - 1, 0), (h - 1, w - 1), (0, w // 2), (h // 2, w // 2)]
+        ):
+            changed = pixels.clone()
+            rows, columns = (
+                slice(k * of // n, max(k * of // n + 1, (k + 1) * of // n))
+                for k, of, n in zip((row, column), size, (h, w), strict=True)
+            )
+            changed[..., rows, columns] += noise[..., rows, columns]
+            place = f"the patch in row {row}, column {column} of {h} x {w}"
+            yield {**inputs, "pixel_values": changed}, layout.n_prefix + row * w + column, place, False
+    before, causal = 0, getattr(model, "kind", "") == "causal"
+    for key in SEQUENCES if layout.grid is None else ():
+        ids = inputs.get(key, torch.empty(1, 0))[0]
+        first = 0 if before else layout.n_prefix
+        for at in sorted({first, (first + len(ids)) // 2, len(ids) - 1} & set(range(len(ids)))):
+            if len(others := ids[ids != ids[at]]):
+                changed = ids.clone()
+                changed[at] = others[len(others) // 2]
+                place = f"token {at} of {key}"
+                yield {**inputs, key: changed[None]}, before + at, place, causal or before > 0
+        before += len(ids)
+
+
+def _share_of_others(distance: torch.Tensor, token: int, place: str, layout: Layout) -> float:
+    """How far other tokens of layer 0 moved, as a share of how far the one did that stands for a changed place; it must move most."""
+    furthest, rest = int(distance.argmax()), torch.arange(len(distance)) != token
+    share = float(distance[rest].max() / distance[token])
+    if layout.grid is None:
+        fits, why = (
+            share < _SAME,
+            "the model shifts, turns round, shuffles or mixes its tokens before its blocks",
+        )
+    else:
+        to, at = (divmod(n - layout.n_prefix, layout.grid[1]) for n in (furthest, token))
+        near = (
+            max(abs(a - b) for a, b in zip(to, at, strict=True)) <= 1
+        )  # convolutions may move a neighbour more
+        fits = share < 1 / _SHARE and furthest >= layout.n_prefix and near
+        why = "the grid is transposed, the patches are shuffled, or the prefix tokens do not come first; see grid= and n_prefix= of load"
+    if not fits:
+        moves = "others move too" if furthest == token else f"token {furthest} moves most"
+        what = moves if distance.max() > 0 else "no token moves"
+        raise UltraError(f"when {place} changes, token {token} of layer 0 must move, and {what}: {why}")
+    return share
 
 
 def _look_at_keys(before: AttentionStep, after: AttentionStep, token: int) -> None:

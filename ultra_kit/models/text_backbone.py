@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ..types import AttentionStep, Layout, UltraError
 from ..types.torch_modes import plain_torch
+from .attention import record
 from .encoder_decoder import record_encoder_decoder, run_from_encoder_decoder
 from .hooks_and_flags import as_it_was, hooked
 from .transformer_backbone import TransformerBackbone
 
-_SEQUENCES = ("input_ids", "decoder_input_ids")
+SEQUENCES = ("input_ids", "decoder_input_ids")
 _GRAPH = 6
 """Tensors as large as an attention map that a block's graph and one backward pass hold at most."""
 
@@ -43,7 +44,7 @@ class TextBackbone(TransformerBackbone):
 
     def smallest(self) -> dict[str, Tensor]:
         """Two tokens."""
-        return {key: self._ids([0, 0]) for key in _SEQUENCES[: 1 + self._seq2seq]}
+        return {key: self._ids([0, 0]) for key in SEQUENCES[: 1 + self._seq2seq]}
 
     @property
     def max_tokens(self) -> int | None:
@@ -109,16 +110,21 @@ class TextBackbone(TransformerBackbone):
 
     def run(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], list[AttentionStep]]:
         """One forward pass with explicit attention, refused where its maps need more memory than the device has."""
-        n, n_decoder = (inputs[key].shape[1] if key in inputs else 0 for key in _SEQUENCES)
+        n, n_decoder = (inputs[key].shape[1] if key in inputs else 0 for key in SEQUENCES)
         need, have = self.planned_bytes(n, n_decoder), _memory(inputs["input_ids"].device)
         if have is not None and need > have:
             raise UltraError(
                 f"{n + n_decoder} tokens need about {need / 1e9:.3g} GB for their attention maps, the device has "
                 f"{have / 1e9:.3g} GB; shorten the text"
             )
-        if self._seq2seq:
-            return record_encoder_decoder(self.module, self.call(inputs))
-        return super().run(inputs)
+        run = record_encoder_decoder if self._seq2seq else record
+        latents, steps = run(self.module, self.call(inputs))
+        if len(latents[0]) != n + n_decoder:
+            raise UltraError(
+                f"the blocks must get one token for each of the {n + n_decoder} token ids, they get {len(latents[0])}: "
+                "the model adds or drops positions (a soft prompt, pooling)"
+            )
+        return latents, steps
 
     def _run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
         if not self._seq2seq:
@@ -193,7 +199,7 @@ class TextBackbone(TransformerBackbone):
             )
 
     def _check_lengths(self, inputs: dict[str, Tensor]) -> None:
-        for key, mask in zip(_SEQUENCES, ("attention_mask", "decoder_attention_mask"), strict=True):
+        for key, mask in zip(SEQUENCES, ("attention_mask", "decoder_attention_mask"), strict=True):
             if key in inputs and inputs[key].shape[1] == 0:
                 raise ValueError(f"{key} must hold at least one token, got none")
             self.check_length(inputs[key].shape[1] if key in inputs else 1)
