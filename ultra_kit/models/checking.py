@@ -162,12 +162,11 @@ def _look_at_places(
             "two passes of one input must give the same, and the latents differ: the model draws at random (masked or "
             "shuffled patches, dropout of its own); switch that off"
         )
-    said: dict[str, float] = {}
+    most = -1.0
     for changed, token, place, causal in _changes(model, inputs, layout):
         moved, after = model.run(changed)
         share = _share_of_others((moved[0].detach() - start).norm(dim=-1), token, place, layout)
-        part = f"a changed {'patch' if layout.grid else 'token'} moves its own token of layer 0"
-        said[part] = max(said.get(part, 0.0), share)
+        most = max(most, share)
         if share < _SAME:
             _look_at_keys(steps[0], after[0], token)
         for layer, (was, now) in enumerate(zip(latents, moved, strict=True)):
@@ -175,10 +174,9 @@ def _look_at_places(
                 raise UltraError(
                     f"a model that writes must look back only; when {place} changes, a token before it moves at layer {layer}"
                 )
-    return [
-        f"{part} {'and no other' if most < _SAME else f'and others by up to {most:.0%} of it, which see it too'}"
-        for part, most in said.items()
-    ]
+    seen = "and no other" if most < _SAME else f"and others by up to {most:.0%} of it, which see it too"
+    part = "patch" if layout.grid else "token"
+    return [f"a changed {part} moves its own token of layer 0 {seen}"] if most >= 0 else []
 
 
 def _changes(model: Any, inputs: Any, layout: Layout) -> Iterator[tuple[dict[str, Any], int, str, bool]]:
@@ -222,14 +220,12 @@ def _share_of_others(distance: torch.Tensor, token: int, place: str, layout: Lay
         )
     else:
         to, at = (divmod(n - layout.n_prefix, layout.grid[1]) for n in (furthest, token))
-        near = (
-            max(abs(a - b) for a, b in zip(to, at, strict=True)) <= 1
-        )  # convolutions may move a neighbour more
-        fits = share < 1 / _SHARE and furthest >= layout.n_prefix and near
+        away = max(abs(a - b) for a, b in zip(to, at, strict=True))  # convolutions may move a neighbour more
+        fits = share < 1 / _SHARE and furthest >= layout.n_prefix and away <= 1
         why = "the grid is transposed, the patches are shuffled, or the prefix tokens do not come first; see grid= and n_prefix= of load"
     if not fits:
-        moves = "others move too" if furthest == token else f"token {furthest} moves most"
-        what = moves if distance.max() > 0 else "no token moves"
+        what = "others move too" if furthest == token else f"token {furthest} moves most"
+        what = what if distance.max() > 0 else "no token moves"
         raise UltraError(f"when {place} changes, token {token} of layer 0 must move, and {what}: {why}")
     return share
 
