@@ -102,6 +102,26 @@ def test_the_nearest_phrase_of_a_patch():
         assert found[0].likeness == pytest.approx(row.max(), abs=1e-5)
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_patches_of_other_images_name_a_patch(embedded):
+    model = uk.load("photos", pretrained=False)
+    caps = [uk.capture(model, uk.data.scene(seed).image) for seed in range(3)]
+    among = uk.embed(caps, layer=2, method="pca") if embedded else caps
+    names = uk.name(caps[0], tokens=[40, 70], among=among, layer=2, k=3)
+    assert (names.by, names.layer) == ("patches", 2)
+    for token, found in zip([40, 70], names.found, strict=True):
+        like = uk.atlas.similar(caps[0], token, among=caps, layer=2, k=3)
+        assert [name.likeness for name in found] == pytest.approx(like.likeness[1:].tolist())
+        for name, placed, there in zip(found, like.inputs[1:], like.tokens[1:], strict=True):
+            assert name.text.startswith(placed.layout.place_of(there))
+            x, y = (int(v) for v in placed.box(int(there))[:2])
+            assert (name.patch == placed.picture[y, x]).all(axis=2).any()  # it is cut from where it lies
+    figure = uk.plots.show_names(names)
+    assert [ax.get_title() for ax in figure.axes[::4]] == [caps[0].layout.place_of(t) for t in (40, 70)]
+    assert [len(ax.images) for ax in figure.axes] == [1] * 8
+    assert names.table.shape == (6, 6)
+
+
 def test_latents_are_made_once_for_a_layer_and_a_corpus(briefs, tmp_path, monkeypatch):
     first = uk.name(uk.capture(briefs, TEXT), layer=2, among=TEXTS)
     (kept,) = (tmp_path / "words").iterdir()
@@ -176,7 +196,11 @@ def test_models_without_names_are_refused_in_words(briefs):
             uk.name(scenes, among=none)
     with pytest.raises(ValueError, match="layer must be the last"):
         uk.name(scenes, layer=2, among=["a red star"])
-    with pytest.raises(uk.UltraError, match=r"no text tower.*uk.atlas.similar"):
+    with pytest.raises(TypeError, match="among must be a list of captures of other images, got"):
+        uk.name(scenes, by="patches", among=["a red star"])
+    with pytest.raises(TypeError, match="among must be a list of texts"):
+        uk.name(scenes, by="phrases", among=[scenes])
+    with pytest.raises(uk.UltraError, match=r"no text tower.*among=captures of other images"):
         uk.name(uk.capture(uk.load("photos", pretrained=False), image), among=["a cat"])
     with pytest.raises(TypeError, match="name needs Capture, got str"):
         uk.name("a text")

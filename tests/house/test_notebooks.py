@@ -24,6 +24,7 @@ TAUGHT = [
     "03_object_selection",
     "05_atlas",
     "06_bring_your_own_model",
+    "07_your_data_set",
 ]
 VIEW = 'document.createElement("iframe")'
 FORBIDDEN = ("application/vnd.jupyter.widget-view+json", "application/javascript")
@@ -94,6 +95,11 @@ def test_stored_notebook(path):
 @pytest.mark.parametrize("name", TAUGHT)
 def test_notebook_teaches(name):
     assert faults_of_teaching(FOLDER / f"{name}.ipynb") == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_each_exercise_has_a_folded_answer_that_is_run(path):
+    assert [fault for fault in faults_of_teaching(path) if "answers" in fault] == []
 
 
 @pytest.mark.notebook

@@ -138,16 +138,7 @@ class Embedding:
     def patch(self, row: int, *, around: int = 1) -> np.ndarray | None:
         """The patch of a token with `around` cells on each side, cut from its picture: (h, w, 3) uint8; None for a text."""
         number, token = self.source[row].tolist()
-        placed = self.inputs[number]
-        if placed.picture is None:
-            return None
-        x0, y0, x1, y1 = placed.box(token)
-        sides = []
-        for low, high, end in zip((y0, x0), (y1, x1), placed.picture.shape, strict=False):
-            size = min(max(round((2 * around + 1) * (high - low)), 1), end)
-            start = min(max(round((low + high - size) / 2), 0), end - size)  # pushed back at the border
-            sides.append(slice(start, start + size))
-        return placed.picture[tuple(sides)]
+        return self.inputs[number].patch(token, around)
 
     def exemplars(self, cluster: int, n: int = 9) -> np.ndarray:
         """The tokens that stand for a cluster: rows of `points`, those nearest to its mean vector first.

@@ -15,6 +15,8 @@ from ..models.text_image_backbone import TextAligned
 from ..types import Capture, Layout, Progress, Tokens, UltraError
 from ..types.checks import needs, one_of, whole_number
 from ..types.wording import counted
+from .embedding import Embedding
+from .similar_tokens import Similar, similar, unplaced
 from .word_bank import sentences, word_banks
 
 _DEPTH = 1 / 3
@@ -24,11 +26,12 @@ _LOOKED_AT = 20
 
 
 class Name(NamedTuple):
-    """A name: the word or phrase, how near it is (a cosine, or the head's probability), and the sentence it stands in."""
+    """A name: the word, phrase or place, how near it is (a cosine, or the head's probability), its sentence or its patch."""
 
     text: str
     likeness: float
     sentence: str = ""
+    patch: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,7 +45,7 @@ class Names:
     found : tuple of tuple of Name
         For each token its names, the nearest first.
     layer : int
-    by : {"latents", "head", "phrases"}
+    by : {"latents", "head", "phrases", "patches"}
     layout, input, card
         Of the capture; the card says how the names were found.
     """
@@ -59,7 +62,7 @@ class Names:
     def table(self) -> pd.DataFrame:
         """A row for each name: token, what stands there, rank from 1, name, likeness, sentence."""
         rows = [
-            (int(token), self.layout.place_of(int(token)), rank, *name)
+            (int(token), self.layout.place_of(int(token)), rank, *name[:3])
             for token, names in zip(self.tokens, self.found, strict=True)
             for rank, name in enumerate(names, 1)
         ]
@@ -88,17 +91,17 @@ def name(
     layer: int | None = None,
     tokens: Tokens = None,
     by: str | None = None,
-    among: Sequence[str] | None = None,
+    among: Sequence[str] | Sequence[Capture] | Embedding | None = None,
     k: int = 5,
     progress: bool | Progress | None = None,
 ) -> Names:
-    """Name latent tokens in words: say what each of them is like at a layer.
+    """Name latent tokens: say in words, or show by patches of other images, what each of them is like at a layer.
 
     "latents": the words whose own latents, read in other sentences, are the nearest at the same layer (the idea of
     LatentLens, ICML 2026; here a small corpus that travels with the package, `ultra_kit.atlas.sentences`). "head": the
     words that the model would write if this were its last layer (logit lens, nostalgebraist 2020). "phrases": the
-    nearest of phrases given, for image models with a text tower. For what patches of other image models are like see
-    `ultra_kit.atlas.similar`.
+    nearest of phrases given, for image models with a text tower. "patches": those of other images that are the most like
+    it (`ultra_kit.atlas.similar`), where a model has no words.
 
     The latents are compared by cosine after the mean of the corpus is taken away. They are made once for a model and a
     layer and kept in the user's cache (SmolLM2: half a minute on one core, 6 MB). The first token of a text without prefix
@@ -107,16 +110,17 @@ def name(
     Parameters
     ----------
     cap : Capture
-        Of a causal language model or a text encoder, or of an image model with a text tower.
+        Of a causal language model, a text encoder, or an image model.
     layer : int, optional
         1..L or negative from the end, 0 too for the head. By default a third of the blocks for "latents" (chosen on 20 sentences with
         SmolLM2, ``benchmarks/bench_names.py``), else the last.
     tokens : int, sequence of int or float, optional
         Positions, prefix tokens counted, or a share of them; every content position by default.
-    by : {"latents", "head", "phrases"}, optional
-        By default "phrases" for an image model, else "latents".
-    among : sequence of str, optional
-        Sentences whose words are the names, in place of the corpus; the phrases of an image model, which need it.
+    by : {"latents", "head", "phrases", "patches"}, optional
+        By default "latents" for a text; for an image "patches" where `among` holds captures, else "phrases".
+    among : sequence of str or Capture, or Embedding, optional
+        Sentences whose words are the names, in place of the corpus; of an image model, which needs it, the phrases, or the
+        captures of other images (an embedding of theirs, which has a layer of its own).
     k : int
         Names for each token, at least 1; no two are the same word, in capitals or not.
     progress : bool or callable, optional
@@ -131,7 +135,7 @@ def name(
     ValueError, TypeError
         For an option that cannot be.
     UltraError
-        If the model has no such names: an encoder-decoder, a model without a tokenizer or a head, an image model without
+        If the model has no such names: an encoder-decoder, a model without a tokenizer or a head, phrases for an image model without
         a text tower, a model that does not know the words of the corpus.
 
     Examples
@@ -143,25 +147,31 @@ def name(
     """
     needs("name", Capture, (cap, *more), "cap = uk.capture(model, x), then name(cap)")
     image = cap.layout.modality == "image"
-    by = by or ("phrases" if image else "latents")
-    one_of("by", by, ("phrases",) if image else ("latents", "head"))
+    pool: Any = () if among is None else [among] if isinstance(among, Capture) else among
+    others = isinstance(pool, Embedding) or any(isinstance(x, Capture) for x in pool)
+    by = by or (("patches" if others else "phrases") if image else "latents")
+    one_of("by", by, ("phrases", "patches") if image else ("latents", "head"))
     whole_number("k", k, 1)
-    if isinstance(among, str) or (
-        among is not None and not all(isinstance(t, str) and t.strip() for t in among)
-    ):
-        raise TypeError(f"among must be a list of texts, none of them empty, got {among!r:.80}")
+    words = not others and not isinstance(pool, str) and all(isinstance(t, str) and t.strip() for t in pool)
+    if not (others if by == "patches" else words):
+        what = "captures of other images" if by == "patches" else "texts, none of them empty"
+        raise TypeError(f"among must be a list of {what}, got {among!r:.80}")
+    given: Sequence[str] | None = None if among is None else pool
     default = max(1, round(_DEPTH * cap.n_layers)) if by == "latents" else -1
     number, index = cap.layer_index(default if layer is None else layer), cap.token_indices(tokens)
     z = cap.latents[number].detach()[torch.as_tensor(index)]
     orders: Iterable[Iterable[Any]]
-    if image:
-        orders = _phrases(cap, z, number, among)
+    if by == "patches":
+        pool = pool if isinstance(pool, Embedding) else unplaced(list(pool), number, "latent", progress)
+        number, orders = pool.layer, (_patches(similar(cap, t, among=pool, k=k)) for t in index.tolist())
+    elif image:
+        orders = _phrases(cap, z, number, given)
     else:
-        _refuse(cap.model, by, number, among)
-        texts = sentences() if among is None else among
+        _refuse(cap.model, by, number, given)
+        texts = sentences() if given is None else given
         orders = _by_head(cap, z, k) if by == "head" else _by_latents(cap, z, number, texts, progress)
     found = tuple(_first(order, k) for order in orders)
-    made = {"by": by, "layer": number, "k": k, "among": len(among) if among is not None else "own corpus"}
+    made = {"by": by, "layer": number, "k": k, "among": "own corpus" if given is None else len(given)}
     return Names(index, found, number, by, cap.layout, cap.input, {**cap.card, "names": made})
 
 
@@ -216,8 +226,8 @@ def _phrases(cap: Capture, z: torch.Tensor, layer: int, among: Sequence[str] | N
     model: Any = cap.model
     if not isinstance(model, TextAligned):
         raise UltraError(
-            f"{model.name!r} has no text tower, so that its patches have no names in words; "
-            "uk.atlas.similar(cap, token, among=captures) shows the patches most like one"
+            f"{model.name!r} has no text tower, so that its patches have no names in words; among=captures of other "
+            "images names each by the patches most like it there (uk.atlas.similar)"
         )
     if among is None or not len(among):
         raise ValueError(
@@ -231,6 +241,12 @@ def _phrases(cap: Capture, z: torch.Tensor, layer: int, among: Sequence[str] | N
         near = torch.nn.functional.normalize(model.project(z), dim=-1) @ model.encode_text(among).T
     for row in near.float().cpu().numpy():
         yield ((among[i], float(row[i])) for i in np.argsort(-row))
+
+
+def _patches(found: Similar) -> Iterator[Any]:
+    """The patches most like one: where each lies, how like it is, and how it looks."""
+    for row, placed in list(zip(found.table.itertuples(), found.inputs, strict=True))[1:]:
+        yield f"{row.what} of {row.input}", row.likeness, "", placed.patch(row.token)
 
 
 def _first(names: Iterable[Any], k: int) -> tuple[Name, ...]:

@@ -58,6 +58,18 @@ class PlacedInput:
         row, col = divmod(token - self.layout.n_prefix, w)
         return col * width / w, row * height / h, (col + 1) * width / w, (row + 1) * height / h
 
+    def patch(self, token: int, around: int = 1) -> np.ndarray | None:
+        """A patch with `around` cells on each side, cut from `picture`: (h, w, 3) uint8; None for a text."""
+        if self.picture is None:
+            return None
+        x0, y0, x1, y1 = self.box(token)
+        sides = []
+        for low, high, end in zip((y0, x0), (y1, x1), self.picture.shape, strict=False):
+            size = min(max(round((2 * around + 1) * (high - low)), 1), end)
+            start = min(max(round((low + high - size) / 2), 0), end - size)  # pushed back at the border
+            sides.append(slice(start, start + size))
+        return self.picture[tuple(sides)]
+
     @cached_property
     def words(self) -> tuple[Word, ...]:
         """The words of a text, each with its characters (start, end) in `text` and its tokens; none for an image."""

@@ -121,7 +121,7 @@ def similar(
         if not captures:
             raise ValueError("among must hold captures of other inputs, got none")
     pool: Any = (
-        (source if among is None else among) if captures is None else _unplaced(captures, layer, by, progress)
+        (source if among is None else among) if captures is None else unplaced(captures, layer, by, progress)
     )
     if isinstance(source, Embedding):
         asked, row = source, whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
@@ -159,7 +159,7 @@ def similar(
     )
 
 
-def _unplaced(captures: list[Any], layer: int | None, by: str, progress: bool | Progress | None) -> Embedding:
+def unplaced(captures: list[Any], layer: int | None, by: str, progress: bool | Progress | None) -> Embedding:
     """All tokens of captures, not placed and not clustered: only looked through."""
     wanted = Wanted(layer, by, None, None, 0, False, ())
     rows = collect(captures, None, wanted, progress)

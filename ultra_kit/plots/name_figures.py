@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..atlas.naming import Names
+from ..atlas.placed_input import PlacedInput
 from .style import PAPER, draw_input, mark_patch, panel_size, panels, patch_box, styled
 from .text_lines import CELL, COLOURS, DEEPEST, LINE
 
@@ -19,7 +20,7 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
     """Draw what latent tokens are like: names under each token of a text, or each patch marked and named in the image.
 
     Of a text the names stand under their token, the nearest on top, the darker the nearer; of an image the nearest name
-    stands at its patch.
+    stands at its patch. Names that are patches stand in a row behind the token's own, the likeness above each.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
     'names by phrases, layer 5'
     """
     title = f"names by {names.by}, layer {names.layer}"
+    if names.by == "patches":
+        return _exemplars(names, title)
     if names.layout.grid is not None:
         figure, [[ax]] = panels(1, 1, panel=panel_size(names.layout, 8))
         draw_input(ax, names.input, names.layout)
@@ -68,4 +71,23 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
                 ax.add_patch(Rectangle((x - 0.3, y), width - 0.9, 0.94, color=colour, linewidth=0))
             shown = text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
             ax.text(x, y + 0.5, shown, weight="normal" if k else "bold", **font)
+    return figure
+
+
+def _exemplars(names: Names, title: str) -> Figure:
+    """A row for each token: its own patch, and those it is named by."""
+    own = PlacedInput(names.layout, names.input)
+    columns = 1 + max((len(found) for found in names.found), default=0)
+    figure, axes = panels(max(len(names.tokens), 1), columns, panel=(1.5, 1.6))
+    for line, token, found in zip(axes, names.tokens.tolist(), names.found, strict=False):
+        shown = [
+            (own.patch(token), names.layout.place_of(token)),
+            *((n.patch, f"{n.likeness:.2f}") for n in found),
+        ]
+        for ax, (patch, said) in zip(line, shown, strict=False):
+            ax.imshow(patch)
+            ax.set_title(said, fontsize=11)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    figure.suptitle(title, fontsize=13)
     return figure
