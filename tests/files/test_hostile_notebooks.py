@@ -52,6 +52,14 @@ def test_nothing_runs_and_nothing_leads_elsewhere(browser, tmp_path):
         shown(**{"image/svg+xml": f"<svg xmlns='http://www.w3.org/2000/svg'>{html}</svg>"}) for html in HTML
     ]
     cells += [new_raw_cell(html, metadata={"raw_mimetype": "text/html"}) for html in HTML]
+    for mime in (
+        "text/vnd.mermaid",
+        "application/javascript",
+        "text/javascript",
+        "text/latex",
+        "application/x",
+    ):
+        cells += [shown(**{mime: html}) for html in HTML]
     forged = "window.parent.pwned = 1; top.location = 'x'"
     cells.append(
         shown(
@@ -128,6 +136,14 @@ def test_what_does_not_parse_is_text(text, tmp_path):
         assert text.replace("&", "&amp;") in page or "<math" in page
 
 
+def _one_output(data):
+    return (
+        '{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [{"cell_type": "code", "metadata": {}, '
+        '"source": "x", "execution_count": null, "outputs": [{"output_type": "display_data", "metadata": {}, '
+        f'"data": {data}}}]}}]}}'
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -137,6 +153,14 @@ def test_what_does_not_parse_is_text(text, tmp_path):
         "3",
         '{"cells": 3}',
         '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}]}',
+        *map(
+            _one_output,
+            (
+                '{"text/html": "<script>(0)(\\"uk000000000001\\", {}, [2], 7);</script>"}',
+                '{"application/vnd.plotly.v1+json": [1]}',
+                '{"text/html": 7}',
+            ),
+        ),
         "[" * 10**5,
     ],
 )

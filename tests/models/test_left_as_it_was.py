@@ -1,5 +1,6 @@
 """What is put back: hooks, modes and flags, also where putting back one of them fails; the library, by any thread."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -64,6 +65,58 @@ def test_hooks_go_where_one_cannot_be_registered():
     with pytest.raises(AttributeError), hooked([(module, print), (None, print)]):
         pytest.fail("entered")
     assert hooks_of(module) == 0
+
+
+class Pressed(nn.Linear):
+    """Ctrl-C comes when its mode is set, once it is armed; and in its forward pass, as often as it is told."""
+
+    armed, times = False, 0
+
+    def __setattr__(self, name, value):
+        if self.armed and name == "training":
+            signal.raise_signal(signal.SIGINT)
+        super().__setattr__(name, value)
+
+    def forward(self, x):
+        for _ in range(self.times):
+            signal.raise_signal(signal.SIGINT)
+        return super().forward(x)
+
+
+def test_ctrl_c_while_things_are_put_back_waits_for_the_last_of_them():
+    module = nn.Sequential(nn.Linear(2, 2), Pressed(2, 2), nn.Linear(2, 2))
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), as_it_was(module):
+        module[1].armed = True
+    assert [m.training for m in module] == [True] * 3 and all(p.requires_grad for p in module.parameters())
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_waits_for_the_end_of_the_pass_and_a_second_one_does_not():
+    module, reached = nn.Sequential(Pressed(2, 2), nn.Linear(2, 2)), []
+    after = [(module[1], lambda m, args, out: reached.append("end"))]
+    for times, ends in ((1, ["end"]), (2, [])):
+        module[0].times, reached[:] = times, []
+        with pytest.raises(KeyboardInterrupt), as_it_was(module), hooked(after=after):
+            module(torch.ones(1, 2))
+        assert reached == ends and hooks_of(module) == 0 and module.training
+
+
+def test_ctrl_c_in_a_summary_does_not_wait_for_its_last_token():
+    backbone, passes = uk.load("briefs", pretrained=False), []
+
+    def press(m, args):
+        passes.append(1)
+        if len(passes) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    handle = backbone.module.model.layers[0].register_forward_pre_hook(press)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            generate(backbone, [5, 6, 7], 40, 1)
+    finally:
+        handle.remove()
+    assert len(passes) == 2
 
 
 def encoder():

@@ -35,6 +35,10 @@ _TAG = re.compile(r"(<[^>]+>)")
 # Where a word stands for itself or a click has another meaning.
 _PLAIN = re.compile(r"</?(?:code|pre|a|abbr|h[1-6]|math|summary|script|style)\b")
 _PLOTLY = "application/vnd.plotly.v1+json"
+# Kinds of outputs that reach the page; of each its text is made harmless here, or escaped by nbconvert.
+_SHOWN = {
+    *("text/html", "text/markdown", "text/latex", "text/plain", "image/svg+xml", "image/png", "image/jpeg")
+}
 _LEADS_AWAY = re.compile(
     r"<(?=/?(?:meta|base|form|iframe|frame|frameset|object|embed|link|portal)\b)", re.IGNORECASE
 )
@@ -59,11 +63,8 @@ def notebook_html(path: str | os.PathLike[str], *, title: str | None = None, sli
         notebook = nbformat.read(source, as_version=4)
     except Exception as error:  # what is wrong in a notebook may be anything
         raise UltraError(f"cannot read {source} as a notebook: {error}") from None
-    notebook.metadata.pop("widgets", None)
-    notebook.metadata["title"] = title or _heading(notebook) or source.stem
     # No text of the notebook can hold its own hash: scripts without this mark are not ours and do not run.
     nonce = sha256([json.dumps(notebook, sort_keys=True, default=str)])[:24]
-    _make_outputs_static(notebook, nonce)
     template, cutter = (
         files(__package__).joinpath(f"notebook_{name}.html").read_text("utf-8") for name in ("page", "slides")
     )
@@ -72,8 +73,11 @@ def notebook_html(path: str | os.PathLike[str], *, title: str | None = None, sli
     if slides:
         resources["slides"] = cutter.replace("<script>", f'<script nonce="{nonce}">')
     try:
+        notebook.metadata.pop("widgets", None)
+        notebook.metadata["title"] = title or _heading(notebook) or source.stem
+        _make_outputs_static(notebook, nonce)
         return _OfflineExporter(raw_template=template).from_notebook_node(notebook, resources=resources)[0]
-    except Exception as error:  # a notebook of another kind may raise anything in its templates
+    except Exception as error:  # a notebook of another kind may raise anything, also in its templates
         raise UltraError(f"cannot show {source} as a page: {error!r}") from None
 
 
@@ -105,19 +109,19 @@ def _revived(text: str, nonce: str) -> str:
 
 
 def _make_outputs_static(notebook: Any, nonce: str) -> None:
-    """Drop live widgets and bare scripts; turn Plotly's JSON into HTML, with the library before the first."""
+    """Keep what a page shows, so no live widgets and scripts; turn Plotly's JSON into HTML, with the library before the first."""
     has_library = False
     for cell in notebook.cells:
         if cell.cell_type == "raw":
             cell.source = _harmless(cell.source)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            for mime in ("application/vnd.jupyter.widget-view+json", "application/javascript"):
-                data.pop(mime, None)
+            figure = data.pop(_PLOTLY, None)
+            for mime in data.keys() - _SHOWN:
+                del data[mime]
             for mime, change in (("text/html", partial(_revived, nonce=nonce)), ("image/svg+xml", _harmless)):
                 if mime in data:
                     data[mime] = change("".join(data[mime]))
-            figure = data.pop(_PLOTLY, None)
             if figure is not None:
                 plot = {"data": figure.get("data", []), "layout": figure.get("layout", {})}
                 drawn = plotly_div(plot, with_library=not has_library)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -33,9 +34,36 @@ def hooked(before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def as_it_was(module: nn.Module) -> Iterator[None]:
+def interrupts_wait() -> Iterator[list[Any]]:
+    """Ctrl-C acts when the block ends, and a second one at once; inside, the list holds the one that waits.
+
+    An exception between any two instructions, also of torch's own clean-up, would leave hooks, flags and modes behind.
+    """
+    waiting: list[Any] = []
+    act = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(act):
+        yield waiting  # no other thread is interrupted
+        return
+
+    def wait(*received: Any) -> None:
+        if waiting:
+            act(*received)
+        waiting.append(received)
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield waiting
+    finally:
+        signal.signal(signal.SIGINT, act)
+        if waiting:
+            act(*waiting[0])
+
+
+@contextlib.contextmanager
+def as_it_was(module: nn.Module) -> Iterator[list[Any]]:
     """Eval mode, no gradients for parameters and no checkpointing inside, for one thread at a time; as before after it.
 
+    Ctrl-C waits for its end (`interrupts_wait`, whose list it gives), so that what lies inside is put back too.
     An UltraError if the model or a part of it is compiled or scripted, or was made under inference_mode.
     """
     for name, m in module.named_modules():
@@ -49,7 +77,7 @@ def as_it_was(module: nn.Module) -> Iterator[None]:
         raise UltraError(
             "a module made under torch.inference_mode() has no gradients; make it outside, or copy.deepcopy it there"
         )
-    with _ONE_AT_A_TIME, contextlib.ExitStack() as undo:
+    with _ONE_AT_A_TIME, interrupts_wait() as waiting, contextlib.ExitStack() as undo:
         for m in module.modules():
             undo.callback(setattr, m, "training", m.training)
             for name in {"grad_checkpointing", "gradient_checkpointing"} & m.__dict__.keys():
@@ -59,7 +87,7 @@ def as_it_was(module: nn.Module) -> Iterator[None]:
             undo.callback(p.requires_grad_, p.requires_grad)
             p.requires_grad_(False)
         module.eval()
-        yield
+        yield waiting
 
 
 @contextlib.contextmanager

@@ -127,12 +127,14 @@ def generate(
 
     def penalised(given: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """The scores with what the summary holds made less likely; what the document says may be said again."""
+        if waiting:  # Ctrl-C, which acts at the end of the block: a summary may take minutes
+            raise KeyboardInterrupt
         held = given[:, first:]
         said = scores.gather(1, held)
         changed = torch.where(said < 0, said * repetition_penalty, said / repetition_penalty)
         return scores.scatter(1, held, changed)
 
-    with as_it_was(module), torch.no_grad():
+    with as_it_was(module) as waiting, torch.no_grad():
         out = module.generate(
             input_ids=given,
             attention_mask=torch.ones_like(given),
