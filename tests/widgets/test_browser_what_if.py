@@ -29,8 +29,8 @@ def said(page):
     return page.locator(".uk-what-if figcaption").inner_text()
 
 
-def button(page):
-    return page.get_by_role("button", name="Take away what this map names")
+def button(page, name="Take away what this map names"):
+    return page.get_by_role("button", name=name)
 
 
 def test_a_token_without_the_patches_that_its_map_names(visit, tmp_path, view):
@@ -49,6 +49,21 @@ def test_a_token_without_the_patches_that_its_map_names(visit, tmp_path, view):
     page.keyboard.press("ArrowRight")  # another token: what was shown is of no use
     assert page.locator(".uk-what-if").is_hidden()
     assert page.locator(".uk-what-if > img").count() == 0
+
+
+def test_a_token_with_only_the_patches_that_its_map_names(visit, tmp_path, view):
+    page = visit(alive(view, tmp_path / "t.html"))
+    button(page, "Keep only what it names").click()
+    assert said(page) == "Running the model with only what the map names ..."
+    assert answer(page, view) == {"what_if": view.pinned, "keep": True}
+    wait_until(page, SHOWN)
+    cap, token, layer = view._sides[0].capture, view.pinned, view.layer
+    own = uk.explain(cap, layer=layer, tokens=[token], score=view.maps.score, rule=view.maps.rule)
+    found = uk.intervene(cap, keep=own.top(token, 0.1), token=token, layer=layer)
+    assert said(page).lower() == f"{found.sentence}.".lower() and "all but those kept" in said(page)
+    page.locator(".uk-picture").first.focus()
+    page.keyboard.press("k")
+    assert answer(page, view) == {"what_if": view.pinned, "keep": True}
 
 
 def test_the_key_asks_too_and_an_error_is_shown_where_it_was_asked(visit, tmp_path):
@@ -84,6 +99,12 @@ def test_the_next_word_without_the_words_that_its_evidence_names(visit, tmp_path
     best = int(np.argmax(summary.row()))
     assert set(s.document_words[best].tokens) <= set(found.removed.tolist())
     assert found.token == s.positions(1)[0] and "next token" in said(page)
+    # And with only these: all other words of the document go, the prompt and the summary so far stay.
+    button(page, "Keep only what it names").click()
+    assert answer(page, summary) == {"what_if": [1], "keep": True}
+    document = {t for word in s.document_words for t in word.tokens}
+    kept = document - set(summary.what_if(keep=True).removed.tolist())
+    assert kept == set(found.removed.tolist())
     summary_word(page, 2).click()
     assert page.locator(".uk-what-if").is_hidden()
 

@@ -77,8 +77,8 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
 def _exemplars(names: Names, title: str) -> Figure:
     """A row for each token: its own patch, and those it is named by."""
     own = PlacedInput(names.layout, names.input)
-    columns = 1 + max((len(found) for found in names.found), default=0)
-    figure, axes = panels(max(len(names.tokens), 1), columns, panel=(1.5, 1.6))
+    columns = 1 + max(map(len, names.found))
+    figure, axes = panels(len(names.tokens), columns, panel=(1.5, 1.6))
     for line, token, found in zip(axes, names.tokens.tolist(), names.found, strict=False):
         shown = [
             (own.patch(token), names.layout.place_of(token)),

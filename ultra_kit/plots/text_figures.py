@@ -53,7 +53,7 @@ def show_evidence(ev: Evidence, word: int | None = None, *, columns: int = 58) -
     first, second = part(2, columns), part(columns + 5, narrow)
     top = float(row.max()) or 1.0
     write(first, document, left, columns, lines, row / top)
-    write(second, summary, right, narrow, lines, None, chosen=word)
+    write(second, summary, right, narrow, lines, None, chosen=[word])
     first.set_title(f"where “{ev.words[word]}” comes from (layer {ev.layer})", parse_math=False)
     second.set_title("summary")
     shades = mpl.colors.ListedColormap(COLOURS(np.linspace(0, DEEPEST, 128)))

@@ -59,11 +59,11 @@ def write(
     lines: int,
     shades: np.ndarray | None,
     *,
-    chosen: int | None = None,
+    chosen: Sequence[int] = (),
 ) -> None:
     """Write words at their places of `flow`, from the side on which their script begins, on an axes of so many cells.
 
-    `shades` (words,) in [0, 1] says how deep each word is shaded, `chosen` which one is framed.
+    `shades` (words,) in [0, 1] says how deep each word is shaded, `chosen` which are framed.
     """
     ax.set(xlim=(0, columns), ylim=(lines, 0))
     ax.axis("off")
@@ -76,7 +76,7 @@ def write(
             ax.add_patch(
                 Rectangle((column - 0.15, line + 0.06), width + 0.3, 0.88, color=colour, linewidth=0)
             )
-        if i == chosen:
+        if i in chosen:
             box = (column - 0.25, line + 0.04)
             ax.add_patch(Rectangle(box, width + 0.5, 0.92, fill=False, edgecolor=FOCUS, linewidth=2.5))
         ax.text(column, line + 0.52, _cut(word.text, columns), family=_families(), **_FONT)  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def _draw_tokens(
 ) -> None:
     """The tokens of a text, shaded, one framed and those that are gone struck through."""
     words, places, lines = _laid_out(layout)
-    chosen = None if token is None else token - layout.n_prefix
+    chosen = [] if token is None else [token - layout.n_prefix]
     write(ax, words, places, _COLUMNS, lines, shades, chosen=chosen)
     for line, column, width in (places[position - layout.n_prefix] for position in gone):
         ax.plot([column, column + width], [line + 0.5] * 2, color=style.REFERENCE, linewidth=1.5)

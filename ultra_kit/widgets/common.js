@@ -396,8 +396,9 @@ function pictureData(source) {
   return canvas.toDataURL("image/png");
 }
 
-// A button that asks the kernel what becomes of what is chosen without what its map names, and the answer, a picture under
-// words: `ask()` sends the question. The answer goes once the keys of the state named in `keys` change.
+// Two buttons that ask the kernel what becomes of what is chosen without what its map names, or with nothing else, and the
+// answer, a picture under words: `ask({})` or `ask({ keep: true })` sends the question. It goes once the keys of the state
+// named in `keys` change.
 function makeWhatIf(root, actions, model, keys, ask) {
   const box = element("figure", "uk-what-if", root);
   const said = element("figcaption", "", box);
@@ -412,13 +413,14 @@ function makeWhatIf(root, actions, model, keys, ask) {
     say(said, text);
     box.hidden = !text;
   };
-  const start = () => {
-    show(model.get("has_kernel") ? "Running the model without what the map names ..."
-      : "Not connected to Python: to take away what the map names the model has to run again; view.live() in a notebook connects it.");
-    ask();
+  const start = (keep = false) => {
+    show(model.get("has_kernel") ? `Running the model ${keep ? "with only" : "without"} what the map names ...`
+      : `Not connected to Python: to ${keep ? "keep only" : "take away"} what the map names the model has to run again; view.live() in a notebook connects it.`);
+    ask(keep ? { keep } : {});
   };
   show("");
-  button(actions, "Take away what this map names", start);
+  button(actions, "Take away what this map names", () => start());
+  button(actions, "Keep only what it names", () => start(true));
   const stop = watch(model, keys, () => show(""));
   return {
     start, stop,

@@ -159,7 +159,7 @@ function render({ model, el }) {
     show();
   });
 
-  const whatIf = makeWhatIf(root, actions, model, ["chosen", "layer", "kind", "contrast"], () => kernel.ask({ what_if: model.get("chosen") }));
+  const whatIf = makeWhatIf(root, actions, model, ["chosen", "layer", "kind", "contrast"], (how) => kernel.ask({ what_if: model.get("chosen"), ...how }));
 
   // Ask the kernel for what is not here.
   function ask() {
@@ -208,10 +208,11 @@ function render({ model, el }) {
     b: () => step(model, "beside", ["", ...controls.kinds], 1, true),
     c: () => change(model, { coverage: !model.get("coverage") }),
     x: () => whatIf.start(),
+    k: () => whatIf.start(true),
   });
 
   pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");
-  keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"], ["x", "take away what the map names"]]);
+  keyHelp(root, [["← →", "word (Shift: more words)"], ["↑ ↓", "sentence"], ["s", "the whole sentence"], ["+ -", "layer"], ["m", "next evidence"], ["b", "next beside"], ["c", "coverage"], ["x", "take away what the map names"], ["k", "keep only that"]]);
   element("p", "uk-note", root, "Shades run from 0 to the largest value of the map shown, so two maps are compared by where they lie, not by their numbers. "
     + "The bar and the percentage before a sentence say how much of the map's mass on the document lies in it. Several chosen words: the sum of their maps, each scaled to the same sum."
     + shelf.note);

@@ -168,25 +168,26 @@ class SummaryExplorer(View):
             "lut": shades(),
         }
 
-    def what_if(self, share: float = 0.1) -> Intervention:
+    def what_if(self, share: float = 0.1, *, keep: bool = False) -> Intervention:
         """What the model says in place of the first chosen word without the document words that its evidence names.
 
-        `share` is that of the document's words, at least one; see `ultra_kit.intervene`. A ValueError where the view was
-        given evidence, not a summary.
+        With `keep` it is without all other document words. `share` is that of the document's words, at least one; see
+        `ultra_kit.intervene`. A ValueError where the view was given evidence, not a summary.
         """
         s = self._shelf.summary
         if s is None:
             raise ValueError("to take words away the view needs a summary: SummaryExplorer(s)")
         ev, row = self.evidence, self.row()
         order = np.argsort(-row, kind="stable")[: max(1, round(share * len(row)))]
-        gone = [p for w in order if row[w] > 0 for p in s.document_words[w].tokens]
+        named = np.isin(np.arange(len(row)), order) & (row > 0)
+        gone = [p for w in np.flatnonzero(named != keep) for p in s.document_words[w].tokens]
         token = int(s.positions(self.chosen[0])[0])
         return intervene(s.capture, remove=gone or [token], token=token, layer=ev.layer)
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the evidence of some words that the page has not, worked out now if it has to be."""
         if "what_if" in message:
-            return what_if(self.what_if())
+            return what_if(self.what_if(keep=bool(message.get("keep"))))
         key = Key(str(message["kind"]), int(message["layer"]), str(message["contrast"]))
         words = [int(w) for w in message["words"]]
         self._shelf.work_out(key, words)

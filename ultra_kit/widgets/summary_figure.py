@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from ..plots.style import FOCUS, styled
+from ..plots.style import styled
 from ..plots.text_lines import CELL, COLOURS, DEEPEST, LINE, flow, write
 from ..text.evidence_words import Evidence
 from ..text.words import Word, split_words
@@ -41,10 +40,7 @@ def draw_summary(ev: Evidence, chosen: Sequence[int], panels: Sequence[Panel], *
     height = sum(tops) * LINE + 1.75
     figure = Figure(figsize=(across, height))
     ax = figure.add_axes((0, 1 - (0.4 + tops[0] * LINE) / height, 1, tops[0] * LINE / height))
-    write(ax, *said, columns + 4 * (len(panels) - 1) + 2, tops[0], None)
-    for line, column, width in (said[1][i] for i in chosen if i < len(said[1])):
-        box = Rectangle((column - 0.25, line + 0.04), width + 0.5, 0.92, fill=False)
-        ax.add_patch(box).set(edgecolor=FOCUS, linewidth=2.5)
+    write(ax, *said, columns + 4 * (len(panels) - 1) + 2, tops[0], None, chosen=chosen)
     note = "; blue line: document sentences that no summary word used" if coverage else ""
     cut = " (cut: no tokens were left)" if ev.cut else ""
     ax.set_title(f"Summary{cut}; framed: the chosen words{note}", loc="left")

@@ -164,22 +164,24 @@ class TokenExplorer(View):
         lists = {"layers": self.layers, "kinds": self.kinds, "n_heads": self._n_heads}
         return {**pack_sides(self._sides, self._key), **images, **lists, "lut": colours()}
 
-    def what_if(self, share: float = 0.1, *, token: int | None = None) -> Intervention:
+    def what_if(self, share: float = 0.1, *, token: int | None = None, keep: bool = False) -> Intervention:
         """What becomes of a token, by default the pinned one, without the patches that the map shown names (`ultra_kit.intervene`).
 
-        `share` is that of the other patches. A ValueError where the view was given maps, not a capture.
+        With `keep` nothing but these stays. `share` is that of the other patches. A ValueError where the view was given maps,
+        not a capture.
         """
         side, key, token = self._sides[self.side], self._key, self.pinned if token is None else token
         if side.capture is None:
             raise ValueError("to take patches away the view needs a capture: TokenExplorer(cap)")
         side.work_out(key, [token])
         maps = cast(ExplanationMaps, side.maps(key, [token]))
-        return intervene(side.capture, remove=maps.top(token, share), token=token, layer=key.layer)
+        named: dict[str, Any] = {"keep" if keep else "remove": maps.top(token, share)}
+        return intervene(side.capture, token=token, layer=key.layer, **named)
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the map of one token that the page has not, explained now if it has to be; without a token the next few."""
         if "what_if" in message:
-            return what_if(self.what_if(token=int(message["what_if"])))
+            return what_if(self.what_if(token=int(message["what_if"]), keep=bool(message.get("keep"))))
         number, token = int(message["side"]), message.get("token")
         key = Key(str(message["kind"]), int(message["layer"]), since=int(message.get("since", 0)))
         side = self._sides[number]
