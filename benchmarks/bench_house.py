@@ -1,11 +1,11 @@
-"""How large the house is: rooms, arrows upwards, lines of code and of docstrings, the door, and what a reader opens.
+"""How large the house is: rooms, arrows upwards, lines of code and of docstrings, the door, what a reader opens; how soon it opens.
 
     python benchmarks/bench_house.py
 
 Code lines are those without docstrings (of modules, classes, functions and constants), comments and blanks. A reader of
 `explain` or `select` opens the file of the verb and, from there, each file whose names are used on the way: inside the room
 every function is followed; a name of another room is an arrow, its file counts and is not followed; a class is a box, its
-file counts and its methods are not followed; `types`, which every file shares, counts once.
+file counts and its methods are not followed; `types`, which every file shares, counts once. Times are medians of five fresh processes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import statistics
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,6 +214,29 @@ def bars(house: House) -> dict[str, Bar]:
     }
 
 
+def seconds(*arguments: str, imported: str = "") -> float:
+    """Median time of five fresh Pythons, or of what they took for one import."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        ran = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+        if imported:  # "import time: self | cumulative | name", in microseconds
+            (line,) = re.findall(rf"^import time:.*\| *(\d+) \| {imported}$", ran.stderr, re.M)
+            times[-1] = int(line) / 1e6
+    return round(statistics.median(times), 4)
+
+
+def times() -> dict[str, Bar]:
+    """How soon the package and its command are there; not among `bars`, since a busy machine is no fault of the code."""
+    return {
+        "seconds of import ultra_kit": Bar(
+            seconds("-X", "importtime", "-c", "import ultra_kit", imported="ultra_kit"), 0.1
+        ),
+        "seconds of ultra-kit --help": Bar(seconds("-m", "ultra_kit", "--help"), 1),
+    }
+
+
 def main() -> None:
     """Print the table."""
     house = survey()
@@ -221,7 +248,7 @@ def main() -> None:
     print(
         f"{'all':10}{len(FILES):7}{house.code:7}{house.docs:7}   and {len(scripts)} scripts, {lines} lines\n"
     )
-    for name, bar in bars(house).items():
+    for name, bar in {**bars(house), **times()}.items():
         of = f" ({bar.of})" if bar.of else ""
         print(f"{'met   ' if bar.met else 'missed'}  {name}{of}: {bar.figure} (at most {bar.most})")
     for line in (*house.upwards, *house.long):

@@ -56,7 +56,18 @@ def test_torch_and_torchvision_stand_together():
     assert "torchvision" in names and names.index("torchvision") == names.index("torch") + 1
 
 
+def test_the_versions_of_python_are_said_alike():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    oldest, newest = versions[0], versions[-1]
+    assert versions == sorted(versions, key=Version) and project["requires-python"] == f">={oldest}"
+    said = f"With Python {oldest} or newer (tested on {oldest} and {newest})"
+    assert said in (ROOT / "README.md").read_text("utf-8")
+    for file in ("Makefile", "README.md", ".ci/lowest"):
+        assert f"python{oldest}" in (ROOT / file).read_text("utf-8")
+
+
 def test_the_examples_of_the_makefile_exist():
     text = (ROOT / "Makefile").read_text("utf-8")
-    for target in ("run", "test", "lab", "bench", "format", "notebooks", "help"):
+    for target in ("run", "test", "lowest", "lab", "bench", "format", "notebooks", "help"):
         assert re.search(rf"^{target}:", text, re.M)
