@@ -1,10 +1,14 @@
 """Tokens of many inputs: what is placed, from where, and the same bytes each time."""
 
+import contextlib
 import hashlib
+import os
+import signal
 import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 from joblib import parallel_config
 from PIL import Image
@@ -101,6 +105,73 @@ def test_workers_know_whose_end_is_theirs(monkeypatch, tmp_path):
     assert callers == [
         this_process()
     ]  # of its own process it is let be; see the test of `evaluate`'s workers
+
+
+STOPPED = """
+import sys, time
+from pathlib import Path
+import joblib, numpy
+import ultra_kit as uk
+folder, when = Path(sys.argv[1]), sys.argv[2]
+
+def given():
+    for i in range(4 if when == "saving" else 10**6):
+        if when == "embedding" and i == 7:  # so that both workers are at work
+            print("now", flush=True)
+        yield folder / "a.png"
+
+def half(path, **arrays):
+    Path(path).write_bytes(b"PK half of a file")
+    print("now", flush=True)
+    time.sleep(300)
+
+with joblib.parallel_config(backend="loky", n_jobs=2):
+    emb = uk.embed(given(), model="scenes", method="pca", tokens=5, progress=False)
+numpy.savez_compressed = half
+uk.save(emb, folder / "atlas.npz")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "when"), [("SIGKILL", "saving"), ("SIGTERM", "embedding"), ("SIGINT", "embedding")]
+)
+def test_a_stopped_embed_leaves_no_worker_and_no_half_file(how, when, caps, tmp_path):
+    """A real one with two workers; nobody asks about the killed process before its workers have to be gone."""
+    folder = tmp_path / "files"
+    whole = uk.save(uk.embed(caps, method="pca", tokens=5), folder / "atlas.npz").read_bytes()
+    Image.fromarray(SCENES[0]).save(folder / "a.png")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/model").write_text("fetched")
+    held = os.stat(tmp_path / "cache"), os.stat(tmp_path / "cache/model")
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, folder, when],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "ULTRA_KIT_CACHE": str(tmp_path / "cache")},
+    )
+    children = []
+    try:
+        assert process.stdout.readline() == "now\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert sum("LokyProcess" in " ".join(child.cmdline()) for child in children) == 2
+        process.send_signal(getattr(signal, how))
+        assert psutil.wait_procs(children, 60)[1] == []
+        assert process.wait(60) != 0
+    finally:
+        for left in (process, *children):
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                left.kill()
+        process.wait()
+        process.stdout.close()
+    assert (folder / "atlas.npz").read_bytes() == whole and uk.open(folder / "atlas.npz")
+    left = {p.name for p in folder.iterdir()} - {"a.png", "atlas.npz"}
+    assert all(name.startswith(".atlas.") and ".part" in name for name in left) and bool(left) == (
+        when == "saving"
+    )
+    now = os.stat(tmp_path / "cache"), os.stat(tmp_path / "cache/model")
+    assert [(s.st_mtime_ns, s.st_size) for s in now] == [(s.st_mtime_ns, s.st_size) for s in held]
 
 
 FRESH = """

@@ -209,11 +209,11 @@ def test_a_worker_ends_soon_after_its_killed_caller():
     worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:
         assert worker.stdout.readline() == "ready\n" and worker.poll() is None
-        caller.kill()
-        caller.wait()
+        caller.kill()  # and nobody has asked about its end yet
         assert worker.wait(60) == 1
     finally:
         caller.kill()
+        caller.wait()
         worker.kill()
         worker.stdout.close()
 

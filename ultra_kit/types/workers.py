@@ -19,12 +19,19 @@ def this_process() -> tuple[str, int]:
 @lru_cache
 def end_with(caller: tuple[str, int]) -> None:
     """End this process soon after its caller's, which may have been killed; of another machine nothing is known."""
-    if this_process() == caller or platform.node() != caller[0] or not psutil.pid_exists(caller[1]):
-        return
+    if this_process() != caller and platform.node() == caller[0] and _runs(caller[1]):
+        threading.Thread(target=_watch, args=caller[1:], daemon=True).start()
 
-    def watch() -> None:
-        while psutil.pid_exists(caller[1]):
-            time.sleep(1)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _watch(caller: int) -> None:
+    while _runs(caller):
+        time.sleep(1)
+    os._exit(1)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is at work: not one that was killed, and that its own caller has not asked about yet."""
+    try:
+        return psutil.Process(process).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
