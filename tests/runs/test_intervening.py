@@ -94,6 +94,22 @@ def test_patches_painted_over_give_the_same_latents_and_logits(classifier):
     assert found.reading.index[0] == int(before.argmax()) and int(after.argmax()) in found.reading.index
 
 
+def test_what_is_read_is_said_in_its_own_words():
+    scenes, drawn = uk.load("scenes"), uk.data.scene(0)
+    phrases = ["a red star", "a blue ring"]
+    cap = uk.capture(scenes.zero_shot(phrases), drawn.image)
+    found = uk.intervene(cap, remove=[31, 43], token=30, n_random=1)
+    assert found.kind == "phrase" and set(found.reading.index) == set(phrases)
+    said = cap.model.head(cap.latents[-1][30].detach()).numpy()
+    for phrase, value in zip(phrases, said, strict=True):
+        assert found.reading.loc[phrase, "before"] == pytest.approx(value, abs=1e-5)
+    assert "phrase 'a " in found.sentence
+    plain = uk.intervene(uk.capture(scenes, drawn.image), remove=[31, 43], token=30, n_random=1)
+    assert plain.kind == "prototype" and "class" not in plain.sentence
+    labels = [uk.plots.show_intervention(one).axes[2].get_xlabel() for one in (found, plain)]
+    assert labels == ["cosine similarity to the phrase", "logit"]
+
+
 def test_masked_tokens_give_what_the_model_makes_of_the_mask(text):
     gone, at = [2, 3], 5
     ids = text.inputs["input_ids"]

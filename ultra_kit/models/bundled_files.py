@@ -65,7 +65,7 @@ def vision_fields(
         "n_prefix": vision.num_prefix_tokens,
         "forward": vision.forward_features,
         "reader": None if prototypes is None else partial(_likest, module),
-        "facts": facts,
+        "facts": facts | ({} if prototypes is None else {"head": "prototype"}),
         "libraries": ("timm",),
         "settings": read_settings(folder),
     }

@@ -142,22 +142,19 @@ def _draw_tokens(
 
 def _draw_reading(ax: Axes, found: Intervention) -> None:
     """What the model says before and after as bars; where it has no head how far the watched token and the others moved."""
-    said = {
-        "next token": "probability of the next token",
-        "token": "probability of the token",
-        "class": "logit",
-    }
+    said = {"": "1 - cosine similarity", "phrase": "cosine similarity to the phrase"}
+    default = f"probability of the {found.kind}" if found.layout.grid is None else "logit"
     names = {"before": "before", "after": "without them", "random": "without random ones"}
     table = found.reading
     if table.empty:
         table = 1 - found.table[["cosine", "cosine, random"]].set_axis(["after", "random"], axis=1)
-    elif found.kind != "class":
+    else:
         table = table.rename(repr)
     colours = {"before": style.PLAIN, "after": style.FOCUS, "random": "#BBBBBB"}
     table.rename(columns=names).plot.barh(ax=ax, width=0.8, color=[colours[str(name)] for name in table])
     ax.invert_yaxis()
     plt.setp(ax.get_yticklabels(), parse_math=False)
-    ax.set(xlabel=said.get(found.kind, "1 - cosine similarity"), ylabel="", title="before and after")
+    ax.set(xlabel=said.get(found.kind, default), ylabel="", title="before and after")
     if found.token is not None and found.kind:
         ax.set_title(f"read at {found.layout.place_of(found.token)}", parse_math=False)
     ax.legend(frameon=False, fontsize=12)

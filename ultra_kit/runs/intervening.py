@@ -34,8 +34,8 @@ class Intervention(PrintedTable):
         Cosine similarity of each latent to itself in the whole input, and how far it moved as a share of its length.
     reading : pandas.DataFrame
         What the model's head reads "before", "after" and, on the mean, without "random" positions: of a text the
-        probabilities of the tokens that are likeliest (`kind` says of what), of an image the largest logits, by class
-        number; empty if the model has no head.
+        probabilities of the tokens that are likeliest (`kind` says of what), of an image the largest logits, by number of
+        the class (of bundled models: of the prototype) or by phrase of ``zero_shot``; empty if the model has no head.
     kind : str
         What the reading is of.
     kept : bool
@@ -192,11 +192,14 @@ def _read(cap: Capture, last: torch.Tensor, token: int | None) -> tuple[pd.DataF
         return pd.DataFrame(columns=_EVENTS), ""
     said = torch.stack([model.head(z[at]).float().mean(0) for z in last])
     writes = getattr(model, "kind", "encoder") != "encoder"
-    kind = ("next token" if writes else "token") if is_text else "class"
+    facts = getattr(model, "facts", {})
+    seen = "phrase" if "zero_shot" in facts else facts.get("head", "class")
+    kind = ("next token" if writes else "token") if is_text else seen
     said = said.softmax(-1) if is_text else said
     before, after = said[:2]
     ids = torch.cat([v.topk(min(_TOP, len(v))).indices for v in (before, after)]).unique(sorted=False)
     columns = torch.stack([before, after, said[2:].mean(0)], dim=1)[ids].cpu().numpy()
-    names = pd.Index(model.strings(ids.tolist()) if is_text else ids.tolist(), name=kind)
-    table = pd.DataFrame(columns, index=names, columns=_EVENTS)
+    known = facts.get("zero_shot", range(before.shape[-1]))
+    names = model.strings(ids.tolist()) if is_text else [known[i] for i in ids.tolist()]
+    table = pd.DataFrame(columns, index=pd.Index(names, name=kind), columns=_EVENTS)
     return table.sort_values("before", ascending=False), kind
