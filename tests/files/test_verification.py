@@ -49,7 +49,7 @@ def test_what_cannot_be_made_again_is_refused(maps, tmp_path):
     card = dict(maps.card)
     with pytest.raises(uk.UltraError, match="input is not in the file"):
         uk.verify(path(input=None))
-    with pytest.raises(uk.UltraError, match="names no model; pass model="):
+    with pytest.raises(uk.UltraError, match="its model None is not loaded"):
         uk.verify(path(card={}))
     with pytest.raises(uk.UltraError, match=r"not loaded because a file names it.*pass it as model="):
         uk.verify(path(card={**card, "model": {"name": "MyViT"}}))

@@ -114,12 +114,11 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
 def _model_of(stored: Any, path: Any) -> str:
     """The bundled model that a card names; any other is refused."""
     named = stored.card.get("model")
-    if not isinstance(named, Mapping) or not (name := named.get("name")):
-        raise UltraError(f"cannot verify {path}: its card names no model; pass model=")
-    if not isinstance(name, str) or name not in BUNDLED:
+    name = named.get("name") if isinstance(named, Mapping) else None
+    if name not in tuple(BUNDLED):
         raise UltraError(
             f"cannot verify {path}: its model {name!r} is not loaded because a file names it, only those of this package "
-            f"({', '.join(BUNDLED)}) are; if you trust it, pass it as model="
+            f"({', '.join(BUNDLED)}) are; if you know the model, pass it as model="
         )
     return name
 

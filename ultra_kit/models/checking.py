@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ..types import AttentionStep, Backbone, Layout, UltraError
@@ -171,9 +172,8 @@ def _look_at_places(
             _look_at_keys(steps[0], after[0], token)
         for layer, (was, now) in enumerate(zip(latents, moved, strict=True)):
             if causal and token and _far(now[:token], was[:token]):
-                raise UltraError(
-                    f"a model that writes must look back only; when {place} changes, a token before it moves at layer {layer}"
-                )
+                what = f"when {place} changes, a token before it moves at layer {layer}"
+                raise UltraError(f"a model that writes must look back only, and {what}")
     seen = "and no other" if most < _SAME else f"and others by up to {most:.0%} of it, which see it too"
     part = "patch" if layout.grid else "token"
     return [f"a changed {part} moves its own token of layer 0 {seen}"] if most >= 0 else []
@@ -185,15 +185,12 @@ def _changes(model: Any, inputs: Any, layout: Layout) -> Iterator[tuple[dict[str
         (h, w), pixels = layout.grid, inputs["pixel_values"]
         size = getattr(getattr(model, "transform", None), "seen", None) or pixels.shape[-2:]
         noise = torch.from_numpy(np.random.default_rng(0).standard_normal(pixels.shape)).to(pixels)
-        for row, column in dict.fromkeys(
-            [(0, 0), (0, w - 1), (h - 1, 0), (h - 1, w - 1), (0, w // 2), (h // 2, w // 2)]
-        ):
-            changed = pixels.clone()
-            rows, columns = (
-                slice(k * of // n, max(k * of // n + 1, (k + 1) * of // n))
-                for k, of, n in zip((row, column), size, (h, w), strict=True)
-            )
-            changed[..., rows, columns] += noise[..., rows, columns]
+        places = [(0, 0), (0, w - 1), (h - 1, 0), (h - 1, w - 1), (0, w // 2), (h // 2, w // 2)]
+        for row, column in dict.fromkeys(places):
+            changed, cell = pixels.clone(), torch.zeros(1, 1, h, w)
+            cell[..., row, column] = 1
+            seen = (..., slice(size[0]), slice(size[1]))
+            changed[seen] += noise[seen] * F.interpolate(cell, tuple(size)).to(pixels)  # of the nearest cell
             place = f"the patch in row {row}, column {column} of {h} x {w}"
             yield {**inputs, "pixel_values": changed}, layout.n_prefix + row * w + column, place, False
     before, causal = 0, getattr(model, "kind", "") == "causal"
@@ -224,8 +221,8 @@ def _share_of_others(distance: torch.Tensor, token: int, place: str, layout: Lay
         fits = share < 1 / _SHARE and furthest >= layout.n_prefix and away <= 1
         why = "the grid is transposed, the patches are shuffled, or the prefix tokens do not come first; see grid= and n_prefix= of load"
     if not fits:
-        what = "others move too" if furthest == token else f"token {furthest} moves most"
-        what = what if distance.max() > 0 else "no token moves"
+        most = "others move too" if furthest == token else f"token {furthest} moves most"
+        what = most if distance.max() > 0 else "no token moves"
         raise UltraError(f"when {place} changes, token {token} of layer 0 must move, and {what}: {why}")
     return share
 

@@ -120,10 +120,8 @@ class TextBackbone(TransformerBackbone):
         run = record_encoder_decoder if self._seq2seq else record
         latents, steps = run(self.module, self.call(inputs))
         if len(latents[0]) != n + n_decoder:
-            raise UltraError(
-                f"the blocks must get one token for each of the {n + n_decoder} token ids, they get {len(latents[0])}: "
-                "the model adds or drops positions (a soft prompt, pooling)"
-            )
+            what = f"{len(latents[0])} tokens of {n + n_decoder} ids reach the blocks"
+            raise UltraError(f"{what}: the model adds or drops positions (a soft prompt, pooling)")
         return latents, steps
 
     def _run_from(self, inputs: dict[str, Tensor], embeddings: Tensor, layer: int) -> Tensor:
