@@ -159,7 +159,7 @@ def test_each_word_of_the_glossary_is_explained_where_it_first_stands(tmp_path):
     first = "# A map\n\nThe [rollout](x.html) and `layer` and $layer$: a map, **mean IoU**, two maps; sinks, the IoU.\n\n    patch\n"
     second = "A map again, a <details><summary>sink</summary>bitmap</details> sink, chance"
     page = written(notebook(tmp_path, new_markdown_cell(first), new_markdown_cell(second)), tmp_path)
-    found = re.findall(r'<abbr title="([^"<>]+)">([^<]+)</abbr>', page)
+    found = re.findall(r'<abbr data-means="([^"<>]+)" tabindex="0">([^<]+)</abbr>', page)
     assert [word for _, word in found] == ["map", "mean IoU", "sinks", "IoU", "chance"] and page.count(
         "<abbr "
     ) == 5

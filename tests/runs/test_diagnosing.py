@@ -125,6 +125,19 @@ def test_the_figure_shows_the_shares():
     np.testing.assert_allclose(axes[0].lines[0].get_ydata(), found.layers["largest"])
 
 
+def test_the_lengths_of_the_figure_stand_in_plain_decimals():
+    found = uk.diagnose(uk.capture(uk.load("scenes"), uk.data.scene(0).image), tokens=[30], layers=[3])
+    figure = uk.plots.show_diagnosis(found)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    labels = [
+        label.get_text()
+        for label in figure.axes[0].get_yticklabels(which="both")
+        if low <= label.get_position()[1] <= high and label.get_text()
+    ]
+    assert len(labels) >= 2 and all(f"{float(label):g}" == label for label in labels)
+
+
 def test_the_figure_shows_the_relevance_of_one_layer():
     found = uk.diagnose(attention_stack(6, seed=1, prefix=1), tokens=[2], layers=2)
     bars = uk.plots.show_diagnosis(found).axes[3].patches

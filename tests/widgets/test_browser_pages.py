@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from test_browser import blocks_of, maps_of, written
-from toys_embedding import image_embedding, text_embedding
+from toys_embedding import beside, image_embedding, text_embedding
 from toys_selection import CAP, MAPS
 from toys_text import evidence_of
 
@@ -21,6 +21,9 @@ VIEWS = {
     "object": lambda: uk.widgets.ObjectSelector(CAP, maps=MAPS, prompts=["bar"]),
     "summary": lambda: SummaryExplorer(evidence_of()),
     "embedding": lambda: uk.widgets.EmbeddingExplorer(image_embedding()),
+    "embedding beside another": lambda: uk.widgets.EmbeddingExplorer(
+        image_embedding(), beside=beside(image_embedding())
+    ),
     "embedding of texts": lambda: uk.widgets.EmbeddingExplorer(text_embedding()),
     "workbench": lambda: Workbench({"Tokens": VIEWS["token"](), "Segments": VIEWS["segment"]()}),
 }
@@ -136,6 +139,35 @@ def test_nothing_lies_beside_a_page_of_400_pixels(opened, tmp_path, name):
     for control in page.locator(".uk-view button:visible, .uk-view input:visible, .uk-picture:visible").all():
         box = control.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 400
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_the_letters_of_a_figure_can_be_read_on_a_telephone_where_it_scrolls(browser, tmp_path, width):
+    found = uk.diagnose(uk.capture(uk.load("scenes"), uk.data.scene(0).image), tokens=[30], layers=[3])
+    path = uk.export_html(found, tmp_path / "x.html")
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    high = (
+        page.locator("img.uk-still").bounding_box()["width"] / uk.plots.show_diagnosis(found).get_figwidth()
+    )
+    assert high * 15 / 72 > 11, "a letter of 15 points"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.emulate_media(media="print")
+    assert page.locator("img.uk-still").bounding_box()["width"] <= width
+    page.close()
+
+
+def test_the_page_of_a_summary_keeps_the_paragraphs_of_its_document(browser, tmp_path):
+    words = "The flood came at night.\n\n  The bridge broke.\nNobody was hurt."
+    path = uk.export_html(uk.summarize(uk.load("briefs"), words, max_new_tokens=2), tmp_path / "x.html")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    found = page.locator(".uk-text", has_text="bridge")
+    assert found.evaluate("e => e.innerText") == words
+    found.evaluate("e => { window.seen = document.createRange(); seen.selectNodeContents(e); }")
+    lines = page.evaluate("new Set([...seen.getClientRects()].map((r) => Math.round(r.top))).size")
+    assert lines >= 3, "each of them a line of its own"
+    page.close()
 
 
 def test_on_paper_pictures_are_whole_and_lists_are_not_cut(opened, tmp_path):

@@ -158,3 +158,12 @@ def test_a_finger_keeps_a_patch_and_reads_a_value_with_both_pictures_in_sight(
     page.touchscreen.tap(right["x"] + 0.1 * right["width"], right["y"] + 0.1 * right["height"])
     assert page.locator(".uk-reading").inner_text().startswith("Row 0, column 0: ")
     context.close()
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_keys_that_do_nothing_are_not_listed(visit, tmp_path, several):
+    maps = [maps_of(layer=3), maps_of(layer=3, since=1)] if several else maps_of(layer=3)
+    page = visit(written(uk.widgets.TokenExplorer(maps), tmp_path / "t.html"))
+    state(page)
+    assert page.get_by_text("Since layer").is_visible() == several
+    assert ("[ ] since" in page.locator(".uk-keys").inner_text()) == several

@@ -47,21 +47,21 @@ def _pages() -> dict[type, Callable[[Any], str]]:
         ExplanationMaps: _maps,
         Segmentation: _segments,
         Selection: lambda sel: _figure(show_selection(sel)) + _said({"Code": sel.code}) + _card(sel.card),
-        Names: lambda names: _figure(show_names(names)) + _table(names.table.to_html()) + _card(names.card),
+        Names: lambda names: _figure(show_names(names)) + _wide(names.table.to_html()) + _card(names.card),
         Similar: lambda near: (
             (
                 _figure(show_similar(near)) if near.inputs[0].picture is not None else ""
             )  # words are in the table
-            + _table(near.table.to_html())
+            + _wide(near.table.to_html())
             + _card(near.card)
         ),
         Evidence: lambda ev: SummaryExplorer(ev).fragment() + _card(ev.card),
         Summary: _summary,
         Embedding: lambda emb: EmbeddingExplorer(emb).fragment() + _card(emb.card),
-        Evaluation: lambda found: _table(found._repr_html_() + found.ranked().to_html()) + _card(found.card),
-        Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _table(p.table.to_html()),
-        Intervention: lambda found: _figure(show_intervention(found)) + _table(found._repr_html_()),
-        Diagnosis: lambda found: _figure(show_diagnosis(found)) + _table(found._repr_html_()),
+        Evaluation: lambda found: _wide(found._repr_html_() + found.ranked().to_html()) + _card(found.card),
+        Perturbation: lambda p: _figure(perturbation_curves({"ULTra": p})) + _wide(p.table.to_html()),
+        Intervention: lambda found: _figure(show_intervention(found)) + _wide(found._repr_html_()),
+        Diagnosis: lambda found: _figure(show_diagnosis(found)) + _wide(found._repr_html_()),
         View: lambda view: view.fragment(),
         Figure: _figure,
         BaseFigure: plotly_div,
@@ -162,7 +162,7 @@ def _summary(s: Summary) -> str:
     return "".join(parts) + _card(s.capture.card)
 
 
-def _table(text: str) -> str:
+def _wide(text: str) -> str:
     return f'<div style="overflow-x:auto">{text}</div>'
 
 
@@ -175,7 +175,8 @@ def _figure(figure: Any) -> str:
 
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-    return f'<img class="uk-still" alt="Figure" src="{data_address(buffer.getvalue())}">'
+    address, least = data_address(buffer.getvalue()), 53 * figure.get_figwidth()  # letters of 11 pixels
+    return _wide(f'<img class="uk-still" alt="Figure" style="--uk-least: {least:.0f}px" src="{address}">')
 
 
 def _card(card: Mapping[str, Any]) -> str:

@@ -197,7 +197,7 @@ def explained(text: str, seen: set[str]) -> str:
     """HTML in which each word of the glossary that is not in `seen` has its meaning under the pointer, once; they are added.
 
     >>> explained("<p>A map, a map and <code>layer</code></p>", set())
-    '<p>A <abbr title="How much each piece of the input counts for one latent token: what that token was made from.">map</abbr>, a map and <code>layer</code></p>'
+    '<p>A <abbr data-means="How much each piece of the input counts for one latent token: what that token was made from." tabindex="0">map</abbr>, a map and <code>layer</code></p>'
     """
 
     def meant(found: re.Match[str]) -> str:
@@ -205,7 +205,7 @@ def explained(text: str, seen: set[str]) -> str:
         if term in seen:
             return found[0]
         seen.add(term)
-        return f'<abbr title="{html.escape(_TERMS[term])}">{found[0]}</abbr>'
+        return f'<abbr data-means="{html.escape(_TERMS[term])}" tabindex="0">{found[0]}</abbr>'
 
     plain, parts = 0, _TAG.split(text)
     for k, part in enumerate(parts):

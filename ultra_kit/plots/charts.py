@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from .style import FOCUS, PAPER, PLAIN, REFERENCE, SEGMENT_COLOURS, in_focus, panels, styled
 
@@ -115,6 +115,9 @@ def show_diagnosis(found: Diagnosis) -> Figure:
         ax=axes[0, 0], color=[SEGMENT_COLOURS[2], PLAIN], marker="o"
     )
     axes[0, 0].set(title="length, in medians of the content tokens", yscale="log")
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
+    axes[0, 0].yaxis.set_minor_formatter("")
     axes[0, 0].axhline(3, color=REFERENCE, linestyle=":")
     layers[["axis", "axis without"]].plot(ax=axes[0, 1], color=[FOCUS, REFERENCE], marker="o", ylim=(0, 1.03))
     axes[0, 1].set_title("variance on the first axis, with and without them")

@@ -21,10 +21,11 @@ function simplified(path, most) {
 }
 
 function render({ model, el }) {
-  const root = makeRoot(el, "Many tokens at once",
-    "Every point is a token; what lies together is alike. Point at one to see it in its picture or sentence; draw round some to see where they come from.");
-  const quantised = new Uint16Array(owned(model.get("places")));
   const titles = model.get("titles");
+  const root = makeRoot(el, "Many tokens at once",
+    "Every point is a token; what lies together is alike. Point at one to see it in its picture or sentence; draw round some to see where they come from."
+    + (titles.includes("by map") ? " By latent tokens are alike in what they are, by map in what they were made from." : ""));
+  const quantised = new Uint16Array(owned(model.get("places")));
   const n = quantised.length / 2 / titles.length;
   const atlases = titles.map((_, a) => [0, 1].map((k) => Float64Array.from({ length: n }, (_, i) => quantised[2 * (a * n + i) + k] / 65535)));
   const now = () => Number(model.get("moved")); // the number of the atlas shown

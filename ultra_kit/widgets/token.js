@@ -209,7 +209,7 @@ function render({ model, el }) {
   }, "token-map");
   const keys = [["arrows", "move"], ["Enter", "keep the patch pointed at"], ["s", "scale"], ["p", "prefix tokens"], ["x", "take away what the map names"], ["k", "keep only that"]];
   if (model.get("layers").length > 1) keys.push(["+ -", "layer"]);
-  if (model.get("layers").some((layer) => layer > 1)) keys.push(["[ ]", "since"]);
+  if (model.get("kinds").some((kind) => model.get("layers").some((layer) => library.sinces(kind, layer).length > 1))) keys.push(["[ ]", "since"]);
   if (model.get("kinds").length > 1) keys.push(["m", "next map"]);
   if (model.get("n_heads")) keys.push(["h", "next head"]);
   keyHelp(root, keys);
