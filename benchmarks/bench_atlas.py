@@ -26,12 +26,13 @@ and tries sizes of the smallest cluster.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 import ultra_kit as uk
 from ultra_kit.atlas.collecting import Wanted, rows_of
-from ultra_kit.atlas.placing import clusters_of, place_vectors
+from ultra_kit.atlas.placing import clusters_of, place_vectors, smallest_cluster
 from ultra_kit.data.drawn_reports import WORDS
 from ultra_kit.data.drawn_scenes import SHAPES, TEXTURES
 from ultra_kit.metrics.segment_matching import patch_labels
@@ -52,14 +53,30 @@ from ultra_kit.metrics.segment_matching import patch_labels
 NEAREST = 10
 MOST = 6000  # tokens of a set that are placed
 SPACES = ("latent", "map", "whole")
-SAID = {"latent": "by latent", "map": "by what it was made from", "whole": "by the mean of its whole input"}
-SHARES = (400, 200, 100, 50, 25)
+RANDOM = ("random latent", "random map")
+SAID = {
+    "latent": "by latent",
+    "map": "by what it was made from",
+    "whole": "by the mean of its whole input",
+    "random latent": "by latent, random weights",
+}
+RULES: dict[str, Callable[[int], float]] = {
+    "M / 200": lambda m: m / 200,
+    "M / 100": lambda m: m / 100,
+    "M / 50": lambda m: m / 50,
+    "M / 25": lambda m: m / 25,
+    "root of M / 2": lambda m: m**0.5 / 2,
+    "root of M": lambda m: m**0.5,
+    "2 roots of M": lambda m: 2 * m**0.5,
+}
 
 
-def scenes(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+Truths = Iterator[tuple[Any, dict[str, np.ndarray]]]
+
+
+def scenes(a: argparse.Namespace, model: Any, count: int) -> Truths:
     """Captures and the truth of their content tokens, -1 where there is none."""
-    model = uk.load("scenes")
-    for seed in range(40000, 40012) if a.choose else range(50000, 50040):
+    for seed in range(40000, 40000 + count) if a.choose else range(50000, 50000 + count):
         drawn = uk.data.scene(seed)
         cap = uk.capture(model, drawn.image)
         of = patch_labels(drawn.instances, cap.layout.grid).ravel() - 1
@@ -70,19 +87,17 @@ def scenes(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]
         yield cap, {"shape": shape, "texture": texture}
 
 
-def voc(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
-    model = uk.load("dinov2")
+def voc(a: argparse.Namespace, model: Any, count: int) -> Truths:
     data = uk.data.PascalVOC2012(a.voc, "train" if a.choose else "val")
-    for index in some_of(data, 24 if a.choose else 60, 0):
+    for index in some_of(data, count, 0):
         cap = uk.capture(model, data[index].image)
         truth = patch_labels(data[index].truth, cap.layout.grid).ravel()
         yield cap, {"class": np.where(truth > 0, truth, -1)}  # 0 is the background
 
 
-def briefs(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
-    model = uk.load("briefs")
+def briefs(a: argparse.Namespace, model: Any, count: int) -> Truths:
     slots = {word: k for k, words in enumerate(WORDS.values()) for word in words}
-    for seed in range(40000, 40024) if a.choose else range(50000, 50060):
+    for seed in range(40000, 40000 + count) if a.choose else range(50000, 50000 + count):
         brief = uk.data.brief(seed)
         cap = uk.capture(model, brief.document)
         placed = uk.atlas.PlacedInput.of(cap)
@@ -96,7 +111,16 @@ def briefs(a: argparse.Namespace) -> Iterator[tuple[Any, dict[str, np.ndarray]]]
         yield cap, {"which fact": kind, "of the subject or not": whose}
 
 
-SETS = {"scenes": scenes, "VOC": voc, "briefs": briefs}
+SETS = {"scenes": (scenes, "scenes", 40), "VOC": (voc, "dinov2", 60), "briefs": (briefs, "briefs", 60)}
+SET_ASIDE = {"scenes": 12, "VOC": 24, "briefs": 24}  # inputs of --choose
+
+
+def some(a: argparse.Namespace, name: str, random: bool = False, count: int | None = None) -> Truths:
+    """The captures of a set by its model, or by one of the same architecture with random weights."""
+    captures, model, n = SETS[name]
+    n = SET_ASIDE[name] if a.choose else n
+    known = uk.load(model)
+    return captures(a, uk.baselines.randomised(known) if random else known, count or n)
 
 
 def vectors_of(
@@ -105,24 +129,25 @@ def vectors_of(
     """(layer, space, vectors, input of each, truths) of a set; one capture at a time."""
     kept: dict[tuple[int, str], list[np.ndarray]] = {}
     inputs, truths = [], []
-    for index, (cap, truth) in enumerate(SETS[name](a)):
+    random = spaces[0].startswith("random")
+    for index, (cap, truth) in enumerate(some(a, name, random)):
         rng, has = np.random.default_rng(index), np.flatnonzero(next(iter(truth.values())) >= 0)
-        some = np.sort(rng.permutation(has)[: 30 if name == "briefs" else 100])
-        if not len(some):
+        drawn = np.sort(rng.permutation(has)[: 30 if name == "briefs" else 100])
+        if not len(drawn):
             continue
-        tokens = cap.layout.n_prefix + some
+        tokens = cap.layout.n_prefix + drawn
         for layer in range(cap.n_layers + 1):
-            for space in [s for s in spaces if layer or s == "latent"]:
+            for space in [s for s in spaces if layer or s.endswith("latent")]:
                 since = -1 if name == "VOC" else 0
                 if space == "whole":
                     below = unit(cap.tokens(layer - 1 if since else 0)[cap.layout.n_prefix :])
                     rows = np.repeat(unit(below.mean(axis=0, keepdims=True)), len(tokens), axis=0)
                 else:
-                    wanted = Wanted(layer, space, since, 10**6, 0, False, ())
-                    rows = rows_of(cap, index, wanted, tokens).vectors
+                    wanted = Wanted(layer, space.removeprefix("random "), since, 10**6, 0, False, ())
+                    rows = rows_of(cap, index, wanted, tokens)[0].vectors
                 kept.setdefault((layer, space), []).append(rows)
-        inputs.append(np.full(len(some), index))
-        truths.append({k: v[some] for k, v in truth.items()})
+        inputs.append(np.full(len(drawn), index))
+        truths.append({k: v[drawn] for k, v in truth.items()})
         print(f"\r{name} {index}", end="", file=sys.stderr)
     together = {k: np.concatenate([t[k] for t in truths])[:MOST] for k in truths[0]}
     for (layer, space), rows in sorted(kept.items()):
@@ -172,22 +197,54 @@ def figures(
 
 
 def truth_run(a: argparse.Namespace) -> Checkpoint:
-    done = Checkpoint(a.checkpoint, {"choose": a.choose})
-    for name in SETS if not a.report else ():
-        left = [space for space in SPACES if f"{name} {space} done" not in done]
+    done = Checkpoint(a.checkpoint, {"choose": a.choose, "smallest": smallest_cluster(10_000)})
+    for name, spaces in itertools.product(SETS, (SPACES, RANDOM)) if not a.report else ():
+        left = [space for space in spaces if f"{name} {space} done" not in done]
         for layer, space, vectors, inputs, truths in vectors_of(name, left, a) if left else ():
-            points = None if space == "whole" else place_vectors(vectors, "umap", 0, 10)["points"]
-            for share in SHARES if a.choose else (a.share,):
-                size = max(10, len(vectors) // share)
-                labels = inputs if points is None else clusters_of(points, size)[0]
-                for what, truth in truths.items():
-                    key = f"{name}|{what}|{space}|{layer}|{share}"
-                    if key not in done:
-                        done[key] = figures(vectors, inputs, truth, labels)
+            keys = {what: f"{name}|{what}|{space}|{layer}" for what in truths}
+            if all(key in done for key in keys.values()):
+                continue
+            labels = inputs
+            if space != "whole":
+                labels = place_vectors(vectors, "umap", 0, smallest_cluster(len(vectors)))["labels"]
+            for what, truth in truths.items():
+                done[keys[what]] = figures(vectors, inputs, truth, labels)
             print(name, layer, space, file=sys.stderr)
         for space in left:
             done[f"{name} {space} done"] = True
     return done
+
+
+def sizes_run(a: argparse.Namespace) -> None:
+    """Sizes of the smallest cluster of `embed`, all tokens of inputs set aside, clusters against the truth where there is one."""
+    a.choose, done = True, Checkpoint(a.checkpoint, {"sizes": list(RULES)})
+    asked = [("VOC", 6), ("VOC", 24), ("VOC", 96), ("scenes", 12), ("scenes", 48), ("briefs", 24)]
+    for (name, count), by in itertools.product(asked if not a.report else (), ("latent", "map")):
+        for layer in (-1, {"VOC": 9, "scenes": 4, "briefs": 2}[name]):
+            if (key := f"{name} x {count}, {by}, layer {layer}") in done:
+                continue
+            truths: list[dict[str, np.ndarray]] = []
+            captures = (truths.append(t) or cap for cap, t in some(a, name, count=count))  # type: ignore[func-returns-value]
+            emb = uk.embed(captures, layer=layer, by=by, since=-1, progress=False)
+            found: dict[str, dict[str, list[float]]] = {}
+            for seed in range(3):
+                points = place_vectors(emb.vectors, "umap", seed, 10)["points"]
+                for rule, size in RULES.items():
+                    labels = clusters_of(points, max(10, round(size(len(emb)))))[0]
+                    one = {"clusters": labels.max() + 1, "noise": (labels < 0).mean()}
+                    for what in truths[0]:
+                        truth = np.concatenate([t[what] for t in truths])
+                        there = truth >= 0
+                        one |= {f"{what}: Rand": adjusted_rand_score(truth[there], labels[there])}
+                        one |= {f"{what}: purity": purity(labels[there], truth[there])}
+                    for figure, value in one.items():
+                        found.setdefault(rule, {}).setdefault(figure, []).append(float(value))
+            done[key] = {"tokens": len(emb), "found": found}
+            print(key, file=sys.stderr)
+    for key, run in done.done.items():
+        names = list(next(iter(run["found"].values())))
+        rows = [[r, *(f"{np.mean(v):.3f}" for v in f.values())] for r, f in run["found"].items()]
+        print(f"\n{key}: {run['tokens']} tokens\n\n" + table(["smallest cluster", *names], rows))
 
 
 def paired_run(a: argparse.Namespace) -> None:
@@ -199,14 +256,13 @@ def paired_run(a: argparse.Namespace) -> None:
         print(f"{SAID['map']} less {SAID[space]}: {interval(paired(found['map'], found[space], inputs))}")
 
 
-def report(done: Checkpoint, share: int) -> list[list[str]]:
+def report(done: Checkpoint) -> list[list[str]]:
     """One row for each truth, space and layer."""
     rows = []
     for key, found in done.done.items():
-        name, _, rest = key.partition("|")
-        if not rest or not key.endswith(f"|{share}"):
+        if "|" not in key:
             continue
-        what, space, layer, _ = rest.split("|")
+        name, what, space, layer = key.split("|")
         shown = ("agree", "chance", "silhouette", "rand", "purity", "k-means rand", "k-means purity")
         rows.append(
             [f"{name}: {what}", space, layer, *(f"{found[k]:.3f}" for k in shown), str(found["clusters"])]
@@ -214,9 +270,11 @@ def report(done: Checkpoint, share: int) -> list[list[str]]:
     return rows
 
 
-def picture(done: Checkpoint, path: Path, share: int) -> None:
+def picture(done: Checkpoint, path: Path) -> None:
     """At which depth what separates: agreement of the nearest in other inputs, layer by layer."""
-    from ultra_kit.plots.style import FOCUS, PLAIN, REFERENCE, panels, styled
+    from ultra_kit.plots.style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, panels, styled
+
+    colours = {"random latent": SEGMENT_COLOURS[2], "whole": "#BBBBBB", "latent": PLAIN, "map": FOCUS}
 
     @styled
     def draw():
@@ -226,11 +284,11 @@ def picture(done: Checkpoint, path: Path, share: int) -> None:
         )
         figure, axes = panels(1, len(order), panel=(3.0, 4.0))
         for ax, (name, what) in zip(axes[0], order, strict=True):
-            for space, colour in (("whole", "#BBBBBB"), ("latent", PLAIN), ("map", FOCUS)):
+            for space, colour in colours.items():
                 found = {
                     int(k.split("|")[3]): v
                     for k, v in done.done.items()
-                    if k.startswith(f"{name}|{what}|{space}|") and k.endswith(f"|{share}")
+                    if k.startswith(f"{name}|{what}|{space}|")
                 }
                 layers = sorted(found)
                 label = SAID[space]
@@ -299,14 +357,14 @@ def main() -> None:
     parser.add_argument("--truth", action="store_true")
     parser.add_argument("--paired", action="store_true")
     parser.add_argument("--choose", action="store_true", help="on inputs set aside for choosing")
-    parser.add_argument("--share", type=int, default=200, help="tokens over this is the smallest cluster")
+    parser.add_argument("--sizes", action="store_true", help="of the smallest cluster; inputs set aside")
     parser.add_argument("--checkpoint", type=Path, default=Path("bench_atlas.jsonl"))
     parser.add_argument("--report", action="store_true", help="only print what the checkpoint holds")
     parser.add_argument("--picture", type=Path)
     a = parser.parse_args()
     torch.set_num_threads(1)
     if not a.truth:
-        (paired_run if a.paired else speed)(a)
+        (paired_run if a.paired else sizes_run if a.sizes else speed)(a)
         return
     done = truth_run(a)
     header = [
@@ -322,10 +380,9 @@ def main() -> None:
         "k-means purity",
         "clusters",
     ]
-    for share in SHARES if a.choose else (a.share,):
-        print(f"\nsmallest cluster: 1/{share} of the tokens\n\n" + table(header, report(done, share)))
+    print(table(header, report(done)))
     if a.picture:
-        picture(done, a.picture, a.share)
+        picture(done, a.picture)
 
 
 if __name__ == "__main__":

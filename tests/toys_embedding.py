@@ -24,7 +24,7 @@ def image_embedding(names=("sky", "", "tree"), **changed):
         for i in range(3)
     )
     mapped = np.tile(np.int32([24, 1]), (m, 1)), np.tile(np.float32([1, 0.5]), (m, 1))
-    return _made(points, labels, source, inputs, names=names, mapped=mapped, layer=7, **changed)
+    return _made(points, labels, source, inputs, names=names, mapped=mapped, **{"layer": 7} | changed)
 
 
 def beside(emb, seed=4):

@@ -69,6 +69,52 @@ def test_a_number_of_tokens_is_drawn_for_each_input_by_the_seed(caps):
     assert (each[0] != each[1]).any()
 
 
+@pytest.mark.parametrize("by", ["latent", "map"])
+@pytest.mark.parametrize("since", [0, -1])
+@pytest.mark.parametrize("layers", [(2, 4), (-1, 1, 3)])
+def test_of_several_layers_it_holds_what_embeddings_of_each_hold(caps, by, since, layers):
+    how = {"by": by, "since": since, "method": "pca", "tokens": 7, "seed": 3, "maps": True}
+    emb, each = uk.embed(caps, layer=layers, **how), [uk.embed(caps, layer=k, **how) for k in layers]
+    assert emb.layer == tuple(sorted(k % 6 for k in layers)) and len(emb) == 3 * 7 * len(layers)
+    for one in each:
+        there = emb.layers == one.layer
+        assert (one.layers == one.layer).all()
+        np.testing.assert_array_equal(emb.vectors[there], one.vectors)
+        np.testing.assert_array_equal(emb.source[there], one.source)
+        for ours, theirs in zip(emb.mapped, one.mapped, strict=True):
+            np.testing.assert_array_equal(ours[there], theirs)
+    # Input by input, in each layer by layer.
+    assert emb.source[: 7 * len(layers), 0].max() == 0
+    assert emb.layers[: 7 * len(layers)].tolist() == np.repeat(emb.layer, 7).tolist()
+
+
+def test_words_and_phrases_go_with_the_tokens_of_each_layer(caps):
+    emb = uk.embed(uk.data.brief(0).document, model="briefs", layer=[1, 3], method="pca", min_cluster_size=2)
+    words = [emb.inputs[0].word(t).strip().lower() for t in emb.source[:, 1]]
+    assert words[: len(words) // 2] == words[len(words) // 2 :]
+    for number, name in enumerate(emb.names):
+        assert set(name.split(", ")) - {""} <= {
+            w for w, k in zip(words, emb.labels, strict=True) if k == number
+        }
+    phrases = {"phrases": ["a red star", "a blue ring"], "method": "pca", "min_cluster_size": 5}
+    assert any(uk.embed(caps, layer=[1, 5], **phrases).names)
+
+
+def test_an_atlas_of_several_layers_takes_new_tokens_at_each(caps, tmp_path):
+    emb = uk.embed(caps[:2], layer=[1, 4], method="pca", tokens=0.25, maps=True, since=-1)
+    again = emb.place(caps[1])
+    there = emb.source[:, 0] == 1
+    np.testing.assert_array_equal(again.points, emb.points[there])
+    np.testing.assert_array_equal(again.layers, emb.layers[there])
+    path = uk.save(emb, tmp_path / "two.npz")
+    opened = uk.open(path)
+    assert opened.layer == (1, 4) and opened.layers.tobytes() == emb.layers.tobytes()
+    np.testing.assert_array_equal(opened.place(caps[2]).points, emb.place(caps[2]).points)
+    assert uk.verify(path).same
+    assert "layers 1, 4 by latent" in repr(opened)
+    assert "layers 1, 4" in uk.export_html(emb, tmp_path / "two.html").read_text("utf-8")
+
+
 def test_an_iterator_is_read_one_input_at_a_time(monkeypatch):
     events, rows_of = [], collecting.rows_of
     monkeypatch.setattr(
@@ -275,6 +321,11 @@ def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
         (SCENES[0], {"model": "scenes", "method": "tsne"}, ValueError, "method must be one of umap, pca"),
         (SCENES[0], {"model": "scenes", "min_cluster_size": 1}, ValueError, "min_cluster_size must be"),
         (SCENES[0], {"model": "scenes", "seed": "a"}, TypeError, "seed must be an int"),
+        (SCENES[0], {"model": "scenes", "layer": [3, 1, -3]}, ValueError, r"none twice, got \(3, 1, -3\)"),
+        (SCENES[0], {"model": "scenes", "layer": []}, ValueError, "layer must name at least one"),
+        (SCENES[0], {"model": "scenes", "layer": [3, 6]}, ValueError, r"layer must be in -6\.\.5"),
+        (SCENES[0], {"model": "scenes", "layer": [2.0]}, TypeError, "layer must be an int"),
+        (SCENES[0], {"model": "scenes", "layer": "34"}, TypeError, "layer must be an int"),
         ("tests", {"model": "scenes"}, ValueError, "a folder; give its files"),
     ],
 )
@@ -290,5 +341,5 @@ def test_one_phrase_is_no_list_of_letters():
 
 def test_captures_of_two_models_are_refused(caps):
     other = uk.capture(uk.load("scenes", pretrained=False), SCENES[0])
-    with pytest.raises(ValueError, match="must come from one model and layer"):
+    with pytest.raises(ValueError, match="must come from one model, at the same layers"):
         uk.embed([caps[0], other], tokens=5)

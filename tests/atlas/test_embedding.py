@@ -31,6 +31,8 @@ def test_what_it_says_of_itself():
         ({"labels": np.zeros(2, np.int32)}, "labels must have the shape"),
         ({"vectors": np.zeros((2, 5))}, "one for each of the 3 points, got 2"),
         ({"by": "maps"}, "by must be one of latent, map"),
+        ({"layer": (1, 2)}, "layers must have the shape"),
+        ({"layer": (1, 2), "layers": np.int32([1, 2, 3])}, r"layers must be among \(1, 2\), got \[1 2 3\]"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changed, said):
@@ -72,6 +74,19 @@ def test_exemplars_come_from_every_input_before_any_gives_a_second():
     assert emb.exemplars(0, 2).tolist() == [2, 3] and emb.exemplars(-1).tolist() == [4]
     with pytest.raises(ValueError, match=r"cluster must be in -1\.\.0"):
         emb.exemplars(1)
+
+
+def test_a_token_of_several_layers_stands_for_a_cluster_once():
+    emb = made(
+        points=np.zeros((4, 2), np.float32),
+        labels=np.zeros(4, np.int32),
+        probabilities=np.ones(4, np.float32),
+        source=np.int32([[0, 1], [0, 2], [0, 1], [0, 2]]),
+        layer=(3, 6),
+        layers=np.int32([3, 3, 6, 6]),
+        vectors=np.float16([[1, 0], [1, 0.4], [1, 0.5], [1, 0.7]]),  # their mean is at 0.4
+    )
+    assert emb.exemplars(0).tolist() == [1, 2]
 
 
 def test_a_patch_is_cut_with_its_surroundings_and_inside_the_picture():

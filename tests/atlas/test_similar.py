@@ -170,3 +170,19 @@ def test_the_contact_sheet_shows_each_token_above_its_map(caps):
     assert [ax.get_title() for ax in figure.axes[:2]] == ["asked", f"{found.likeness[1]:.2f}"]
     np.testing.assert_allclose(np.asarray(figure.axes[2].images[1].get_array()).ravel(), found.maps[0])
     assert len([ax for ax in uk.plots.show_similar(found, columns=3).axes if ax.images]) == 8
+
+
+def test_in_an_atlas_of_several_layers_only_the_layer_asked_about_is_looked_through(caps):
+    several = uk.embed(caps, layer=[2, 4], method="pca")
+    one = uk.embed(caps, layer=4, method="pca")
+    (row,) = np.flatnonzero((several.source == [1, 40]).all(1) & (several.layers == 4))
+    (alone,) = np.flatnonzero((one.source == [1, 40]).all(1))
+    for found in (
+        uk.atlas.similar(several, int(row), k=7),
+        uk.atlas.similar(caps[1], 40, among=several, layer=4, k=7),
+    ):
+        true = uk.atlas.similar(one, int(alone), k=7)
+        assert found.layer == 4 and found.tokens.tolist() == true.tokens.tolist()
+        np.testing.assert_array_equal(found.likeness, true.likeness)
+    with pytest.raises(ValueError, match="layer must be one of 2, 4, got None"):
+        uk.atlas.similar(caps[1], 40, among=several)

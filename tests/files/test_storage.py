@@ -196,6 +196,15 @@ def test_a_result_stored_by_version_0_1_0_opens(name):
         assert uk.verify(Path(__file__).parent / "stored" / f"{name}.npz").same
 
 
+def test_an_atlas_stored_before_there_were_several_layers_opens():
+    path = Path(__file__).parent / "stored" / "embedding.npz"
+    emb = uk.open(path)
+    assert len(emb) == 32 and emb.layer == 5 and emb.layers.tolist() == [5] * 32
+    assert uk.verify(path).same
+    placed = emb.place(uk.data.scene(1).image, model="scenes")
+    np.testing.assert_allclose(placed.points, emb.points[emb.source[:, 0] == 1], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "array"),
     [

@@ -442,10 +442,26 @@ def test_atlas_is_coloured_by_position_by_a_scale_and_by_classes():
     assert clear == {(0, 1), (2, 2)}
     with pytest.raises(ValueError, match="one entry for each of 5 tokens"):
         plots.atlas(emb, colour=[1, 2])
-    with pytest.raises(ValueError, match="colour must be cluster, input, position or an array"):
-        plots.atlas(emb, colour="layer")
+    with pytest.raises(ValueError, match="colour must be cluster, input, layer, position or an array"):
+        plots.atlas(emb, colour="depth")
     with pytest.raises(TypeError, match="atlas needs Embedding, got ExplanationMaps"):
         plots.atlas(maps_of())
+
+
+def test_an_atlas_of_several_layers_says_which_is_which():
+    emb = atlas_of(layer=(2, 9), layers=np.int32([9, 2, 2, 9, 2]))
+    figure = plots.atlas(emb, colour="layer")
+    (ax,) = figure.axes
+    assert ax.get_title() == "5 tokens of 1 input, layers 2, 9 by latent"
+    dots = ax.collections[0]
+    drawn = {tuple(p): tuple(c[:3]) for p, c in zip(dots.get_offsets(), dots.get_facecolors(), strict=True)}
+    legend = ax.get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == ["layer 2", "layer 9"]
+    low, high = (tuple(h.get_facecolor()[0, :3]) for h in legend.legend_handles)
+    assert sum(low) < sum(high)  # deeper is lighter
+    assert [drawn[tuple(p)] for p in emb.points.tolist()] == [high, low, low, high, low]
+    (marks,) = plots.atlas_hover(emb, colour="layer").data
+    assert marks.hovertext[1] == "input 0<br>row 0, column 3<br>layer 2<br>cluster 0 fire"
 
 
 def test_the_largest_classes_take_the_eight_colours_and_the_next_are_lighter():

@@ -173,6 +173,42 @@ def test_ways_to_colour():
             np.testing.assert_array_equal(chosen, way.values == way.names.index(name))
 
 
+def test_several_layers_are_a_way_to_colour_and_one_is_none():
+    emb = image_embedding(layer=(4, 8, 11), layers=np.repeat(np.int32([8, 4, 11]), 12))
+    way = ways(emb, {})["layer"]
+    assert way.names == ["layer 4", "layer 8", "layer 11"] and way.values[::12].tolist() == [1, 0, 2]
+    for name, python in zip(way.names, way.python, strict=True):
+        chosen = eval(f"{way.code} == {python}", {"emb": emb})
+        np.testing.assert_array_equal(chosen, way.values == way.names.index(name))
+    page = EmbeddingExplorer(emb).data()
+    assert page["made"].startswith("Layers 4, 8, 11, placed by latent")
+    assert [paint["key"] for paint in page["paints"]] == ["cluster", "input", "position", "layer"]
+    drawn = uk.plots.atlas(emb, colour="layer").axes[0].get_legend().legend_handles
+    theirs = [np.rint(255 * handle.get_facecolor()[0, :3]).tolist() for handle in drawn]
+    assert page["paints"][3]["colours"] == theirs
+    view = EmbeddingExplorer(emb)
+    view.paint = "layer"
+    assert len(view.figure().axes[0].get_legend().get_texts()) == 3
+    with pytest.raises(ValueError, match="layer is a way to colour already"):
+        EmbeddingExplorer(emb, truth={"layer": np.zeros(36)})
+    assert list(ways(image_embedding(), {"layer": np.zeros(36)})) == ["cluster", "input", "position", "layer"]
+
+
+def test_most_alike_are_looked_for_in_the_same_layer():
+    layers = np.tile(np.int32([2, 5]), 18)
+    rng = np.random.default_rng(4)
+    emb = image_embedding(layer=(2, 5), layers=layers, vectors=rng.normal(size=(36, 4)).astype(np.float16))
+    alone = {k: np.flatnonzero(layers == k) for k in (2, 5)}
+    found = most_alike(emb, np.arange(36))
+    for layer, rows in alone.items():
+        part = image_embedding()
+        fields = {
+            n: getattr(emb, n)[rows] for n in ("points", "labels", "probabilities", "source", "vectors")
+        }
+        part = replace(part, **fields, layer=layer, mapped=None)
+        np.testing.assert_array_equal(found[rows], rows[most_alike(part, np.arange(len(rows)))])
+
+
 def test_the_still_picture_shows_colours_and_selection():
     emb = image_embedding()
     truth = np.arange(36) / 35
@@ -213,6 +249,17 @@ def test_python_works_out_the_whole_map_of_a_point():
     row = uk.explain(caps[1], layer=3, tokens=[50]).without_own[0]
     assert content == {"point": 1, "alike": [[0]]}
     assert buffers == [quantise(row)[0].tobytes()]
+
+
+def test_the_whole_map_of_a_point_is_of_its_layer():
+    model = uk.load("scenes")
+    caps = [uk.capture(model, uk.data.scene(i).image) for i in range(2)]
+    emb = uk.embed(caps, layer=[2, 4], method="pca", tokens=4)
+    view = EmbeddingExplorer(emb, captures=caps)
+    for point in (0, 7, 15):
+        (number, token), layer = emb.source[point].tolist(), int(emb.layers[point])
+        row = uk.explain(caps[number], layer=layer, tokens=[token]).without_own[0]
+        assert view.answer({"point": point})[1] == [quantise(row)[0].tobytes()]
 
 
 def test_the_whole_map_of_a_word_is_of_words(monkeypatch):

@@ -23,6 +23,7 @@ from ..types import Backbone, Capture, ExplanationMaps, Progress, Settings, Ultr
 from ..types.checks import one_of, whole_number
 from ..types.one_thread import one_thread
 from ..types.progress import reporting
+from ..types.wording import layers_said
 from ..types.workers import end_with, this_process
 from .placed_input import PlacedInput
 
@@ -34,7 +35,7 @@ STRONGEST = 16
 class Wanted:
     """What to keep of each input; the fields are options of `ultra_kit.embed`."""
 
-    layer: int | None
+    layer: int | tuple[int, ...] | None
     by: str
     since: int | None
     tokens: int | float | None
@@ -53,7 +54,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Rows:
-    """What is kept of one input: arrays with a row for each of T tokens, and one word for each where there are words."""
+    """What is kept of one input at a layer: arrays with a row for each of T tokens, and one word for each where there are words."""
 
     tokens: np.ndarray
     vectors: np.ndarray
@@ -66,8 +67,8 @@ class Rows:
 
 def collect(
     inputs: Any, model: str | Backbone | nn.Module | None, wanted: Wanted, progress: bool | Progress | None
-) -> list[Rows]:
-    """The rows of each input in order; inputs are taken from an iterator as workers get free, and let go."""
+) -> list[list[Rows]]:
+    """The rows of each input in order, layer by layer; inputs are taken from an iterator as workers get free, and let go."""
     single = isinstance(inputs, (Capture, str, os.PathLike, np.ndarray, Image.Image))
     sources: Iterable[Any] = [inputs] if single else inputs
     if not isinstance(sources, Iterable):
@@ -76,18 +77,28 @@ def collect(
     # Not every backend hands results over one by one; with those the bar moves at the end.
     streams = get_active_backend()[0].supports_return_generator
     parallel = Parallel(return_as="generator" if streams else "list")
-    found: list[Rows] = []
+    found: list[list[Rows]] = []
     with reporting(progress, total, "embed: capture", "inputs") as report:
         for rows in parallel(_tasks(sources, model, wanted)):
             found.append(rows)
             report(1)
     if not found:
         raise ValueError("embed needs at least one input, got none")
-    makers = {(r.card["model"]["name"], r.card["model"].get("weights_sha256"), r.layer) for r in found}
+    makers = {(maker_said(r), r[0].card["model"].get("weights_sha256")) for r in found}
     if len(makers) > 1:
-        names = ", ".join(sorted(f"{name} layer {layer}" for name, _, layer in makers))
-        raise ValueError(f"all tokens of an atlas must come from one model and layer, got {names}")
+        names = ", ".join(sorted(name for name, _ in makers))
+        raise ValueError(f"all tokens of an atlas must come from one model, at the same layers, got {names}")
     return found
+
+
+def layer_of(rows: list[Rows]) -> int | tuple[int, ...]:
+    """The layer of an input's rows, or all of theirs."""
+    return rows[0].layer if len(rows) == 1 else tuple(r.layer for r in rows)
+
+
+def maker_said(rows: list[Rows]) -> str:
+    """The model and the layers that an input's rows come from."""
+    return f"{rows[0].card['model']['name']} {layers_said(layer_of(rows))}"
 
 
 def _tasks(sources: Iterable[Any], model: Any, wanted: Wanted) -> Iterator[Any]:
@@ -100,37 +111,45 @@ def _tasks(sources: Iterable[Any], model: Any, wanted: Wanted) -> Iterator[Any]:
             yield delayed(_captured)(x, index, model, wanted, this_process())
 
 
-def _as_it_is(rows: Rows) -> Rows:
+def _as_it_is(rows: list[Rows]) -> list[Rows]:
     return rows
 
 
 def _captured(
     x: Any, index: int, model: str | Backbone | nn.Module, wanted: Wanted, caller: tuple[str, int]
-) -> Rows:
+) -> list[Rows]:
     end_with(caller)
     with one_thread():
         return rows_of(capture(load_once(model) if isinstance(model, str) else model, x), index, wanted)
 
 
-def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None = None) -> Rows:
-    """What is kept of a capture, the input of number `index`; of the `tokens` wanted, or of these."""
+def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None = None) -> list[Rows]:
+    """What is kept of a capture, the input of number `index`, layer by layer; of the `tokens` wanted, or of these."""
     chosen = _chosen(cap, index, wanted) if tokens is None else tokens
-    layer = cap.layer_index(Settings.of(cap.model).layer if wanted.layer is None else wanted.layer)
-    maps, vectors = None, F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
-    if wanted.maps or wanted.by == "map":
-        maps = explain(cap, layer=wanted.layer, tokens=chosen, since=wanted.since, progress=False)
-        vectors = made_from(cap, maps) if wanted.by == "map" else vectors
-    placed = PlacedInput.of(cap)
+    asked = wanted.layer if isinstance(wanted.layer, tuple) else (wanted.layer,)
+    layers = {cap.layer_index(Settings.of(cap.model).layer if k is None else k): k for k in asked}
+    if len(layers) != len(asked) or not asked:
+        raise ValueError(f"layer must name at least one layer and none twice, got {wanted.layer}")
+    placed, found = PlacedInput.of(cap), []
     words = [placed.word(t).strip().lower() for t in chosen] if placed.text else None
-    return Rows(
-        tokens=chosen.astype(np.int32),
-        vectors=vectors.astype(np.float16),
-        input=placed,
-        layer=layer,
-        mapped=_strongest(maps) if wanted.maps and maps is not None else None,
-        words=_nearest_phrases(cap, chosen, wanted.phrases) if wanted.phrases else words,
-        card={key: cap.card[key] for key in ("model", "dtype", "device") if key in cap.card},
-    )
+    words = _nearest_phrases(cap, chosen, wanted.phrases) if wanted.phrases else words
+    for layer in sorted(layers):
+        maps, vectors = None, F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
+        if wanted.maps or wanted.by == "map":
+            # None is passed on: `since` is the model's own only where the layer is.
+            maps = explain(cap, layer=layers[layer], tokens=chosen, since=wanted.since, progress=False)
+            vectors = made_from(cap, maps) if wanted.by == "map" else vectors
+        rows = Rows(
+            tokens=chosen.astype(np.int32),
+            vectors=vectors.astype(np.float16),
+            input=placed,
+            layer=layer,
+            mapped=_strongest(maps) if wanted.maps and maps is not None else None,
+            words=words,
+            card={key: cap.card[key] for key in ("model", "dtype", "device") if key in cap.card},
+        )
+        found.append(rows)
+    return found
 
 
 def _chosen(cap: Capture, index: int, wanted: Wanted) -> np.ndarray:

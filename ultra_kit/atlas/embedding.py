@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,10 +13,10 @@ from torch import nn
 from ..types import Backbone, Progress
 from ..types.checks import one_of, whole_number
 from ..types.provenance import versions
-from ..types.wording import counted
-from .collecting import Rows, Wanted, collect
+from ..types.wording import counted, layers_said
+from .collecting import Rows, Wanted, collect, layer_of, maker_said
 from .placed_input import PlacedInput
-from .placing import between, cluster_names, on_axes, place_vectors
+from .placing import between, cluster_names, on_axes, place_vectors, smallest_cluster
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,11 +32,13 @@ class Embedding:
         How surely a token belongs to its cluster, in [0, 1]; 0 for noise.
     source : ndarray of shape (M, 2), int32
         Number of the input in `inputs`, and the token's index in it, prefix tokens counted.
+    layers : ndarray of shape (M,), int32
+        Layer of each token.
     vectors : ndarray of shape (M, D), float16
         What was placed: unit latents, or unit means of what tokens were made from. They are rounded before they are placed, so that a file
         holds exactly what the points came from.
     inputs : tuple of PlacedInput
-    layer : int
+    layer : int, or tuple of int of several, ascending
     by : {"latent", "map"}
     method : {"umap", "pca"}
     seed : int
@@ -56,7 +58,7 @@ class Embedding:
     source: np.ndarray
     vectors: np.ndarray
     inputs: tuple[PlacedInput, ...]
-    layer: int = -1
+    layer: int | tuple[int, ...] = -1
     by: str = "latent"
     method: str = "umap"
     seed: int = 0
@@ -64,15 +66,20 @@ class Embedding:
     mapped: tuple[np.ndarray, np.ndarray] | None = None
     axes: np.ndarray | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
+    layers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
 
     def __post_init__(self) -> None:
         one_of("by", self.by, ("latent", "map"))
         one_of("method", self.method, ("umap", "pca"))
         m = len(self.points)
-        shapes = {"points": (m, 2), "labels": (m,), "probabilities": (m,), "source": (m, 2)}
+        if isinstance(self.layer, int):  # files of before there could be several don't hold them
+            object.__setattr__(self, "layers", np.full(m, self.layer, np.int32))
+        shapes = {"points": (m, 2), "labels": (m,), "probabilities": (m,), "source": (m, 2), "layers": (m,)}
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} must have the shape {shape}, got {getattr(self, name).shape}")
+        if not np.isin(self.layers, self.layer).all():
+            raise ValueError(f"layers must be among {self.layer}, got {np.unique(self.layers)}")
         if len(self.vectors) != m:
             raise ValueError(f"vectors must be one for each of the {m} points, got {len(self.vectors)}")
 
@@ -87,7 +94,7 @@ class Embedding:
     def __repr__(self) -> str:
         noise = float((self.labels < 0).mean()) if len(self) else 0.0
         return (
-            f"Embedding({len(self)} tokens of {counted(len(self.inputs), 'input')}, layer {self.layer} by {self.by}, "
+            f"Embedding({len(self)} tokens of {counted(len(self.inputs), 'input')}, {layers_said(self.layer)} by {self.by}, "
             f"{self.method}, {counted(self.n_clusters, 'cluster')}, {noise:.0%} noise)"
         )
 
@@ -126,8 +133,8 @@ class Embedding:
         rows = collect(inputs, model, Wanted(**{**made["wanted"], "phrases": ()}), progress)
         fields = fields_of(rows)
         vectors = fields["vectors"]
-        came = f"{rows[0].card['model']['name']} layer {rows[0].layer}, width {vectors.shape[1]}"
-        needed = f"{self.card['model']['name']} layer {self.layer}, width {self.vectors.shape[1]}"
+        came = f"{maker_said(rows[0])}, width {vectors.shape[1]}"
+        needed = f"{self.card['model']['name']} {layers_said(self.layer)}, width {self.vectors.shape[1]}"
         if came != needed:
             raise ValueError(f"place needs tokens of {needed}, got {came}")
         points, labels, sure = between(vectors, self.vectors, self.points, self.labels)
@@ -143,7 +150,7 @@ class Embedding:
     def exemplars(self, cluster: int, n: int = 9) -> np.ndarray:
         """The tokens that stand for a cluster: rows of `points`, those nearest to its mean vector first.
 
-        No input gives a second one before every input of the cluster gave its first.
+        No input gives a second one before every input of the cluster gave its first, and no token comes at two layers.
 
         Parameters
         ----------
@@ -159,6 +166,7 @@ class Embedding:
         members = np.flatnonzero(self.labels == whole_number("cluster", cluster, -1, self.n_clusters - 1))
         vectors = self.vectors[members].astype(np.float32)
         order = members[np.argsort(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1), kind="stable")]
+        order = order[~pd.DataFrame(self.source[order]).duplicated()]
         inputs = pd.Series(self.source[order, 0])
         return order[np.argsort(inputs.groupby(inputs).cumcount(), kind="stable")][:n]
 
@@ -167,7 +175,7 @@ def embed(
     inputs: Any,
     *,
     model: str | Backbone | nn.Module | None = None,
-    layer: int | None = None,
+    layer: int | Iterable[int] | None = None,
     by: str = "latent",
     method: str = "umap",
     seed: int = 0,
@@ -191,8 +199,8 @@ def embed(
         Anything but captures needs `model`. An iterator is read as workers get free: images are never all in memory.
     model : str, Backbone or nn.Module, optional
         By name each process loads it once.
-    layer : int, optional
-        The model's own where nothing is said.
+    layer : int or sequence of int, optional
+        The model's own where nothing is said. Of several every token is placed at each: see ``Embedding.layers``.
     by : {"latent", "map"}
     method : {"umap", "pca"}
         UMAP (McInnes et al. 2018) of the 50 first principal axes, from 15 exact neighbours; or the two first axes.
@@ -237,33 +245,38 @@ def embed(
     """
     one_of("method", method, ("umap", "pca"))
     phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
+    layer = tuple(layer) if isinstance(layer, Iterable) else layer
     wanted = Wanted(layer, by, since, tokens, seed, maps, phrases)
     rows = collect(inputs, model, wanted, progress)
     fields = fields_of(rows)
     vectors = fields["vectors"]
     if len(vectors) < 4:
         raise ValueError(f"an atlas needs at least 4 tokens, got {len(vectors)}; give more inputs or tokens")
-    size = max(10, len(vectors) // 200) if min_cluster_size is None else min_cluster_size
+    size = smallest_cluster(len(vectors)) if min_cluster_size is None else min_cluster_size
     size = whole_number("min_cluster_size", size, 2)
     placed = place_vectors(vectors, method, seed, size, progress if isinstance(progress, bool) else None)
-    words = [word for r in rows for word in r.words or ()]
+    words = [word for one in rows for r in one for word in r.words or ()]
     made = {"wanted": vars(wanted), "min_cluster_size": size, "versions": versions("umap-learn", "hdbscan")}
     return Embedding(
         **placed,
         **fields,
-        layer=rows[0].layer,
         by=by,
         method=method,
         seed=seed,
         names=cluster_names(placed["labels"], words),
-        card={**rows[0].card, "embedding": made},
+        card={**rows[0][0].card, "embedding": made},
     )
 
 
-def fields_of(rows: list[Rows]) -> dict[str, Any]:
-    """Fields `vectors`, `source`, `inputs` and `mapped` of an `Embedding`."""
-    source = [np.stack([np.full_like(r.tokens, i), r.tokens], axis=1) for i, r in enumerate(rows)]
-    kept = [r.mapped for r in rows if r.mapped is not None]
+def fields_of(rows: list[list[Rows]]) -> dict[str, Any]:
+    """Fields `vectors`, `source`, `layers`, `layer`, `inputs` and `mapped` of an `Embedding`."""
+    flat = [(i, r) for i, one in enumerate(rows) for r in one]
+    lots = {
+        "vectors": [r.vectors for _, r in flat],
+        "source": [np.stack([np.full_like(r.tokens, i), r.tokens], axis=1) for i, r in flat],
+        "layers": [np.full_like(r.tokens, r.layer) for _, r in flat],
+    }
+    kept = [r.mapped for _, r in flat if r.mapped is not None]
     mapped = tuple(map(np.concatenate, zip(*kept, strict=True))) if kept else None
-    joined = {"vectors": np.concatenate([r.vectors for r in rows]), "source": np.concatenate(source)}
-    return {**joined, "inputs": tuple(r.input for r in rows), "mapped": mapped}
+    one = {"layer": layer_of(rows[0]), "inputs": tuple(r[0].input for r in rows), "mapped": mapped}
+    return {**{name: np.concatenate(lot) for name, lot in lots.items()}, **one}

@@ -55,6 +55,11 @@ def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
         return made.fit_transform(reduced)
 
 
+def smallest_cluster(m: int) -> int:
+    """How many of m tokens make a cluster where nothing is said."""
+    return max(10, m // 200)
+
+
 def clusters_of(points: np.ndarray, min_cluster_size: int) -> tuple[np.ndarray, np.ndarray]:
     """HDBSCAN's labels, -1 for noise, and probabilities."""
     from hdbscan import HDBSCAN

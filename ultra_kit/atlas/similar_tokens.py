@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..maps.explanation import explain
 from ..types import Capture, Progress
-from ..types.checks import needs, whole_number
+from ..types.checks import needs, one_of, whole_number
 from ..types.wording import counted
 from .collecting import Wanted, collect
 from .embedding import Embedding, fields_of
@@ -87,7 +87,8 @@ def similar(
     among : sequence of Capture, or Embedding
         Where to look; what has the same input is left out. An embedding as `source` is looked through itself.
     by, layer : as in `ultra_kit.embed`
-        For captures; those of an embedding are its own.
+        For captures; those of an embedding are its own. In one of several layers only the layer of the row asked about is
+        looked through; a capture as `source` then needs `layer`, one of them.
     k, per_input : int
         How many at most, in all and of one input.
     progress : bool or callable, optional
@@ -123,19 +124,14 @@ def similar(
     pool: Any = (
         (source if among is None else among) if captures is None else unplaced(captures, layer, by, progress)
     )
-    if isinstance(source, Embedding):
-        asked, row = source, whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
-    else:
-        first, last = source.layout.content[[0, -1]].tolist()
-        row = whole_number("token", token, first, last, ", a content position") - first
-        wanted = {**pool.card["embedding"]["wanted"], "tokens": None}  # all of its tokens, in order
-        asked = replace(pool, card={**pool.card, "embedding": {"wanted": wanted}}).place(source)
+    asked, row = _asked(source, token, pool, layer)
     number, token = asked.source[row].tolist()
     mine = asked.inputs[number]
     near = pool.vectors.astype(np.float32) @ asked.vectors[row].astype(np.float32)
     left = {n: per_input for n, placed in enumerate(pool.inputs) if placed.sha256 != mine.sha256}
     chosen: list[int] = []
-    for found in np.argsort(-near, kind="stable").tolist():
+    order = np.argsort(-near, kind="stable")
+    for found in order[pool.layers[order] == asked.layers[row]].tolist():
         if left.get(where := int(pool.source[found, 0]), 0) and len(chosen) < k:
             left[where] -= 1
             chosen.append(found)
@@ -153,10 +149,26 @@ def similar(
         tokens=np.array([token, *(t for _, t in there)], np.int64),
         likeness=np.minimum([1, *near[chosen]], 1, dtype=np.float32),
         maps=tuple(m / max(m.max(), np.float32(1e-30)) for m in maps),
-        layer=pool.layer,
+        layer=int(asked.layers[row]),
         by=pool.by,
         card={**pool.card, "similar": {"k": k, "per_input": per_input}},
     )
+
+
+def _asked(
+    source: Capture | Embedding, token: int, pool: Embedding, layer: int | None
+) -> tuple[Embedding, int]:
+    """The token asked about as a row of an embedding, at a layer of those that are looked through."""
+    if isinstance(source, Embedding):
+        return source, whole_number("token", token, 0, len(source) - 1, ", a row of the embedding")
+    first, last = source.layout.content[[0, -1]].tolist()
+    row = whole_number("token", token, first, last, ", a content position") - first
+    wanted = {**pool.card["embedding"]["wanted"], "tokens": None}  # all of its tokens, in order
+    asked = replace(pool, card={**pool.card, "embedding": {"wanted": wanted}}).place(source)
+    if isinstance(pool.layer, tuple):
+        one_of("layer", layer, pool.layer)
+        row += int(np.argmax(asked.layers == layer))
+    return asked, row
 
 
 def unplaced(captures: list[Any], layer: int | None, by: str, progress: bool | Progress | None) -> Embedding:
@@ -166,8 +178,8 @@ def unplaced(captures: list[Any], layer: int | None, by: str, progress: bool | P
     fields = fields_of(rows)
     fields |= {"points": np.zeros((m := len(fields["vectors"]), 2), np.float32)}
     fields |= {"labels": np.full(m, -1, np.int32), "probabilities": np.zeros(m, np.float32)}
-    card = {**rows[0].card, "embedding": {"wanted": vars(wanted)}}
-    return Embedding(**fields, layer=rows[0].layer, by=by, card=card)
+    card = {**rows[0][0].card, "embedding": {"wanted": vars(wanted)}}
+    return Embedding(**fields, by=by, card=card)
 
 
 def _kept(emb: Embedding, row: int) -> np.ndarray:

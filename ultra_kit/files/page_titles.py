@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..types import ExplanationMaps
-from ..types.wording import counted
+from ..types.wording import counted, layers_said
 
 
 def title_of(kind: str, obj: Any) -> str:
@@ -57,7 +57,7 @@ _TITLES: dict[str, Callable[[Any], str]] = {
     "Segmentation": lambda seg: f"{counted(seg.n_segments, 'segment')} {_of(seg.card)}, {_by(seg.card)}",
     "Selection": _selection,
     "Embedding": lambda emb: (
-        f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, layer {emb.layer}"
+        f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')} by {emb.by}, {_by(emb.card)}, {layers_said(emb.layer)}"
     ),
     "Names": lambda names: (
         f"{counted(len(names.tokens), 'token')} named by {names.by}, {_by(names.card)}, layer {names.layer}"

@@ -15,7 +15,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from ..types.checks import whole_number
-from ..types.wording import counted
+from ..types.wording import counted, layers_said
 from .style import SEGMENT_COLOURS, panels, styled
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def atlas(
     Parameters
     ----------
     emb : Embedding
-    colour : {"cluster", "input", "position"} or array of shape (M,)
+    colour : {"cluster", "input", "layer", "position"} or array of shape (M,)
         "position" runs over an image, left to right from blue to orange and top to bottom from light to dark, or from
-        the start of a text to its end. An array of floats is a scale; of anything else classes with a legend, such as the truth.
+        the start of a text to its end; "layer" from dark to light with depth. An array of floats is a scale; of anything else
+        classes with a legend, such as the truth.
     selected : sequence of int
         Points to stand out from the others; none does by default.
 
@@ -158,12 +159,14 @@ def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "c
     colours, _ = _colours(emb, colour)
     shades = [f"rgb({r},{g},{b})" for r, g, b in np.round(255 * colours).astype(int)]
     said = []
-    for (number, token), label in zip(emb.source.tolist(), emb.labels.tolist(), strict=True):
+    for row, (number, token) in enumerate(emb.source.tolist()):
+        label = int(emb.labels[row])
         placed = emb.inputs[number]
         where = placed.word(token) if placed.text else placed.layout.place_of(token)
         named = f" {emb.names[label]}" if 0 <= label < len(emb.names) else ""
         cluster = f"cluster {label}{named}" if label >= 0 else "noise"
-        said.append(f"{placed.name or f'input {number}'}<br>{where}<br>{cluster}")
+        deep = f"<br>layer {emb.layers[row]}" if isinstance(emb.layer, tuple) else ""
+        said.append(f"{placed.name or f'input {number}'}<br>{where}{deep}<br>{cluster}")
     x, y = emb.points.T
     marker = {"color": shades, "size": 5}
     marks = go.Scattergl(x=x, y=y, mode="markers", marker=marker, hovertext=said, hoverinfo="text")
@@ -173,16 +176,20 @@ def atlas_hover(emb: Embedding, *, colour: str | Sequence[Any] | np.ndarray = "c
 
 
 def _title(emb: Embedding) -> str:
-    return f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')}, layer {emb.layer} by {emb.by}"
+    return f"{len(emb)} tokens of {counted(len(emb.inputs), 'input')}, {layers_said(emb.layer)} by {emb.by}"
 
 
 def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """A colour (M, 3) for each token, and the legend."""
     if isinstance(colour, str) and colour == "position":
         return _by_position(emb), {}
+    if isinstance(colour, str) and colour == "layer":
+        known, index = np.unique(emb.layers, return_inverse=True)
+        shades = layer_colours(len(known))
+        return shades[index], dict(zip((f"layer {k}" for k in known), shades, strict=True))
     if isinstance(colour, str):
         if colour not in ("cluster", "input"):
-            raise ValueError(f"colour must be cluster, input, position or an array, got {colour!r}")
+            raise ValueError(f"colour must be cluster, input, layer, position or an array, got {colour!r}")
         index = emb.labels if colour == "cluster" else emb.source[:, 0]
         return _of_classes(index, 0), {"noise": _NOISE} if (index < 0).any() else {}
     values = np.asarray(colour)
@@ -194,6 +201,11 @@ def _colours(emb: Embedding, colour: Any) -> tuple[np.ndarray, dict[str, Any]]:
     known, index = np.unique(values, return_inverse=True)
     shades = class_colours(np.bincount(index, minlength=len(known)))
     return shades[index], dict(zip(map(str, known[:30]), shades, strict=False))
+
+
+def layer_colours(n: int) -> np.ndarray:
+    """A colour (n, 3) for each of n layers, from dark to light; the lightest is still seen on white."""
+    return np.asarray(mpl.colormaps["viridis"](np.linspace(0, 0.9, n))[:, :3])
 
 
 def class_colours(counts: np.ndarray) -> np.ndarray:

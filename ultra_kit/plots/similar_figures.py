@@ -11,6 +11,7 @@ from ..atlas.placed_input import PlacedInput
 from ..atlas.similar_tokens import Similar, recurring
 from ..types.checks import whole_number
 from ..types.grids import cell_grid
+from ..types.wording import layers_said
 from .style import draw_input, extent, map_colours, mark_patch, panels, styled
 
 
@@ -94,7 +95,7 @@ def show_parts(emb: Embedding, *, share: float = 0.5, rows: int = 6, columns: in
             _light(ax, placed, lit[placed.layout.n_prefix :])
         name = f"{part['name']}, " if part["name"] else ""
         line[0].set_title(f"{name}{part['share of inputs']:.0%} of pictures", fontsize=13, loc="left")
-    figure.suptitle(f"parts that recur, by {emb.by}, layer {emb.layer}", fontsize=15)
+    figure.suptitle(f"parts that recur, by {emb.by}, {layers_said(emb.layer)}", fontsize=15)
     return figure
 
 

@@ -14,7 +14,7 @@ from ..atlas import Embedding
 from ..maps.explanation import explain
 from ..types import Capture
 from ..types.checks import whole_numbers
-from ..types.wording import counted
+from ..types.wording import counted, layers_said
 from .embedding_page import apart, most_alike, page_of, places, ways
 from .map_books import quantise
 from .view import View, colours, must_be_one_of
@@ -44,7 +44,7 @@ class EmbeddingExplorer(View):
     Attributes
     ----------
     paint : str
-        What the colours mean: "cluster", "input", "position", "truth", a name of the mapping, or the clusters of `beside`,
+        What the colours mean: "cluster", "input", "position", "layer" (of several), "truth", a name of the mapping, or the clusters of `beside`,
         such as "cluster by map".
     moved : bool
         Whether the points stand where `beside` has them.
@@ -142,8 +142,12 @@ class EmbeddingExplorer(View):
 
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
-        said = " ".join(f"Layer {e.layer}, placed by {e.by} with {e.method}." for e in self._atlases)
-        said += f" Maps are of layer {self._emb.layer}."
+        deep = [layers_said(e.layer) for e in self._atlases]
+        said = [
+            f"{d.capitalize()}, placed by {e.by} with {e.method}."
+            for d, e in zip(deep, self._atlases, strict=True)
+        ]
+        said = " ".join([*said, f"Maps are of {deep[0]}."])
         shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
         return {**self._page, **shared}
 
@@ -154,7 +158,8 @@ class EmbeddingExplorer(View):
         content, buffers = {"point": point, "alike": alike}, []
         if self._captures is not None:
             number, token = self._emb.source[point].tolist()
-            row = explain(self._captures[number], layer=self._emb.layer, tokens=[token]).without_own[0]
+            layer = int(self._emb.layers[point])
+            row = explain(self._captures[number], layer=layer, tokens=[token]).without_own[0]
             one = self._emb.inputs[number]
             if one.layout.grid is None:
                 first = one.layout.n_prefix
@@ -170,7 +175,7 @@ class EmbeddingExplorer(View):
         of, paint = (
             (at, "cluster") if self.paint == f"cluster {self._titles[-1]}" else (self._emb, self.paint)
         )
-        shown = replace(of, points=at.points, layer=at.layer, by=at.by)
+        shown = replace(of, points=at.points, layer=at.layer, layers=at.layers, by=at.by)
         return atlas(shown, colour=self._truth.get(paint, paint), selected=self.selected)
 
     def __repr__(self) -> str:

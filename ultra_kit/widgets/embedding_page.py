@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..atlas import Embedding, PlacedInput
+from ..types.wording import layers_said
 from .map_books import quantise
 
 LEVELS = 65535
@@ -48,12 +49,15 @@ def apart(emb: Embedding, *beside: Embedding) -> list[str]:
     fields = [f for f in ("layer", "by", "method", "seed") if getattr(emb, f) != getattr(beside[0], f)]
     if not fields:
         raise ValueError("beside must be another atlas: of another layer, by, method or seed; got the same")
-    said = {"layer": "layer ", "by": "by ", "method": "", "seed": "seed "}
-    return [", ".join(f"{said[f]}{getattr(e, f)}" for f in fields) for e in (emb, *beside)]
+    said = {"by": "by {}", "method": "{}", "seed": "seed {}"}
+    return [
+        ", ".join(layers_said(e.layer) if f == "layer" else said[f].format(getattr(e, f)) for f in fields)
+        for e in (emb, *beside)
+    ]
 
 
 def ways(emb: Embedding, truth: Mapping[str, Any], **beside: Embedding) -> dict[str, Way]:
-    """The ways to colour an embedding, by key: cluster, input, position, clusters of those beside it, and arrays of `truth`."""
+    """The ways to colour an embedding, by key: cluster, input, position, clusters of those beside it, layer (of several), arrays of `truth`."""
     inputs = [str(i) for i in range(len(emb.inputs))]
     names = [name_of(emb, i) for i in range(len(emb.inputs))]
     own = [
@@ -62,6 +66,9 @@ def ways(emb: Embedding, truth: Mapping[str, Any], **beside: Embedding) -> dict[
         _positions(emb),
         *(_clusters(f"cluster {title}", "beside.labels", one) for title, one in beside.items()),
     ]
+    if isinstance(emb.layer, tuple):
+        numbers, values = [str(layer) for layer in emb.layer], np.searchsorted(emb.layer, emb.layers)
+        own.append(Way("layer", "classes", "emb.layers", values, [f"layer {k}" for k in numbers], numbers))
     found = [*own, *(_of_array(key, np.asarray(values), len(emb)) for key, values in truth.items())]
     if twice := [way.key for way in own if way.key in truth]:
         raise ValueError(f"{twice[0]} is a way to colour already; name the array of truth otherwise")
@@ -126,7 +133,7 @@ def _rgb(colours: np.ndarray) -> np.ndarray:
 
 
 def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
-    """Of each of some rows (R,) the rows most alike in other inputs, (R, K): one of each input, the most alike first."""
+    """Of each of some rows (R,) those most alike in other inputs at its layer, (R, K): one of each input, the most alike first."""
     order = np.argsort(emb.source[:, 0], kind="stable")
     numbers, starts = np.unique(emb.source[order, 0], return_index=True)
     vectors, k = emb.vectors[order].astype(np.float32), min(ALIKE, len(numbers) - 1)
@@ -134,6 +141,7 @@ def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
     for first in range(0, len(rows), 256):
         part = rows[first : first + 256]
         near = emb.vectors[part].astype(np.float32) @ vectors.T
+        near[emb.layers[part][:, None] != emb.layers[order]] = -np.inf
         sides = np.split(near, starts[1:], axis=1)
         best = np.stack([side.max(axis=1) for side in sides], axis=1)
         best[emb.source[part, 0][:, None] == numbers] = -np.inf
@@ -145,7 +153,7 @@ def most_alike(emb: Embedding, rows: np.ndarray) -> np.ndarray:
 
 def page_of(atlases: Sequence[Embedding], found: Mapping[str, Way]) -> dict[str, Any]:
     """The entries of a page, without the colours that all views share: of the first, with the places and likes of each."""
-    from ..plots.atlas_figures import class_colours, place_colours
+    from ..plots.atlas_figures import class_colours, layer_colours, place_colours
 
     emb = atlases[0]
     q, corners, steps = zip(*(places(one.points) for one in atlases), strict=True)
@@ -153,7 +161,8 @@ def page_of(atlases: Sequence[Embedding], found: Mapping[str, Way]) -> dict[str,
     paints = []
     for way in found.values():
         counts = np.bincount(way.values[way.values >= 0], minlength=len(way.names))[: len(way.names)]
-        paints.append({**way._asdict(), "values": None, "colours": _rgb(class_colours(counts)).tolist()})
+        shades = layer_colours(len(counts)) if way.code == "emb.layers" else class_colours(counts)
+        paints.append({**way._asdict(), "values": None, "colours": _rgb(shades).tolist()})
     m = len(emb)
     few = m <= LEVELS and m * emb.vectors.size <= _MOST_PRODUCTS
     alike = np.stack([most_alike(one, np.arange(m if few else 0)) for one in atlases])
