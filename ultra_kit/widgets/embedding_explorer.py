@@ -143,11 +143,11 @@ class EmbeddingExplorer(View):
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
         deep = [layers_said(e.layer) for e in self._atlases]
-        said = [
+        made = [
             f"{d.capitalize()}, placed by {e.by} with {e.method}."
             for d, e in zip(deep, self._atlases, strict=True)
         ]
-        said = " ".join([*said, f"Maps are of {deep[0]}."])
+        said = " ".join([*made, f"Maps are of {deep[0]}."])
         shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
         return {**self._page, **shared}
 
