@@ -163,7 +163,9 @@ def name(
     orders: Iterable[Iterable[Any]]
     if by == "patches":
         pool = pool if isinstance(pool, Embedding) else unplaced(list(pool), number, "latent", progress)
-        number, orders = pool.layer, (_patches(similar(cap, t, among=pool, k=k)) for t in index.tolist())
+        number = pool.layer if isinstance(pool.layer, int) else number
+        near = (similar(cap, t, among=pool, k=k, layer=number) for t in index.tolist())
+        orders = map(_patches, near)
     elif image:
         orders = _phrases(cap, z, number, given)
     else:
