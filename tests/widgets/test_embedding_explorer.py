@@ -1,6 +1,7 @@
 """`EmbeddingExplorer` from Python: its state, what a page is told, what passes between page and kernel."""
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_a_selection_is_a_list_of_points_in_order():
 
 def test_what_is_no_embedding_or_does_not_fit_it_is_refused():
     emb = image_embedding()
-    with pytest.raises(TypeError, match=r"emb must be an Embedding, got list; uk\.embed"):
+    with pytest.raises(TypeError, match=r"EmbeddingExplorer needs Embedding, got list: emb = uk\.embed"):
         EmbeddingExplorer([emb])
     with pytest.raises(
         ValueError, match=r"truth must be one value for each of the 36 points, got an array of shape \(3,\)"
@@ -74,7 +75,7 @@ def test_what_is_no_embedding_or_does_not_fit_it_is_refused():
 def test_what_stands_beside_must_be_another_atlas_of_the_same_tokens():
     emb = image_embedding()
     other = beside(emb)
-    with pytest.raises(TypeError, match=r"beside must be an Embedding, got list"):
+    with pytest.raises(TypeError, match="EmbeddingExplorer needs Embedding, got list"):
         EmbeddingExplorer(emb, beside=[other])
     moved_source = replace(other, source=other.source[::-1])
     elsewhere = replace(other, inputs=other.inputs[::-1])
@@ -97,19 +98,20 @@ def test_what_stands_beside_must_be_another_atlas_of_the_same_tokens():
     }
     for said, one in titles.items():
         assert EmbeddingExplorer(emb, beside=one).data()["titles"] == list(said)
-    assert EmbeddingExplorer(emb).data()["titles"] == ["by latent"]
+    assert EmbeddingExplorer(emb).data()["titles"] == [""]
 
 
 def test_the_still_picture_of_points_that_moved():
     emb = image_embedding()
     other = beside(emb)
     view = EmbeddingExplorer(emb, beside=other)
-    view.moved = True
-    for paint, labels in (("cluster", emb.labels), ("cluster by map", other.labels)):
-        view.paint = paint
+    for moved, paint in product((False, True), ("cluster", "cluster by map")):
+        view.moved, view.paint = moved, paint
+        labels = emb.labels if paint == "cluster" else other.labels
         dots = view.figure().axes[0].collections[0]
         order = np.argsort(labels >= 0, kind="stable")
-        np.testing.assert_array_equal(dots.get_offsets().data, other.points[order])
+        points = (other if moved else emb).points
+        np.testing.assert_array_equal(dots.get_offsets().data, points[order])
         theirs = uk.plots.atlas(replace(emb, labels=labels)).axes[0].collections[0].get_facecolors()
         np.testing.assert_array_equal(dots.get_facecolors(), theirs)
     assert view.figure().axes[0].get_title().endswith("layer 7 by map")
@@ -181,7 +183,7 @@ def test_several_layers_are_a_way_to_colour_and_one_is_none():
         chosen = eval(f"{way.code} == {python}", {"emb": emb})
         np.testing.assert_array_equal(chosen, way.values == way.names.index(name))
     page = EmbeddingExplorer(emb).data()
-    assert page["made"].startswith("Layers 4, 8, 11, placed by latent")
+    assert page["made"].startswith("Tokens of layers 4, 8, 11, placed by latent with umap. Maps")
     assert [paint["key"] for paint in page["paints"]] == ["cluster", "input", "position", "layer"]
     drawn = uk.plots.atlas(emb, colour="layer").axes[0].get_legend().legend_handles
     theirs = [np.rint(255 * handle.get_facecolor()[0, :3]).tolist() for handle in drawn]

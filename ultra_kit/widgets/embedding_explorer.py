@@ -13,7 +13,7 @@ import traitlets
 from ..atlas import Embedding
 from ..maps.explanation import explain
 from ..types import Capture
-from ..types.checks import whole_numbers
+from ..types.checks import needs, whole_numbers
 from ..types.wording import counted, layers_said
 from .embedding_page import apart, most_alike, page_of, places, ways
 from .map_books import quantise
@@ -85,12 +85,9 @@ class EmbeddingExplorer(View):
         truth: Any = None,
         captures: Sequence[Capture] | None = None,
     ) -> None:
-        self._atlases = (emb,) if beside is None else (emb, beside)
-        for name, one in zip(("emb", "beside"), self._atlases, strict=False):
-            if not isinstance(one, Embedding):
-                raise TypeError(
-                    f"{name} must be an Embedding, got {type(one).__name__}; uk.embed(inputs) makes one"
-                )
+        self._atlases: tuple[Embedding, ...] = (emb,) if beside is None else (emb, beside)
+        for one in self._atlases:
+            needs("EmbeddingExplorer", Embedding, (one,), "emb = uk.embed(inputs)")
         if captures is not None and len(captures) != len(emb.inputs):
             raise ValueError(f"captures must be the {len(emb.inputs)} of the embedding, got {len(captures)}")
         truth = {} if truth is None else truth if isinstance(truth, Mapping) else {"truth": truth}
@@ -142,12 +139,8 @@ class EmbeddingExplorer(View):
 
     def data(self) -> dict[str, Any]:
         """The points, their colours and their inputs."""
-        deep = [layers_said(e.layer) for e in self._atlases]
-        made = [
-            f"{d.capitalize()}, placed by {e.by} with {e.method}."
-            for d, e in zip(deep, self._atlases, strict=True)
-        ]
-        said = " ".join([*made, f"Maps are of {deep[0]}."])
+        made = [f"of {layers_said(e.layer)}, placed by {e.by} with {e.method}" for e in self._atlases]
+        said = f"Tokens {'; beside '.join(made)}. Maps are of {layers_said(self._emb.layer)}."
         shared = {"lut": colours(), "ramp": colours("viridis"), "made": said}
         return {**self._page, **shared}
 
@@ -172,9 +165,8 @@ class EmbeddingExplorer(View):
         from ..plots import atlas
 
         at = self._atlases[self.moved]
-        of, paint = (
-            (at, "cluster") if self.paint == f"cluster {self._titles[-1]}" else (self._emb, self.paint)
-        )
+        other = self.paint == f"cluster {self._titles[-1]}"
+        of, paint = (self._atlases[1], "cluster") if other else (self._emb, self.paint)
         shown = replace(of, points=at.points, layer=at.layer, layers=at.layers, by=at.by)
         return atlas(shown, colour=self._truth.get(paint, paint), selected=self.selected)
 

@@ -34,26 +34,19 @@ class Way(NamedTuple):
     scale: str = ""  # from what to what a ramp runs
 
 
-def apart(emb: Embedding, *beside: Embedding) -> list[str]:
-    """What tells an atlas and another one of the same tokens apart, in words: ["by latent", "by map"]."""
-    if not beside:
-        return [f"by {emb.by}"]
-    same = [
-        (e.source.tolist(), [(one.sha256, one.name, one.text) for one in e.inputs]) for e in (emb, *beside)
-    ]
-    if same[0] != same[1]:
+def apart(*atlases: Embedding) -> list[str]:
+    """What tells two atlases of the same tokens apart, in words, such as ["by latent", "by map"]; [""] for one."""
+    held = [(e.source.tolist(), [(x.sha256, x.name, x.text) for x in e.inputs]) for e in atlases]
+    if held[0] != held[-1]:
         raise ValueError(
-            f"beside must hold the same tokens of the same inputs in the same order, got {beside[0]} beside {emb}; "
-            "embed the same inputs with the same tokens= and seed="
+            f"beside must hold the same tokens of the same inputs in the same order, got {atlases[-1]} beside "
+            f"{atlases[0]}; embed the same inputs with the same tokens= and seed="
         )
-    fields = [f for f in ("layer", "by", "method", "seed") if getattr(emb, f) != getattr(beside[0], f)]
-    if not fields:
+    said = [(layers_said(e.layer), f"by {e.by}", e.method, f"seed {e.seed}") for e in atlases]
+    differ = [k for k in range(4) if said[0][k] != said[-1][k]]
+    if len(atlases) > 1 and not differ:
         raise ValueError("beside must be another atlas: of another layer, by, method or seed; got the same")
-    said = {"by": "by {}", "method": "{}", "seed": "seed {}"}
-    return [
-        ", ".join(layers_said(e.layer) if f == "layer" else said[f].format(getattr(e, f)) for f in fields)
-        for e in (emb, *beside)
-    ]
+    return [", ".join(texts[k] for k in differ) for texts in said]
 
 
 def ways(emb: Embedding, truth: Mapping[str, Any], **beside: Embedding) -> dict[str, Way]:
