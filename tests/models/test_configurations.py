@@ -1,7 +1,9 @@
 """What lies beside the weights is read whole, or refused in words; weights are all there."""
 
+import copy
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.numpy import load_file, save_file
+from tokenizers import processors
 
 import ultra_kit as uk
 from ultra_kit.text.tokenizing import generate
@@ -48,6 +51,12 @@ CHANGES = {
     "neither": {"do_rescale": False, "do_normalize": False},
     "bilinear": {"resample": 2},
     "another size": {"size": {"height": 16, "width": 32}},
+    "a size as one number": {"size": 16},
+    "a crop": {
+        "do_center_crop": True,
+        "size": {"height": 32, "width": 32},
+        "crop_size": {"height": 32, "width": 32},
+    },
 }
 
 
@@ -68,6 +77,10 @@ def test_pixels_are_those_of_the_processor(folder, case):
             {"do_flip_channel_order": True},
             "asks for do_flip_channel_order, which is not done here; pass transform=",
         ),
+        (
+            {"do_pad": True, "pad_size": {"height": 64, "width": 64}},
+            "asks for do_pad, which is not done here",
+        ),
         ({"image_mean": [0.5]}, "three means and spreads"),
         ({"image_mean": [0.5, "grey", 0.5]}, "can't be loaded"),
         ({"rescale_factor": 0}, "and a factor"),
@@ -81,6 +94,29 @@ def test_a_processor_that_is_not_understood_is_refused(folder, change, words):
     (folder / "preprocessor_config.json").write_text(text)
     with pytest.raises(uk.UltraError, match=words):
         uk.load(f"hf:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [
+        (
+            {"size": {"shortest_edge": 24}},
+            (24, 24),
+        ),  # the whole image stays in view: the sides are those of a square
+        ({"size": {"longest_edge": 24}}, (24, 24)),
+        (
+            {"do_center_crop": True, "size": {"shortest_edge": 32}, "crop_size": {"height": 16, "width": 24}},
+            (16, 24),
+        ),
+        ({"do_resize": False, "size": {"height": 16, "width": 24}}, (32, 32)),  # the model's own
+    ],
+    ids=str,
+)
+def test_every_form_of_a_size(folder, change, size):
+    (folder / "preprocessor_config.json").write_text(json.dumps(USUAL | change))
+    assert (
+        uk.load(f"hf:{folder}").prepare(np.zeros((48, 64, 3), np.uint8))[0]["pixel_values"].shape[2:] == size
+    )
 
 
 def changed_weights(folder, change):
@@ -161,6 +197,27 @@ def test_any_of_several_ends_is_an_end(writer, monkeypatch):
     monkeypatch.setattr(model.module.generation_config, "eos_token_id", [0, new[4]])
     first = new.index(new[4])
     assert generate(model, ids, 12, 1) == (new[:first], False)
+
+
+def test_a_forced_end_does_not_hide_a_cut(writer, monkeypatch):
+    model, ids, (new, _) = writer
+    monkeypatch.setattr(model.module.generation_config, "forced_eos_token_id", model.tokenizer.eos_token_id)
+    assert generate(model, ids, 4, 1) == (new[:4], True)
+
+
+def test_special_tokens_that_a_tokenizer_adds_at_the_ends_come_once(writer):
+    """With a start and an end of its own; a causal model goes on after the document, so that end is left out."""
+    model, *_ = writer
+    own = copy.deepcopy(model.tokenizer)
+    start, end = own.bos_token_id, own.eos_token_id
+    own.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{own.bos_token} $A {own.eos_token}",
+        special_tokens=[(own.bos_token, start), (own.eos_token, end)],
+    )
+    assert own("a")["input_ids"][-1] == end
+    s = uk.summarize(replace(model, tokenizer=own), uk.data.brief(3).document, max_new_tokens=4)
+    given = s.capture.inputs["input_ids"][0].tolist()
+    assert (given[0], given.count(start), given.count(end)) == (start, 1, 0)
 
 
 def test_no_limit_of_positions_may_be_written_as_minus_one():

@@ -123,18 +123,13 @@ def _transform(source: str | None, config: Any, size: Size | None) -> WholeImage
         # Not every folder holds the processor's settings; those that are there are read, or said to be damaged.
         with contextlib.nullcontext() if there else contextlib.suppress(OSError, ValueError):
             found, _ = BaseImageProcessor.get_image_processor_dict(source)
-    odd = (
-        "do_flip_channel_order",
-        "do_color_quantize",
-        "do_grayscale",
-        "do_align_long_axis",
-        "rescale_offset",
-    )
-    if asked := [name for name in odd if found.get(name)]:
+    odd = "do_flip_channel_order do_color_quantize do_grayscale do_align_long_axis do_pad rescale_offset"
+    if asked := [name for name in odd.split() if found.get(name)]:
         raise UltraError(
             f"the image processor of {source!r} asks for {asked[0]}, which is not done here; pass transform="
         )
-    box = (found.get("do_center_crop") and found.get("crop_size")) or found.get("size") or {}
+    resized = found.get("do_resize", True) and found.get("size")
+    box = (found.get("do_center_crop") and found.get("crop_size")) or resized or {}
     if isinstance(box, Mapping):
         known = [box.get(name) for name in ("shortest_edge", "longest_edge")]
         box = (box["height"], box["width"]) if "height" in box else known[0] or known[1]

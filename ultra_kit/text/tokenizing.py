@@ -145,7 +145,8 @@ def generate(
             eos_token_id=list(dict.fromkeys(ends)) or None,
             logits_processor=[penalised],
             return_dict_in_generate=False,
-            **dict.fromkeys(("temperature", "top_p", "top_k")),  # a model's own ones are for sampling
+            # A model's own ones are for sampling; a forced end would hide that the summary was cut.
+            **dict.fromkeys(("temperature", "top_p", "top_k", "forced_eos_token_id")),
         )[0].tolist()
     new = out[first:]
     cut = len(new) == max_new_tokens and new[-1] not in {pad, *ends}
