@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,21 @@ MOVE = """async () => {
 }"""
 
 
+# Lets the points of an EmbeddingExplorer move to the atlas beside; gives milliseconds from frame to frame until they are there.
+GLIDE = """async () => {
+  [...document.querySelectorAll("button")].find((one) => one.textContent === "by map").click();
+  const shown = document.querySelector("[data-moved]").dataset;
+  const found = [];
+  let last = await new Promise(requestAnimationFrame);
+  while (shown.moved !== "true") {
+    const now = await new Promise(requestAnimationFrame);
+    found.push(now - last);
+    last = now;
+  }
+  return found;
+}"""
+
+
 def noise_embedding(m: int, per_input: int) -> uk.atlas.Embedding:
     """Random tokens of smooth pictures, 24 clusters, maps of noise: nothing of it packs well."""
     rng = np.random.default_rng(0)
@@ -141,12 +157,21 @@ def noise_embedding(m: int, per_input: int) -> uk.atlas.Embedding:
         for i, c in enumerate(coarse)
     )
     mapped = rng.integers(1, 257, (m, 16)).astype(np.int32), rng.random((m, 16)).astype(np.float32)
-    sure, vectors = np.ones(m, np.float32), np.ones((m, 2), np.float16)
+    sure, vectors = np.ones(m, np.float32), rng.normal(size=(m, 3)).astype(np.float16)
     return uk.atlas.Embedding(points, labels, sure, source, vectors, inputs, mapped=mapped)
 
 
-def moving(path: Path) -> np.ndarray:
-    """Milliseconds (frames, 3) while the plane of a page is moved: between frames, their script, drawing the points."""
+def beside(emb: uk.atlas.Embedding) -> uk.atlas.Embedding:
+    """Another atlas of the same tokens, in no order that the first has."""
+    rng = np.random.default_rng(1)
+    return replace(emb, by="map", points=rng.permutation(emb.points), vectors=rng.permutation(emb.vectors))
+
+
+def moving(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds (frames, 3) while the plane of a page is moved: between frames, their script, drawing the points.
+
+    And (frames,), from frame to frame, while its points move to the atlas beside.
+    """
     chromium = next(p for name in BROWSERS if (p := shutil.which(name)))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGS)
@@ -155,8 +180,10 @@ def moving(path: Path) -> np.ndarray:
         page.wait_for_selector("[data-zoom][data-sheet]")
         page.wait_for_timeout(500)
         found = np.array(page.evaluate(MOVE))
+        page.wait_for_timeout(500)
+        glide = np.array(page.evaluate(GLIDE))
         browser.close()
-    return found[10:]
+    return found[10:], glide[2:]
 
 
 def busy(run: Callable[[], object]) -> float:
@@ -213,8 +240,13 @@ def measure() -> dict[str, float]:
         found["load_at_hover"] = os.getloadavg()[0]
         few = uk.export_html(noise_embedding(10_000, 100), f"{folder}/few.html")
         found["embedding_megabytes"] = few.stat().st_size / 1e6
-        view = uk.widgets.EmbeddingExplorer(noise_embedding(50_000, 100))
-        frames = moving(uk.export_html(view, f"{folder}/many.html"))
+        pair = uk.widgets.EmbeddingExplorer(
+            noise_embedding(10_000, 100), beside=beside(noise_embedding(10_000, 100))
+        )
+        found["embedding_pair_megabytes"] = uk.export_html(pair, f"{folder}/pair.html").stat().st_size / 1e6
+        many = noise_embedding(50_000, 100)
+        view = uk.widgets.EmbeddingExplorer(many, beside=beside(many))
+        frames, glide = moving(uk.export_html(view, f"{folder}/many.html"))
         found["load_at_moving"] = os.getloadavg()[0]
         view = uk.widgets.TokenExplorer([noise_maps((14, 14), k) for k in range(1, 13)])
         found["file_megabytes"] = uk.export_html(view, f"{folder}/vit.html").stat().st_size / 1e6
@@ -224,6 +256,8 @@ def measure() -> dict[str, float]:
     for name, column in zip(("between", "script", "points"), frames.T, strict=True):
         for part, share in (("least", 0.05), ("median", 0.5), ("95", 0.95)):
             found[f"frame_{name}_ms_{part}"] = float(np.quantile(column, share))
+    for part, share in (("median", 0.5), ("95", 0.95)):
+        found[f"glide_ms_{part}"] = float(np.quantile(glide, share))
     found["click_seconds"], found["forward_and_backward_seconds"] = click()
     found |= opening()
     found["click_passes"] = found["click_seconds"] / found["forward_and_backward_seconds"]
@@ -266,9 +300,14 @@ def main() -> None:
     ):
         parts = ", ".join(f"{found[f'frame_{name}_ms_{part}']:.1f}" for part in ("least", "median", "95"))
         print(f"  {text}: {parts}")
+    print(
+        f"  from frame to frame while its points move to the atlas beside: median {found['glide_ms_median']:.1f}, "
+        f"95 % below {found['glide_ms_95']:.1f}"
+    )
     print(f"  (load of the machine {found['load_at_moving']:.1f} on {found['processors']} processors)")
     print(
-        f"page of an embedding of 10,000 tokens (noise, the worst case): {found['embedding_megabytes']:.2f} MB"
+        f"page of an embedding of 10,000 tokens (noise, the worst case): {found['embedding_megabytes']:.2f} MB, "
+        f"with another beside {found['embedding_pair_megabytes']:.2f} MB"
     )
     print(f"file of 12 layers of ViT-B/16 maps (noise, the worst case): {found['file_megabytes']:.2f} MB")
 
