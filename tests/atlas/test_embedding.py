@@ -25,6 +25,15 @@ def test_what_it_says_of_itself():
     assert repr(made()) == ("Embedding(3 tokens of 1 input, layer -1 by latent, umap, 2 clusters, 33% noise)")
 
 
+def test_what_is_said_of_tokens_does_not_change_and_the_arrays_given_stay_free():
+    labels = np.array([0, -1, 1], np.int32)
+    emb = made(labels=labels)
+    for name in ("points", "labels", "probabilities", "source", "layers"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(emb, name)[0] = 0
+    labels[0] = 0  # the caller's own
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

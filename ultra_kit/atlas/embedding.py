@@ -76,8 +76,10 @@ class Embedding:
             object.__setattr__(self, "layers", np.full(m, self.layer, np.int32))
         shapes = {"points": (m, 2), "labels": (m,), "probabilities": (m,), "source": (m, 2), "layers": (m,)}
         for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have the shape {shape}, got {getattr(self, name).shape}")
+            object.__setattr__(self, name, given := getattr(self, name).view())
+            if given.shape != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {given.shape}")
+            given.flags.writeable = False
         if not np.isin(self.layers, self.layer).all():
             raise ValueError(f"layers must be among {self.layer}, got {np.unique(self.layers)}")
         if len(self.vectors) != m:
