@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -184,6 +185,15 @@ def test_a_bad_image_leaves_the_others_alone(picture, tmp_path):
     assert lines[-1] == "error: 2 of 4 images failed"
     assert {p.name for p in (tmp_path / "out").glob("*.npz")} == {"scene-maps.npz", "scene-2-maps.npz"}
     assert "Traceback" not in result.output
+
+
+def test_a_name_moves_no_cursor(picture, tmp_path):
+    """Neither of a file that can be read nor of one that can't."""
+    good, bad = (tmp_path / f"\x1b[2J\x1b]0;owned\x07\r{name}.png" for name in ("good", "bad"))
+    good.write_bytes(picture.read_bytes())
+    bad.write_text("hello")
+    result = run(app, ["explain", str(good), str(bad), "--token", "50", "--out", str(tmp_path / "out")])
+    assert "owned" in result.output and not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", result.output)
 
 
 @pytest.mark.parametrize(

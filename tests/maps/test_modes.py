@@ -1,11 +1,14 @@
 """Every mode of torch that a caller may sit in, every state that a module may be in: the same result, or a sentence."""
 
 import contextlib
+import copy
 import threading
 
 import numpy as np
 import pytest
+import timm
 import torch
+import transformers
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
@@ -42,6 +45,10 @@ def image_results(model):
     yield "select", uk.select(cap, points=[(5, 5)], layer=2).mask
     found = uk.runs.perturb(cap, uk.explain(cap, **few), fractions=(0, 0.5, 1))
     yield "perturb", np.stack([found.deletion, found.insertion])
+    yield "check", float(bool(uk.check(model)))
+    yield "check", np.array(float(bool(uk.check(model))))
+    yield "embed", uk.embed([cap], method="pca", layer=2, progress=False).points
+    yield "diagnose", uk.diagnose(cap, progress=False).layers.to_numpy(float)
     yield "intervene", uk.intervene(cap, remove=[1, 2], token=4, layer=2).cosine
 
 
@@ -51,6 +58,7 @@ def text_results(lm):
     yield "probabilities", np.array(s.word_log_probabilities)
     for how in ({"score": "norm"}, {"score": "logprob"}, {"method": "gradient_x_input", "score": "sum"}):
         yield f"evidence {how}", uk.evidence(s, layer=1, words=[0], **how).matrix
+    yield "comprehensiveness", uk.comprehensiveness(s, uk.evidence(s, layer=1, words=[0])).curves.to_numpy()
     yield "sufficiency", uk.sufficiency(s, uk.evidence(s, layer=1, words=[0])).curves.to_numpy()
 
 
@@ -216,6 +224,31 @@ def test_other_states_work_and_stay(case, plain):
         torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_checkpointing_by_a_flag_is_off_for_the_capture_alone(library):
+    torch.manual_seed(0)
+    if library == "timm":
+        module = timm.create_model("test_vit", pretrained=False)
+        module.set_grad_checkpointing(True)
+        flags = [module]
+    else:
+        small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+        module = transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **small))
+        module.gradient_checkpointing_enable()
+        flags = [m for m in module.modules() if getattr(m, "gradient_checkpointing", False)]
+    name = "grad_checkpointing" if library == "timm" else "gradient_checkpointing"
+    plain = copy.deepcopy(module)
+    for m in plain.modules():
+        if hasattr(m, name):
+            setattr(m, name, False)
+    found, expected = (
+        uk.explain(uk.capture(m.train(), IMAGE), layer=2, tokens=[3], progress=False).values
+        for m in (module, plain)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert flags and all(getattr(m, name) for m in flags) and module.training
+
+
 class EntersAutocast(OwnModule):
     def forward(self, x):
         with torch.autocast("cpu", torch.bfloat16):
@@ -224,7 +257,12 @@ class EntersAutocast(OwnModule):
 
 @pytest.mark.parametrize(
     ("module", "dtype"),
-    [(OwnModule, "float32"), (EntersAutocast, "bfloat16"), (lambda: OwnModule().bfloat16(), "bfloat16")],
+    [
+        (OwnModule, "float32"),
+        (EntersAutocast, "bfloat16"),
+        (lambda: OwnModule().bfloat16(), "bfloat16"),
+        (lambda: OwnModule().half(), "float16"),
+    ],
 )
 def test_the_card_says_the_dtype_that_ran(module, dtype):
     model = uk.load(module(), **LAYOUT)

@@ -61,6 +61,9 @@ def test_only_the_first_word_is_worked_out_where_it_is_much_work(lazy, s):
         "raw attention": len(s.words),
     }
     assert lazy.layers == [1, 2, 3, 4, 5]
+    assert (
+        lazy.layer == 3
+    )  # where it opens: at its own layer, which is worked out, not at the lowest that fits
     assert lazy.kinds == ["ULTra: norm, positive", "ULTra: logprob, positive", "raw attention"]
 
 
