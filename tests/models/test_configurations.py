@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -159,6 +160,26 @@ def test_damaged_weights(folder, damage):
     path = folder / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(uk.UltraError, match="can't be loaded"):
+        uk.load(f"hf:{folder}")
+
+
+@pytest.fixture(scope="module")
+def text_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bert")
+    own = uk.load("briefs", pretrained=False).tokenizer
+    transformers.BertModel(transformers.BertConfig(**SMALL, vocab_size=len(own))).save_pretrained(folder)
+    own.save_pretrained(folder)
+    assert uk.load(f"hf:{folder}").tokenizer is not None
+    return folder
+
+
+@pytest.mark.parametrize("content", ["half", "", "\xff\xfe\0", "[1]", "3", "null", "[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_damaged_settings_name_the_folder(name, content, text_folder, tmp_path):
+    folder = shutil.copytree(text_folder, tmp_path / "bert")
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if content == "half" else content.encode("latin-1"))
+    with pytest.raises(uk.UltraError, match=re.escape(str(folder))):
         uk.load(f"hf:{folder}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 from ..types import Settings
@@ -64,7 +65,10 @@ def find_tokenizer(source: str) -> Any:
     """The tokenizer of a folder or repository, None where there is none; no code of it is run."""
     from transformers import AutoTokenizer
 
-    with contextlib.suppress(OSError, ValueError, KeyError):  # what it raises depends on what is missing
+    there = Path(
+        source, "tokenizer.json"
+    ).is_file()  # then it has to be read; else what is raised depends on what is missing
+    with contextlib.nullcontext() if there else contextlib.suppress(OSError, ValueError, KeyError):
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         return found if found.vocab_size else None  # made of nothing where the folder holds no vocabulary
     return None
