@@ -76,17 +76,14 @@ def show_names(names: Names, *, columns: int = 84) -> Figure:
 
 def _exemplars(names: Names, title: str) -> Figure:
     """A row for each token: its own patch, and those it is named by."""
-    own = PlacedInput(names.layout, names.input)
-    columns = 1 + max(map(len, names.found))
-    figure, axes = panels(len(names.tokens), columns, panel=(1.5, 1.6))
-    for line, token, found in zip(axes, names.tokens.tolist(), names.found, strict=False):
-        shown = [
-            (own.patch(token), names.layout.place_of(token)),
-            *((n.patch, f"{n.likeness:.2f}") for n in found),
-        ]
-        for ax, (patch, said) in zip(line, shown, strict=False):
-            ax.imshow(patch)
-            ax.set_title(said, fontsize=11)
+    placed = PlacedInput(names.layout, names.input)
+    figure, axes = panels(len(names.tokens), 1 + max(map(len, names.found)), panel=(1.5, 1.6))
+    for line, token, found in zip(axes, names.tokens.tolist(), names.found, strict=True):
+        line[0].set_title(names.layout.place_of(token), fontsize=11)
+        line[0].imshow(placed.patch(token))
+        for ax, name in zip(line[1:], found, strict=False):
+            ax.set_title(f"{name.likeness:.2f}", fontsize=11)
+            ax.imshow(name.patch)
     for ax in axes.flat:
         ax.set_axis_off()
     figure.suptitle(title, fontsize=13)
