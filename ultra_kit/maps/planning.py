@@ -228,7 +228,7 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
     """The most that a run takes at a time on top of the capture, counted from what the engine does.
 
     Either at the MLP of a block, or where the gradients of a part's maps, that of one softmax's input and the product
-    are there. (The rule of softmax for many tokens at once builds one more map.)
+    are there.
     """
     z, steps = cap.latents[layer], [s for s in reversed(cap.steps) if since < s.layer <= layer]
     (n, d), wider = z.shape, max(z.element_size(), 4)
@@ -243,9 +243,7 @@ def _peak_bytes(cap: Capture, layer: int, since: int, n_tokens: int, chunk: int)
         return max((inner + 2 * n * d) * item, 2 * min(ENTRIES, largest) * wider + rows) + upstream
     part = max(sum(s.weights.numel() for s in steps) for steps, _ in in_parts(cap, steps))
     at_softmax = (
-        part * item
-        + (blocks > 1) * ((1 + (chunk > 1)) * largest + hidden + n * d) * item
-        + (blocks != 2) * largest * wider
+        part * item + (blocks > 1) * (largest + hidden + n * d) * item + (blocks != 2) * largest * wider
     )
     at_product = (item < wider) * (part * item + 3 * largest * wider)
     at_mlp = bool(steps) * (inner + n * d) * item + (blocks > 2) * largest * wider

@@ -55,6 +55,32 @@ class Run:
     lost: str = ""
 
 
+class _Softmax(torch.autograd.Function):
+    """Softmax over the last axis with a gradient that is the same, bit for bit, for one thread and for several.
+
+    torch's own kernel for it is compiled twice, for one thread and for several, and the two round otherwise.
+    """
+
+    @staticmethod
+    def forward(logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        (output,), found = ctx.saved_tensors, torch.empty_like(upstream)
+        for first in range(
+            0, output.shape[-2], 16
+        ):  # as many rows at a time as stay in the processor's cache
+            rows = (..., slice(first, first + 16), slice(None))
+            product = upstream[rows] * output[rows]
+            found[rows] = product - output[rows] * product.sum(-1, keepdim=True)
+        return found
+
+
 class Recorder(TorchFunctionMode):
     """Sees attention (`maps`, in the order of the pass) and the runs of listed modules (`runs`; the outermost: `roots`)."""
 
@@ -110,7 +136,7 @@ class Recorder(TorchFunctionMode):
         blind = None
         if attn_mask is not None and (none := (logits == -torch.inf).all(-1, keepdim=True)).any():
             blind, logits = none, logits.masked_fill(none, 0)  # softmax over nothing has no gradient but NaN
-        weights = logits.softmax(-1)
+        weights = _Softmax.apply(logits)
         if blind is not None:  # as the fused kernel does, a query that may look nowhere takes nothing
             weights = weights.masked_fill(blind, 0)
         weights = self._keep(weights)
@@ -122,9 +148,11 @@ class Recorder(TorchFunctionMode):
         return context
 
     def _softmax(self, func: Any, *args: Any, **kwargs: Any) -> Tensor:
-        out = func(*args, **kwargs)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        return self._keep(out) if out.ndim >= 3 and dim in (-1, out.ndim - 1) else out
+        logits: Tensor = args[0] if args else kwargs["input"]
+        if logits.ndim < 3 or dim not in (-1, logits.ndim - 1):
+            return func(*args, **kwargs)
+        return self._keep(_Softmax.apply(logits.to(kwargs.get("dtype") or logits.dtype)))
 
     def _keep(self, probabilities: Tensor) -> Tensor:
         """Note a map; what is returned must go on in the forward pass, so that gradients reach the map."""

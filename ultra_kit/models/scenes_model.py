@@ -69,6 +69,13 @@ class TextTower(nn.Module):
         return F.normalize(self.out(t), dim=-1)
 
 
+class _Pointwise(nn.Conv2d):
+    """A convolution of 1 x 1 as the product that it is: the same, bit for bit, for one thread and for several."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.linear(input.movedim(1, -1), self.weight[:, :, 0, 0], self.bias).movedim(-1, 1)
+
+
 def build_vision(
     width: int = 128,
     depth: int = 5,
@@ -102,7 +109,7 @@ def build_vision(
     layers: list[nn.Module] = []
     for before, after in ((3, 24), (24, 48), (48, 96)):
         layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
-    vision.patch_embed.proj = nn.Sequential(*layers, nn.Conv2d(96, width, 1))
+    vision.patch_embed.proj = nn.Sequential(*layers, _Pointwise(96, width, 1))
     return vision
 
 

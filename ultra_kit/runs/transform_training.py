@@ -16,6 +16,7 @@ from ..maps.scores import RULES
 from ..models.loading import load
 from ..types import Backbone, Settings, UltraError
 from ..types.checks import one_of
+from ..types.one_thread import one_thread
 from ..types.progress import reporting
 from ..types.torch_modes import plain_torch
 from .self_consistency import AFFINITIES, LOSSES, affinities, first_steps, self_consistency
@@ -153,9 +154,10 @@ def _descend(
     def loss_of(image: Any, matrix: torch.Tensor) -> torch.Tensor:
         """L_sc of an image, in the graph of the matrix if that needs a gradient."""
         cap = capture(model, image)
-        maps = first_steps(cap, options["layer"], matrix, options["rule"])
-        like = affinities(cap, options["layer"], options["affinity"])
-        value = self_consistency(maps, like, loss=options["loss"], metric=options["metric"])
+        with one_thread():
+            maps = first_steps(cap, options["layer"], matrix, options["rule"])
+            like = affinities(cap, options["layer"], options["affinity"])
+            value = self_consistency(maps, like, loss=options["loss"], metric=options["metric"])
         if not torch.isfinite(value):
             raise UltraError(
                 "the loss is not finite; look for NaN in the model's latents, or lower learning_rate"
@@ -174,7 +176,8 @@ def _descend(
             for n in batch:  # one graph at a time
                 value = loss_of(rest[n], one + delta)
                 # Not backward(): that would also fill the gradients of the model's own parameters.
-                slope += torch.autograd.grad(value, [delta])[0] / len(batch)
+                with one_thread():
+                    slope += torch.autograd.grad(value, [delta])[0] / len(batch)
                 running.append(value.item())
                 report(1)
             delta.grad = slope
