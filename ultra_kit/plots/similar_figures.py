@@ -73,6 +73,13 @@ def show_parts(emb: Embedding, *, share: float = 0.5, rows: int = 6, columns: in
     rows : int
     columns : int
         Parts, and pictures of each, at most.
+
+    Examples
+    --------
+    >>> import ultra_kit as uk
+    >>> emb = uk.embed([uk.data.scene(seed).image for seed in range(4)], model="scenes", method="pca")
+    >>> len(show_parts(emb, rows=1, columns=3).axes)
+    3
     """
     if not emb.inputs or emb.inputs[0].picture is None:
         raise ValueError("show_parts needs an embedding of images")
