@@ -82,9 +82,8 @@ class Workbench(View):
     def fragment(self, *, with_still: bool = True) -> str:
         """HTML of the tabs and of the views in them."""
         # Written without `hidden`: where scripts do not run, the views' stills stand one below the other.
-        tabs = (
-            f'<div class="uk-tab">{one.fragment(with_still=with_still)}</div>' for one in self._views.values()
-        )
+        parts = [one.fragment(with_still=with_still) for one in self._views.values()]
+        tabs = (f'<div class="uk-tab">{part}</div>' for part in parts)
         bar = view(self._name, {**self.data(), **self.state, "has_kernel": False})
         return f'<div class="uk-workbench">{"".join(tabs)}{bar}</div>'
 
@@ -151,7 +150,6 @@ def workbench(model: Any, input: Any, *, layer: int | None = None, since: int | 
         maps = explain(cap, layer=number, since=-1)
     views = {"Tokens": tokens, "Segments": SegmentExplorer(segment(maps))}
     if cap.layout.n_content <= MOST:
-        views["Objects"] = ObjectSelector(
-            cap, maps=maps if layer is not None or not Settings.of(backbone).transform else None
-        )
+        own = layer is None and Settings.of(backbone).transform
+        views["Objects"] = ObjectSelector(cap, maps=None if own else maps)
     return Workbench(views)
