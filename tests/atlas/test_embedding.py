@@ -38,7 +38,7 @@ def test_what_is_said_of_tokens_does_not_change_and_the_arrays_given_stay_free()
     ("changed", "said"),
     [
         ({"labels": np.zeros(2, np.int32)}, "labels must have the shape"),
-        ({"vectors": np.zeros((2, 5))}, "one for each of the 3 points, got 2"),
+        ({"vectors": np.zeros((2, 5))}, r"vectors must have the shape \(3, 5\), got \(2, 5\)"),
         ({"by": "maps"}, "by must be one of latent, map"),
         ({"layer": (1, 2)}, "layers must have the shape"),
         ({"layer": (1, 2), "layers": np.int32([1, 2, 3])}, r"layers must be among \(1, 2\), got \[1 2 3\]"),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import ultra_kit as uk
 from ultra_kit.__main__ import app
+from ultra_kit.cli.options import say
 
 SCENES = ["--model", "scenes"]
 
@@ -250,3 +251,9 @@ def test_summarize_hands_on_the_repetition_penalty(tmp_path, monkeypatch):
     assert asked["repetition_penalty"] == 1.3
     run(app, arguments)
     assert asked["repetition_penalty"] == 1.0
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\x1b", "\x9b", "\u200f", "\u2028", "\u202e", "\u2066"])
+def test_a_file_name_stays_in_its_line_and_order(mark, capsys):
+    say(f"[1/1] a{mark}b.png: é 火 done")
+    assert capsys.readouterr().out == "[1/1] a\ufffdb.png: é 火 done\n"

@@ -261,6 +261,14 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
+def swollen():
+    """A text of 99 MB beside the pixels."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0))
+    text = chunk(b"zTXt", b"x\0\0" + zlib.compress(b"\0" * 99_000_000))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + b"\1" * 12) * 4))
+    return b"\x89PNG\r\n\x1a\n" + head + text + pixels + chunk(b"IEND", b"")
+
+
 def encoded(kind, image=IMAGE, **options):
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, kind, **options)
@@ -270,6 +278,7 @@ def encoded(kind, image=IMAGE, **options):
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n%%EndComments\nshowpage\n%%EOF\n"
 HOSTILE = {
     "bomb": bomb(),
+    "swollen": swollen(),
     "truncated": encoded("PNG")[:500],
     "empty": b"",
     "eps": EPS,

@@ -1,5 +1,7 @@
 import json
+import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toys_embedding import image_embedding, text_embedding
+from toys_text import evidence_of
 
 import ultra_kit as uk
 from ultra_kit.files import storage
@@ -118,6 +122,32 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
 
 
+@pytest.mark.parametrize("suffix", ["npz", "html", "safetensors", "svg", "png"])
+def test_what_a_full_disk_refuses_is_named_and_the_old_file_stays(suffix, tmp_path):
+    """A limit of the size of files stands for the disk."""
+    maps, w = (
+        image_maps(values=np.random.default_rng(0).random((6, 7), np.float32)),
+        np.eye(64, dtype=np.float32),
+    )
+    write = {
+        "npz": lambda path: uk.save(maps, path),
+        "html": lambda path: uk.export_html(maps, path),
+        "safetensors": lambda path: uk.runs.Transform(w, 2, np.zeros((1, 2), np.float32)).save(path),
+        "svg": lambda path: uk.widgets.TokenExplorer(maps).save_svg(path),
+        "png": lambda path: uk.widgets.TokenExplorer(maps).save_png(path),
+    }[suffix]
+    path = tmp_path / f"x.{suffix}"
+    write(path)
+    whole, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(uk.UltraError, match=rf"cannot write .*x\.{suffix}"):
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == whole and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 class Payload:
     ran = False
 
@@ -165,6 +195,98 @@ def test_a_card_that_does_not_fit_is_refused(edit, tmp_path):
     path = rewritten(uk.save(image_maps(), tmp_path / "x.npz"), edit)
     with pytest.raises(uk.UltraError, match="cannot open"):
         uk.open(path)
+
+
+def put(*path, to):
+    """An edit: another value in the card's tree of fields."""
+
+    def edit(card, arrays):
+        node = card["object"]
+        for key in ("fields", *path[:-1]):
+            node = node[key]
+        node[path[-1]] = to
+
+    return edit
+
+
+def set_in(name, to, at=(0, 0)):
+    """An edit: another number in an array, or another array."""
+
+    def edit(card, arrays):
+        if np.ndim(to):
+            arrays[name] = to
+        else:
+            arrays[name] = arrays[name].copy()
+            arrays[name][at[: arrays[name].ndim]] = to
+
+    return edit
+
+
+HOSTILE = {
+    "threshold NaN": (uk.segment(image_maps()), put("threshold", to=float("nan"))),
+    "table of the card": (image_maps(), put("card", "dict", "explanation", to=[1, 2])),
+    "model of the card": (image_embedding(card={"model": {}}), put("card", "dict", "model", to=7)),
+    "group outside": (image_maps(groups=((1,),) * 6), put("groups", "tuple", 0, to={"tuple": [99]})),
+    "text among tokens": (image_maps(), set_in("tokens", np.full(6, "1"))),
+    "complex values": (image_maps(), set_in("values", np.ones((6, 7), complex))),
+    "token outside": (image_maps(), set_in("tokens", 7)),
+    "labels below 0": (uk.segment(image_maps()), set_in("labels", -1)),
+    "labels above K": (uk.segment(image_maps()), set_in("labels", 99)),
+    "clusters as text": (uk.segment(image_maps()), set_in("clusters", np.full(6, "1"))),
+    "tree of another shape": (uk.segment(image_maps()), set_in("linkage", np.zeros((1, 5, 4)))),
+    "maps NaN": (uk.segment(image_maps()), set_in("maps", np.nan, (0, 0, 0))),
+    "prefix below 0": (
+        image_embedding(),
+        put("inputs", "tuple", 0, "fields", "layout", "fields", "n_prefix", to=-9),
+    ),
+    "endless prefix": (LAYOUT, put("n_prefix", to=10**12)),
+    "endless grid": (LAYOUT, put("grid", to={"tuple": [10**5, 10**5]})),
+    "grid of parts": (LAYOUT, put("grid", to={"tuple": [2.5, 2]})),
+    "pieces that are numbers": (
+        text_embedding(),
+        put("inputs", "tuple", 0, "fields", "layout", "fields", "tokens", "tuple", 1, to=7),
+    ),
+    "inputs that are texts": (image_embedding(), put("inputs", "tuple", 1, to="a")),
+    "names that are numbers": (image_embedding(), put("names", "tuple", 0, to=7)),
+    "too few names": (image_embedding(), put("names", to={"tuple": ["a"]})),
+    "cluster outside": (image_embedding(), set_in("labels", 99)),
+    "endless clusters": (image_embedding(names=()), set_in("labels", 2**31 - 1)),
+    "noise below -1": (image_embedding(), set_in("labels", -7)),
+    "input outside": (image_embedding(), set_in("source", 3)),
+    "token of an input outside": (image_embedding(), set_in("source", 25, (0, 1))),
+    "map outside": (image_embedding(), set_in("mapped.0", 9999)),
+    "points NaN": (image_embedding(), set_in("points", np.nan)),
+    "points as text": (image_embedding(), set_in("points", np.full((36, 2), "1"))),
+    "axes of another shape": (
+        image_embedding(axes=np.ones((3, 2), np.float32)),
+        set_in("axes", np.ones((0, 2))),
+    ),
+    "words that are numbers": (evidence_of(), put("words", "tuple", 0, to=7)),
+    "sentence that is a number": (evidence_of(), put("document_sentences", "tuple", 0, to=7)),
+    "row outside": (evidence_of(), set_in("rows", 99)),
+    "shares that are texts": (evidence_of(), put("shares", "dict", "prompt", to="a")),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_no_save_writes_is_refused_when_it_is_opened(kind, tmp_path):
+    obj, edit = HOSTILE[kind]
+    path = uk.save(obj, tmp_path / "x.npz")
+    uk.open(path)
+    with pytest.raises(uk.UltraError, match=r"cannot open .*x\.npz"):
+        uk.open(rewritten(path, edit))
+
+
+@pytest.mark.parametrize("name", ["é" * 120, "a" * 245, "a\nb"])
+def test_any_name_that_the_disk_takes_can_be_written(name, tmp_path):
+    assert uk.open(uk.save(image_maps(), tmp_path / f"{name}.npz")).layer == 2
+
+
+def test_a_file_name_in_another_code_is_shown(tmp_path):
+    maps = text_maps()
+    maps = replace(maps, card={"input_name": os.fsdecode(b"caf\xe9.txt")})
+    assert uk.open(uk.save(maps, tmp_path / "x.npz")).card == maps.card
+    assert "caf?.txt" in uk.export_html(maps, tmp_path / "x.html").read_text("utf-8")
 
 
 def test_files_of_others_are_refused(tmp_path, monkeypatch):

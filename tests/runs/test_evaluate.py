@@ -186,7 +186,14 @@ def test_only_what_was_made_from_the_same_bytes_is_taken(root, straight, tmp_pat
         (out / f"images/{index:06}.npz").write_bytes(content)
     times.update({p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")})
     assert remade() == [0, 1, 2]
-    for content in ("", "[", "[1]", "3"):
+    (out / "job.json").unlink()  # who deletes the card of a job keeps its records, and no others
+    assert remade() == []
+    (out / "job.json").unlink()
+    uk.evaluate(uk.load("scenes", pretrained=False), data, out=out, **QUICK)
+    times = {p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")}
+    (out / "job.json").unlink()
+    assert remade() == list(range(len(data)))
+    for content in ("", "[", "[1]", "3", "[" * 10**5):
         (out / "job.json").write_text(content)
         with pytest.raises(ValueError, match=r"job\.json is damaged"):
             uk.evaluate("scenes", data, out=out, **QUICK)

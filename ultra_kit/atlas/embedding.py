@@ -18,6 +18,9 @@ from .collecting import Rows, Wanted, collect, layer_of, maker_said
 from .placed_input import PlacedInput
 from .placing import between, cluster_names, on_axes, place_vectors, smallest_cluster
 
+_MOST_CLUSTERS = 10**5
+"""Where they have no names."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
@@ -75,6 +78,8 @@ class Embedding:
         if isinstance(self.layer, int):  # files of before there could be several don't hold them
             object.__setattr__(self, "layers", np.full(m, self.layer, np.int32))
         shapes = {"points": (m, 2), "labels": (m,), "probabilities": (m,), "source": (m, 2), "layers": (m,)}
+        shapes["vectors"] = (m, width := self.vectors.shape[-1])
+        shapes |= {} if self.axes is None else {"axes": (3, width)}
         for name, shape in shapes.items():
             object.__setattr__(self, name, given := getattr(self, name).view())
             if given.shape != shape:
@@ -82,8 +87,15 @@ class Embedding:
             given.flags.writeable = False
         if not np.isin(self.layers, self.layer).all():
             raise ValueError(f"layers must be among {self.layer}, got {np.unique(self.layers)}")
-        if len(self.vectors) != m:
-            raise ValueError(f"vectors must be one for each of the {m} points, got {len(self.vectors)}")
+        below = np.array([placed.layout.n_tokens for placed in self.inputs])
+        number, *places = np.hstack([self.source, *(self.mapped or ())[:1]]).T
+        if not ((number >= 0) & (number < len(below))).all():
+            raise ValueError(f"source must name inputs, 0..{len(below) - 1}")
+        if not all(((at >= 0) & (at < below[number])).all() for at in places):
+            raise ValueError("source and mapped must name tokens of their inputs")
+        clusters = len(self.names) or _MOST_CLUSTERS
+        if not ((self.labels >= -1) & (self.labels < clusters)).all():
+            raise ValueError(f"labels must be -1 or in 0..{clusters - 1}")
 
     @property
     def n_clusters(self) -> int:

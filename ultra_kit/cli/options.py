@@ -172,8 +172,8 @@ def one_line(error: Exception) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """A line for the terminal, in which a file's name can't move the cursor or change colours."""
-    typer.echo(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "\ufffd", text), err=err)
+    """A line for the terminal, in which a file's name can't move the cursor, change colours or the order, or end the line."""
+    typer.echo(re.sub(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", "\ufffd", text), err=err)
 
 
 def write_png(figure: Any, path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import numpy as np
 
 from .dataset import IGNORED, Dataset, Item, existing, listed, pairs, read_classes, read_rgb
 from .matlab_files import read_mat
+
+_CLASSES = tomllib.loads(files(__package__).joinpath("official_classes.toml").read_text("utf-8"))
+_VOC_CLASSES, _CITYSCAPES_CLASSES = tuple(_CLASSES["voc"]), tuple(_CLASSES["cityscapes"])
+_COARSE: dict[str, str] = _CLASSES["coco-stuff"]
 
 _BSDS = (
     "ROOT/images/{train,val,test}/*.jpg and ROOT/groundTruth/{train,val,test}/*.mat (ROOT is BSDS500/data)"
@@ -20,17 +26,8 @@ _VOC = (
     "ROOT/VOCdevkit/VOC2012/ with JPEGImages/*.jpg, SegmentationClass/*.png and "
     "ImageSets/Segmentation/{train,val,trainval}.txt"
 )
-_VOC_CLASSES = tuple(
-    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
-    "pottedplant sheep sofa train tvmonitor".split()
-)
 
 _CITYSCAPES = "ROOT/leftImg8bit/{train,val}/CITY/*_leftImg8bit.png and ROOT/gtFine/{train,val}/CITY/*_gtFine_labelIds.png"
-_CITYSCAPES_CLASSES = (
-    *("road", "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge"),
-    *("tunnel", "pole", "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky"),
-    *("person", "rider", "car", "truck", "bus", "caravan", "trailer", "train", "motorcycle", "bicycle"),
-)
 
 _POTSDAM = "ROOT/imgs/N.mat, ROOT/gt/N.mat and ROOT/{labelled_test,labelled_train}.txt"
 _POTSDAM_TILES = "ROOT/img_dir/[SPLIT/]*.png and ROOT/ann_dir/[SPLIT/]*.png"
@@ -42,37 +39,6 @@ _COCO = (
     "ROOT/images/{train2017,val2017}/*.jpg, ROOT/annotations/{train2017,val2017}/*.png (stuffthingmaps) "
     "and ROOT/curated/{train2017,val2017}/Coco164kFull_Stuff_Coarse_7.txt"
 )
-# Coarse class and the fine numbers (COCO-Stuff id less one, as stored) that it holds. Two names
-# come twice, once among the things and once among the stuff, so the position is the key.
-_COARSE: tuple[tuple[str, str], ...] = (
-    ("electronic", "71-76"),
-    ("appliance", "77-82"),
-    ("food (thing)", "51-60"),
-    ("furniture (thing)", "61-70"),
-    ("indoor", "83-90"),
-    ("kitchen", "43-50"),
-    ("accessory", "25-32"),
-    ("animal", "15-24"),
-    ("outdoor", "9-14"),
-    ("person", "0"),
-    ("sports", "33-42"),
-    ("vehicle", "1-8"),
-    ("ceiling", "101,102"),
-    ("floor", "100,113-117"),
-    ("food (stuff)", "120,121,152,169"),
-    ("furniture (stuff)", "97,106,107,109,111,122,129,132,155,160,164"),
-    ("raw material", "99,131,138,142"),
-    ("textile", "91,92,103,104,108,130,136,140,151,166,167"),
-    ("wall", "170-176"),
-    ("window", "179,180"),
-    ("building", "94,95,127,150,157,165"),
-    ("ground", "110,124,125,135,139,143,144,146,148,153,158"),
-    ("plant", "93,96,118,123,128,133,141,162,168"),
-    ("sky", "105,156"),
-    ("solid", "126,134,149,159,161,181"),
-    ("structural", "98,112,137,145,163"),
-    ("water", "119,147,154,177,178"),
-)
 
 
 def _fine(ranges: str) -> list[int]:
@@ -80,7 +46,7 @@ def _fine(ranges: str) -> list[int]:
     return [i for first, last in ends for i in range(int(first), int(last) + 1)]
 
 
-COARSE_OF_FINE = {fine: k for k, (_, ranges) in enumerate(_COARSE) for fine in _fine(ranges)}
+COARSE_OF_FINE = {fine: k for k, ranges in enumerate(_COARSE.values()) for fine in _fine(ranges)}
 """Stored number (0..181) -> coarse class (0..26)."""
 
 
@@ -154,7 +120,7 @@ def COCOStuff27(
     curated = root / "curated" / split / "Coco164kFull_Stuff_Coarse_7.txt"
     (chosen,) = existing(name, _COCO, curated if names is None else Path(names))
     items = [Item(i, images / f"{i}.jpg", masks / f"{i}.png") for i in listed(chosen)]
-    classes, table = tuple(label for label, _ in _COARSE), COARSE_OF_FINE | {255: IGNORED}
+    classes, table = tuple(_COARSE), COARSE_OF_FINE | {255: IGNORED}
     truths = partial(read_classes, table=table, what="COCO-Stuff numbers (0..181, 255)")
     return Dataset(name, split, pairs(items, name), classes, crop, read_rgb, truths)
 

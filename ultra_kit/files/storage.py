@@ -23,13 +23,18 @@ from ..types.whole_file import whole_file
 FORMAT = 1
 # Unpacked size above which a file is refused before it is read.
 MAX_BYTES = 4 * 2**30
+_MOST = 10**7
+"""Tokens of one input."""
 # Dataclasses that may be stored: their room, and the shapes their arrays must have. A new result needs a line here.
 TYPES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "Layout": ("types", lambda layout: {}),
     "ExplanationMaps": ("types", lambda maps: {"values": (len(maps.tokens), maps.layout.n_tokens)}),
     "Segmentation": (
         "images",
-        lambda seg: {"labels": seg.layout.size, **dict.fromkeys(("clusters", "maps"), (len(seg.tokens),))},
+        lambda seg: {
+            **{"labels": seg.layout.size, "linkage": (max(len(seg.tokens) - len(seg.constant) - 1, 0), 4)},
+            **dict.fromkeys(("clusters", "maps"), (len(seg.tokens),)),
+        },
     ),
     "Selection": ("images", lambda sel: {"mask": sel.layout.size, "relevance": sel.layout.size}),
     "Evidence": ("text", lambda ev: {"matrix": (len(ev.rows), len(ev.document_words))}),
@@ -38,6 +43,8 @@ TYPES: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
 }
 
 _POSITIVE = ("values", "matrix", "relevance", "scaled")
+_TABLES = {"model", "explanation", "segmentation", "selection", "summary", "embedding"}
+"""Of a card."""
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> Path:
@@ -144,6 +151,7 @@ def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
             arrays = {name: loaded[name] for name in loaded.files}
         document = json.loads(str(arrays.pop("card")[()]))
         number = document["format"]
+        json.dumps(document, allow_nan=False)  # `save` writes no NaN
     except UltraError:
         raise
     except Exception as error:  # one changed bit may raise anything that zlib, zipfile, numpy and json know
@@ -188,7 +196,10 @@ def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if not isinstance(tree, dict):
         return tree
     if "array" in tree:
-        return arrays[tree["array"]]
+        array = arrays[tree["array"]]
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            raise ValueError(f"{tree['array']} must hold finite numbers")
+        return array
     if "tuple" in tree:
         return tuple(_unpack(item, arrays) for item in tree["tuple"])
     if "dict" in tree:
@@ -199,33 +210,50 @@ def _unpack(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return obj
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what a field's annotation says, and all that lies in it."""
+    kind, inside = get_origin(hint) or hint, get_args(hint)
+    kinds: Any = (float, int) if kind is float else kind
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in inside)
+    if hint is Any or not isinstance(value, kinds):
+        return hint is Any
+    if kind is dict:
+        return all(_fits(item, inside[1]) for item in value.values())
+    each = inside[:1] * len(value) if inside[1:] == (...,) else inside
+    return kind is not tuple or (len(each) == len(value) and all(map(_fits, value, each)))
+
+
 def _check(obj: Any) -> None:
     """Refuse, as a TypeError or ValueError, fields that no result of `save` has: kinds, shapes, places and numbers."""
     for name, hint in get_type_hints(type(obj)).items():
-        kinds = tuple(get_origin(k) or k for k in (get_args(hint) if isinstance(hint, UnionType) else [hint]))
-        value = getattr(obj, name)
-        if Any not in kinds and not isinstance(value, (*kinds, int) if float in kinds else kinds):
-            raise TypeError(f"{name} is a {type(value).__name__}")
-        if (
-            isinstance(value, np.ndarray)
-            and name in _POSITIVE
-            and not (np.isfinite(value) & (value >= 0)).all()
-        ):
-            raise ValueError(f"{name} must be finite and not negative")
+        if not _fits(value := getattr(obj, name), hint):
+            raise TypeError(f"{name} must be {hint}, got {value!r:.80}")
+        if name in _POSITIVE and (value < 0).any():
+            raise ValueError(f"{name} must not be negative")
+    for name in _TABLES & getattr(obj, "card", {}).keys():
+        if not isinstance(obj.card[name], Mapping):
+            raise TypeError(f"{name} of the card must be a table, got {obj.card[name]!r:.80}")
     for name, shape in TYPES[type(obj).__name__][1](obj).items():
         if (found := getattr(obj, name).shape)[: len(shape)] != tuple(shape):
             raise ValueError(f"{name} of shape {found} for {tuple(shape)}")
-    layout = getattr(obj, "layout", obj)
-    if not isinstance(layout, Layout):
+    below = {"rows": len(getattr(obj, "words", ()))}
+    layout = getattr(obj, "layout", None)
+    if isinstance(obj, Layout):
+        if not 0 <= obj.n_prefix <= obj.n_tokens <= _MOST:
+            raise ValueError(f"{obj.n_prefix} prefix tokens of {obj.n_tokens} cannot be")
+        if obj.modality == "image" and not (obj.grid and obj.size and min(obj.grid + obj.size) > 0):
+            raise ValueError(f"grid and size must be positive, got {obj.grid} and {obj.size}")
+    elif layout:
+        below |= dict.fromkeys(("tokens", "unwanted_tokens", "constant"), layout.n_tokens)
+        below |= {"labels": (k := getattr(obj, "n_segments", 0)), "clusters": k + 1}
+        for group in getattr(obj, "groups", None) or ():
+            whole_numbers("a group", group, layout.n_tokens)
+    for name, n in below.items():
+        if (places := np.ravel(getattr(obj, name, ()))).size:
+            whole_numbers(name, places, n)
+    if layout is None:
         return
-    for pair in (layout.grid, layout.size):
-        if layout.modality == "image" and not (
-            isinstance(pair, tuple) and min(map(int, pair)) > 0 and len(pair) == 2
-        ):
-            raise ValueError(f"grid and size of an image must be two positive numbers, got {pair!r}")
-    for name in ("tokens", "unwanted_tokens"):
-        if obj is not layout and len(places := getattr(obj, name, ())):
-            whole_numbers(name, places, layout.n_tokens)
     kept = getattr(obj, "input", None)
     if kept is not None and layout.modality == "image":
         if not isinstance(kept, np.ndarray) or kept.dtype != np.uint8 or kept.shape != (*layout.size, 3):  # type: ignore[misc]

@@ -84,13 +84,14 @@ def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
             return decode(image, repr(str(path)), upright)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(repr(str(path)), "far more") from None
-    except (ValueError, UltraError):
+    except UltraError:
         raise
     except UnidentifiedImageError:
         hint = _A_TEXT if path.suffix in (".txt", ".md") else ", whatever its name says"
         raise ValueError(f"{str(path)!r} is no image of {', '.join(FORMATS)}{hint}") from None
     except Exception as e:  # what a damaged header raises depends on the format
-        raise ValueError(f"{str(path)!r} can't be read: {e}") from e
+        named = repr(str(path)) in str(e)  # by `decode`
+        raise ValueError(str(e) if named else f"{str(path)!r} can't be read: {e}") from e
 
 
 def _too_large(what: str, size: str) -> UltraError:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,9 @@ def evaluate(
     source, metric = model if isinstance(model, str) else backbone, metric or own.metric
     job = Job(source, dataset, out / "images", method, how, cuts, seed, metric)
     card = _card(job, backbone, k)
+    # A data set that was moved, and another number of clusters, leave the records as they are.
+    facts = {**card, "model": card["model"].get("weights_sha256"), "dataset": "", "n_clusters": 0}
+    job = replace(job, made_by=json.dumps(facts))
     _claim(out, card)
     records = _records(job, progress)
     if len(records) < len(dataset):
@@ -175,10 +179,7 @@ def _card(job: Job, backbone: Backbone, n_clusters: int) -> dict[str, Any]:
         "dataset": job.dataset.card,
         "method": job.method,
         "layer": job.how["layer"],
-        "score": job.how.get("score"),
-        "rule": job.how.get("rule"),
-        "since": job.how.get("since"),
-        "share": job.how.get("share"),
+        **{name: job.how.get(name) for name in ("score", "rule", "since", "share")},
         "transform": fingerprint(getattr(w, "matrix", w)),
         "cut": cut,
         "n_clusters": n_clusters,
@@ -193,7 +194,7 @@ def _claim(out: Path, card: Mapping[str, Any]) -> None:
     if path.is_file():
         try:
             held = dict(json.loads(path.read_text("utf-8")))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}); delete it if {out} is of this job, or give another folder"
             ) from None

@@ -56,11 +56,12 @@ class Job:
     cuts: tuple[Mapping[str, Any], ...]
     seed: int
     metric: str = "cosine"
+    made_by: str = ""
 
     def made_from(self, index: int) -> str:
-        """The hash of the files that an image's record is made from."""
+        """The hash of what an image's record is made from: its files, and with which weights and how (`made_by`)."""
         item = self.dataset.items[index]
-        return sha256(path.read_bytes() for path in (item.image, item.truth))
+        return sha256([self.made_by, *(path.read_bytes() for path in (item.image, item.truth))])
 
     def path(self, index: int) -> Path:
         """Where the record of an image lies."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as as_bytes
 
 from ..models.loading import data_folder
 from ..types import UltraError
@@ -52,7 +52,7 @@ class Transform:
         arrays = {"matrix": np.ascontiguousarray(self.matrix), "loss": np.ascontiguousarray(self.loss)}
         card = {"layer": self.layer, "card": dict(self.card), "sha256": _checksum(arrays)}
         with whole_file(target) as partial:
-            save_file(arrays, partial, metadata={"transform": json.dumps(card)})
+            partial.write_bytes(as_bytes(arrays, metadata={"transform": json.dumps(card)}))
         return target
 
     @classmethod

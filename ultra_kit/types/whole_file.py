@@ -20,7 +20,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     way out. What the disk refuses is an UltraError that names `path`; an older file there then stays as it was.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.stem}.{uuid4().hex[:12]}.part{target.suffix}")
+    partial = target.with_name(f".{target.stem[:50]}.{uuid4().hex[:12]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -33,9 +33,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text as UTF-8, whole; gives the path."""
+    """Write a text as UTF-8, whole; gives the path. Of file names in another code "?" stands for what is no text."""
     with whole_file(path) as partial:
-        partial.write_text(text, "utf-8", newline="\n")
+        partial.write_text(text, "utf-8", "replace", newline="\n")
     return Path(path)
 
 
