@@ -1,6 +1,7 @@
 """Tokens of many inputs: what is placed, from where, and the same bytes each time."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import signal
@@ -279,6 +280,24 @@ def test_a_new_vector_goes_between_its_nearest():
     np.testing.assert_allclose(found[0], [9 * 0.25 / 1.25, 0], atol=0.02)
     assert label.tolist() == [4, 1] and abs(sure[0] - 0.8) < 1e-3
     np.testing.assert_allclose(found[1], [9, 0], atol=1e-6)  # a token of the atlas stays where it is
+
+
+@pytest.mark.parametrize("method", ["umap", "pca"])
+def test_equal_vectors_are_one_place_and_noise(method):
+    """As of a blank image: nothing tells them apart, and no library is asked to."""
+    placed = place_vectors(np.full((40, 8), 0.1, np.float16), method, 0, 10)
+    assert np.ptp(placed["points"], axis=0).max() < 1e-6 and (placed["labels"] == -1).all()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_latents_that_are_no_numbers_are_refused_with_the_input(odd, caps):
+    """As half precision gives them where it overflows."""
+    bad = dataclasses.replace(caps[1], latents=tuple(z.detach().clone() for z in caps[1].latents))
+    bad.latents[4][9, 3] = odd
+    with pytest.raises(uk.UltraError, match="those of input 1, layer 4 are not"):
+        uk.embed([caps[0], bad], layer=4, method="pca", progress=False)
+    with pytest.raises(uk.UltraError, match="must be finite"):
+        uk.atlas.similar(caps[0], 40, among=[bad], layer=4, progress=False)
 
 
 def test_clusters_of_texts_are_named_by_their_words():

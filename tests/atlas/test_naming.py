@@ -145,6 +145,24 @@ def test_a_cache_that_cannot_be_written_stops_nobody(briefs, tmp_path, monkeypat
     assert uk.name(uk.capture(briefs, TEXT), layer=2, tokens=[2], among=TEXTS).of(2)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-30]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"PK\x03\x04" + b"\0" * 50),
+        lambda path: np.savez(path, units=np.zeros((1, 128), np.float16), mean=np.zeros(128, np.float32)),
+    ],
+)
+def test_a_damaged_cache_is_made_again(damage, briefs):
+    cap = uk.capture(briefs, TEXT)
+    named = [uk.name(cap, layer=2, tokens=[2], among=TEXTS).found]
+    (path,) = (cache_folder() / "words").glob("*-2.npz")
+    damage(path)
+    named += [uk.name(cap, layer=2, tokens=[2], among=TEXTS).found for _ in range(2)]
+    assert named[0] == named[1] == named[2]
+
+
 def test_several_layers_come_from_one_pass(briefs, monkeypatch):
     single = {k: word_bank.word_banks(briefs, [k], TEXTS)[k].units for k in (1, 4)}
     monkeypatch.setenv("ULTRA_KIT_CACHE", str(cache_folder() / "other"))

@@ -226,6 +226,9 @@ def test_bad_token_ids():
         uk.capture(model, {"input_ids": [1] * 65})
     with pytest.raises(ValueError, match="input_ids must hold at least one token"):
         uk.capture(model, {"input_ids": []})
+    for odd in (-1, model.module.config.vocab_size):
+        with pytest.raises(ValueError, match=r"input_ids must be token ids of the model, in 0\.\."):
+            uk.capture(model, {"input_ids": [1, odd]})
     with pytest.raises(ValueError, match="attention_mask must have the shape of input_ids"):
         uk.capture(model, {"input_ids": [1, 2], "attention_mask": [1]})
     with pytest.raises(ValueError, match="grid do not go with a text model"):

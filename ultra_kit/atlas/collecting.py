@@ -134,6 +134,10 @@ def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None 
     words = [placed.word(t).strip().lower() for t in chosen] if placed.text else None
     words = _nearest_phrases(cap, chosen, wanted.phrases) if wanted.phrases else words
     for layer in sorted(layers):
+        if not cap.latents[layer].isfinite().all():
+            raise UltraError(
+                f"the latents of an atlas must be finite, those of input {index}, layer {layer} are not"
+            )
         maps, vectors = None, F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
         if wanted.maps or wanted.by == "map":
             # None is passed on: `since` is the model's own only where the layer is.

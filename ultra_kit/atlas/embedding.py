@@ -89,10 +89,9 @@ class Embedding:
             raise ValueError(f"layers must be among {self.layer}, got {np.unique(self.layers)}")
         below = np.array([placed.layout.n_tokens for placed in self.inputs])
         number, *places = np.hstack([self.source, *(self.mapped or ())[:1]]).T
-        if not ((number >= 0) & (number < len(below))).all():
-            raise ValueError(f"source must name inputs, 0..{len(below) - 1}")
-        if not all(((at >= 0) & (at < below[number])).all() for at in places):
-            raise ValueError("source and mapped must name tokens of their inputs")
+        there = ((number >= 0) & (number < len(below))).all()
+        if not (there and all(((at >= 0) & (at < below[number])).all() for at in places)):
+            raise ValueError(f"source and mapped must name tokens of inputs 0..{len(below) - 1}")
         clusters = len(self.names) or _MOST_CLUSTERS
         if not ((self.labels >= -1) & (self.labels < clusters)).all():
             raise ValueError(f"labels must be -1 or in 0..{clusters - 1}")

@@ -30,7 +30,8 @@ def place_vectors(
         pca = PCA(min(REDUCED, *given.shape), svd_solver="covariance_eigh")
         reduced = pca.fit_transform(given).astype(np.float32)
         report(1)
-        points = _umap(reduced, seed) if method == "umap" else reduced[:, :2]
+        apart = np.ptp(given, axis=0).any()  # equal vectors have no neighbours to be laid out by
+        points = _umap(reduced, seed) if method == "umap" and apart else reduced[:, :2]
         report(1)
         labels, probabilities = clusters_of(points, min_cluster_size)
         report(1)

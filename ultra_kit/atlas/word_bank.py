@@ -85,8 +85,10 @@ def word_banks(
     paths = {k: cache_folder() / "words" / f"{weights[:16]}-{corpus[:16]}-{k}.npz" for k in layers}
     found: dict[int, WordBank] = {}
     for layer, path in paths.items():
-        with suppress(OSError, ValueError, KeyError), np.load(path) as held:
-            found[layer] = WordBank(held["units"], held["mean"], words, text, names)
+        # Damage raises anything.
+        with suppress(Exception), np.load(path) as held:
+            if len(held["units"]) == len(words):
+                found[layer] = WordBank(held["units"], held["mean"], words, text, names)
     if not (missing := [k for k in paths if k not in found]):
         return found
     rows = np.zeros((0, 0, 0), np.float32)

@@ -200,6 +200,9 @@ class TextBackbone(TransformerBackbone):
         for key, mask in zip(SEQUENCES, ("attention_mask", "decoder_attention_mask"), strict=True):
             if key in inputs and inputs[key].shape[1] == 0:
                 raise ValueError(f"{key} must hold at least one token, got none")
+            known = len(self.module.get_input_embeddings().weight)  # type: ignore[operator]
+            if key in inputs and not ((ids := inputs[key]) >= 0).logical_and(ids < known).all():
+                raise ValueError(f"{key} must be token ids of the model, in 0..{known - 1}")
             self.check_length(inputs[key].shape[1] if key in inputs else 1)
             if mask in inputs and inputs[mask].shape != inputs[key].shape:
                 raise ValueError(

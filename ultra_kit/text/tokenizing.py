@@ -57,7 +57,7 @@ def encode(
     use_chat = has_chat and backbone.prompt is None if chat is None else chat
     default = backbone.prompt or ("{document}" if seq2seq else CONTINUE)
     template = prompt if prompt is not None else (ASK if use_chat else default)
-    if template.count("{document}") != 1:
+    if not isinstance(template, str) or template.count("{document}") != 1:
         raise ValueError(f"prompt must hold {{document}} once, got {template!r}")
     text, (lead, trail) = template.replace("{document}", _MARK), _special_ends(tokenizer)
     if use_chat:
