@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from plotly.offline import get_plotlyjs
 
 import ultra_kit as uk
 from ultra_kit.widgets import page_host as pages
@@ -190,7 +191,9 @@ def test_notebook_pages_drop_widgets_and_hold_plotly_once(tmp_path):
     ]
     path = notebook(tmp_path, *cells, widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}})
     page = written(path, tmp_path)
-    assert page.count("Plotly.newPlot(") == 2
+    assert page.count("Plotly.newPlot(") == 2 + get_plotlyjs().count(
+        "Plotly.newPlot("
+    )  # that of Plotly 6 has it itself
     assert 4e6 < len(page) < 7e6  # plotly.js is about 5 MB, once
     assert "a slider" in page and "widget-view" not in page
     assert "window.pwned" not in page

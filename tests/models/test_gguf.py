@@ -7,7 +7,7 @@ import torch
 import ultra_kit as uk
 
 WIDTH, HEADS, BLOCKS, HIDDEN = 64, 4, 2, 96
-TOKENS = ["<|endoftext|>", "a", "b", "c", "Ġ", "ab", "."]
+TOKENS = ["<|endoftext|>", "a", "b", "c", "Ġ", "ab", ".", "ba"]
 
 
 def paired(weight):
@@ -47,8 +47,8 @@ def twin(tmp_path_factory):
     out.add_vocab_size(len(TOKENS))
     out.add_tokenizer_model("gpt2")
     out.add_token_list(TOKENS)
-    out.add_token_types([3, 1, 1, 1, 1, 1, 1])
-    out.add_token_merges(["a b"])
+    out.add_token_types([3, *[1] * (len(TOKENS) - 1)])
+    out.add_token_merges(["a b", "b a"])  # of a list of one some versions of transformers make a text
     out.add_bos_token_id(0)
     out.add_eos_token_id(0)
     out.add_tensor("token_embd.weight", state["model.embed_tokens.weight"])

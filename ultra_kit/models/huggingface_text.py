@@ -65,10 +65,10 @@ def find_tokenizer(source: str) -> Any:
     """The tokenizer of a folder or repository, None where there is none; no code of it is run."""
     from transformers import AutoTokenizer
 
-    there = Path(
-        source, "tokenizer.json"
-    ).is_file()  # then it has to be read; else what is raised depends on what is missing
-    with contextlib.nullcontext() if there else contextlib.suppress(OSError, ValueError, KeyError):
+    # A tokenizer that is there has to be read; else what is raised depends on what is missing, and on whether
+    # SentencePiece is installed (that raises a TypeError).
+    missing = (OSError, ValueError, KeyError, TypeError)
+    with contextlib.suppress(*(() if Path(source, "tokenizer.json").is_file() else missing)):
         found = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         return found if found.vocab_size else None  # made of nothing where the folder holds no vocabulary
     return None
