@@ -20,6 +20,7 @@ from torch import nn
 import ultra_kit as uk
 from ultra_kit.maps.engine import FEW, row_chunks
 from ultra_kit.maps.planning import make_request
+from ultra_kit.models.huggingface_text import find_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -434,6 +435,18 @@ def test_zero_shot_head(aligned):
     torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-9)
     assert model.card()["config"]["zero_shot"] == texts
     assert "head" in str(uk.check(model)) and aligned.head(cap.latents[-1]) is None
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, TypeError("not a string")])
+def test_no_tokenizer_whatever_says_so(error, tmp_path, monkeypatch):
+    """SentencePiece, where it is installed, raises a TypeError of a folder without a tokenizer."""
+    from transformers import AutoTokenizer
+
+    def missing(*_, **__):
+        raise error
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", missing)
+    assert find_tokenizer(str(tmp_path)) is None
 
 
 def test_texts_without_a_tokenizer(tmp_path):
