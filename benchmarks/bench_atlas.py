@@ -136,7 +136,7 @@ def vectors_of(
         if not len(drawn):
             continue
         tokens = cap.layout.n_prefix + drawn
-        for layer in range(cap.n_layers + 1):
+        for layer in a.layers or range(cap.n_layers + 1):
             for space in [s for s in spaces if layer or s.endswith("latent")]:
                 since = -1 if name == "VOC" else 0
                 if space == "whole":
@@ -198,7 +198,7 @@ def figures(
 
 def truth_run(a: argparse.Namespace) -> Checkpoint:
     done = Checkpoint(a.checkpoint, {"choose": a.choose, "smallest": smallest_cluster(10_000)})
-    for name, spaces in itertools.product(SETS, (SPACES, RANDOM)) if not a.report else ():
+    for name, spaces in itertools.product(a.sets, (SPACES, RANDOM)) if not a.report else ():
         left = [space for space in spaces if f"{name} {space} done" not in done]
         for layer, space, vectors, inputs, truths in vectors_of(name, left, a) if left else ():
             keys = {what: f"{name}|{what}|{space}|{layer}" for what in truths}
@@ -210,7 +210,7 @@ def truth_run(a: argparse.Namespace) -> Checkpoint:
             for what, truth in truths.items():
                 done[keys[what]] = figures(vectors, inputs, truth, labels)
             print(name, layer, space, file=sys.stderr)
-        for space in left:
+        for space in left if not a.layers else ():
             done[f"{name} {space} done"] = True
     return done
 
@@ -357,6 +357,8 @@ def main() -> None:
     parser.add_argument("--truth", action="store_true")
     parser.add_argument("--paired", action="store_true")
     parser.add_argument("--choose", action="store_true", help="on inputs set aside for choosing")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--layers", type=int, nargs="+", help="only these")
     parser.add_argument("--sizes", action="store_true", help="of the smallest cluster; inputs set aside")
     parser.add_argument("--checkpoint", type=Path, default=Path("bench_atlas.jsonl"))
     parser.add_argument("--report", action="store_true", help="only print what the checkpoint holds")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import psutil
@@ -142,6 +143,46 @@ def test_processes_give_the_bytes_of_one(tmp_path):
     for name in ("points", "labels", "probabilities", "source", "vectors"):
         assert getattr(alone, name).tobytes() == getattr(spread, name).tobytes(), name
     assert [placed.name for placed in spread.inputs] == ["0.png", "1.png", "2.png"]
+
+
+def test_of_a_folder_all_images_are_taken(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name, image in zip(("b.png", "a.PNG", "more/c.png"), SCENES, strict=True):
+        Image.fromarray(image).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    how = {"model": "scenes", "method": "pca", "tokens": 5}
+    listed = uk.embed([tmp_path / name for name in ("a.PNG", "b.png", "more/c.png")], **how)
+    for folder in (tmp_path, str(tmp_path)):
+        emb = uk.embed(folder, **how)
+        assert [placed.name for placed in emb.inputs] == ["a.PNG", "b.png", "c.png"]
+        assert emb.points.tobytes() == listed.points.tobytes()
+    assert len(listed.place(tmp_path / "more", model="scenes")) == 5
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_bytes_of_one_process(tmp_path, monkeypatch):
+    from dask.distributed import Client, LocalCluster
+
+    real, threads = collecting.rows_of, set()
+
+    def rows_of(*given):
+        threads.add(threading.current_thread())
+        return real(*given)
+
+    monkeypatch.setattr(collecting, "rows_of", rows_of)
+    how = {"model": "scenes", "method": "pca", "tokens": 0.25, "layer": [2, 5], "maps": True, "since": -1}
+    # The cluster's workers are threads here, so that no interpreter has to start; what they are sent is packed.
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    )
+    with cluster, Client(cluster), parallel_config(backend="dask"):
+        spread = uk.embed(iter(SCENES), **how)
+    assert threads and threading.current_thread() not in threads
+    alone = uk.embed(SCENES, **how)
+    for name in ("points", "labels", "probabilities", "source", "vectors", "layers"):
+        assert getattr(alone, name).tobytes() == getattr(spread, name).tobytes(), name
+    for ours, theirs in zip(spread.mapped, alone.mapped, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
 
 
 def test_workers_know_whose_end_is_theirs(monkeypatch, tmp_path):
@@ -345,7 +386,13 @@ def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
         (SCENES[0], {"model": "scenes", "layer": [3, 6]}, ValueError, r"layer must be in -6\.\.5"),
         (SCENES[0], {"model": "scenes", "layer": [2.0]}, TypeError, "layer must be an int"),
         (SCENES[0], {"model": "scenes", "layer": "34"}, TypeError, "layer must be an int"),
-        ("tests", {"model": "scenes"}, ValueError, "a folder; give its files"),
+        (
+            "tests",
+            {"model": "scenes"},
+            ValueError,
+            "at least one input, got none; of a folder it takes the images",
+        ),
+        (["tests"], {"model": "scenes"}, ValueError, "a folder; give its files"),
     ],
 )
 def test_what_cannot_be_is_refused(inputs, how, error, said):

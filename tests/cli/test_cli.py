@@ -112,6 +112,7 @@ def test_explain_and_segment_read_w_at_its_own_layer(picture, tmp_path):
         (["segment", "a.png"], "dinov2"),
         (["select", "a.png", "--point", "1,1"], "dinov2"),
         (["summarize", "a.txt"], "smollm2"),
+        (["embed", "a"], "dinov2"),
     ],
 )
 def test_commands_take_the_real_models(arguments, named, monkeypatch):
@@ -257,3 +258,35 @@ def test_summarize_hands_on_the_repetition_penalty(tmp_path, monkeypatch):
 def test_a_file_name_stays_in_its_line_and_order(mark, capsys):
     say(f"[1/1] a{mark}b.png: é 火 done")
     assert capsys.readouterr().out == "[1/1] a\ufffdb.png: é 火 done\n"
+
+
+def test_embed_writes_a_page_numbers_and_a_picture(tmp_path):
+    (tmp_path / "drawn").mkdir()
+    for seed in range(3):
+        Image.fromarray(uk.data.scene(seed).image).save(tmp_path / "drawn" / f"{seed}.png")
+    out = [tmp_path / f"atlas.{kind}" for kind in ("html", "npz", "png")]
+    options = ["--layer", "2", "--layer", "4", "--share", "0.1", "--seed", "3"]
+    files = [word for path in out for word in ("-o", str(path))]
+    result = CliRunner().invoke(app, ["embed", str(tmp_path / "drawn"), *SCENES, *options, *files])
+    assert result.exit_code == 0, result.output
+    emb = uk.open(out[1])
+    again = uk.embed(tmp_path / "drawn", model="scenes", layer=[2, 4], tokens=0.1, method="pca")
+    assert emb.vectors.tobytes() == again.vectors.tobytes() and (emb.layer, emb.seed) == ((2, 4), 3)
+    assert repr(emb) in result.output and f"{out[0]}, {out[1]}, {out[2]}" in result.output
+    assert "layers 2, 4" in out[0].read_text("utf-8")
+    assert Image.open(out[2]).size[0] > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["embed", "here", "-o", "a.jpg"], "--out must end with .html, .npz, .png; got 'a.jpg'"),
+        (["embed", "nothere", *SCENES], "no image file at 'nothere'"),
+        (["embed", ".", *SCENES], "of a folder it takes the images"),
+    ],
+)
+def test_what_embed_cannot_do_is_told_in_one_line(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1 and said in result.output and "Traceback" not in result.output
+    assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from torch import nn
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
 from ..models.loading import load_once
+from ..models.open_image import image_files
 from ..models.text_image_backbone import TextAligned
 from ..types import Backbone, Capture, ExplanationMaps, Progress, Settings, UltraError
 from ..types.checks import one_of, whole_number
@@ -69,6 +70,8 @@ def collect(
     inputs: Any, model: str | Backbone | nn.Module | None, wanted: Wanted, progress: bool | Progress | None
 ) -> list[list[Rows]]:
     """The rows of each input in order, layer by layer; inputs are taken from an iterator as workers get free, and let go."""
+    if isinstance(inputs, (str, os.PathLike)) and os.path.isdir(inputs):
+        inputs = image_files(inputs)
     single = isinstance(inputs, (Capture, str, os.PathLike, np.ndarray, Image.Image))
     sources: Iterable[Any] = [inputs] if single else inputs
     if not isinstance(sources, Iterable):
@@ -83,7 +86,7 @@ def collect(
             found.append(rows)
             report(1)
     if not found:
-        raise ValueError("embed needs at least one input, got none")
+        raise ValueError("embed needs at least one input, got none; of a folder it takes the images")
     makers = {(maker_said(r), r[0].card["model"].get("weights_sha256")) for r in found}
     if len(makers) > 1:
         names = ", ".join(sorted(name for name, _ in makers))

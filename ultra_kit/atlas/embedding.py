@@ -208,8 +208,8 @@ def embed(
 
     Parameters
     ----------
-    inputs : Capture, image, path, text, or iterable of them
-        Anything but captures needs `model`. An iterator is read as workers get free: images are never all in memory.
+    inputs : Capture, image, path, text, or iterable of them; or a folder
+        Of a folder its images, also those in folders below. Anything but captures needs `model`. An iterator is read as workers get free: images are never all in memory.
     model : str, Backbone or nn.Module, optional
         By name each process loads it once.
     layer : int or sequence of int, optional
@@ -229,7 +229,7 @@ def embed(
     phrases : sequence of str
         Candidates for the names of clusters, for a model with a text tower; else words of a text are names.
     min_cluster_size : int, optional
-        Of HDBSCAN (Campello et al. 2013), on the points; by default a two-hundredth of the tokens, at least 10.
+        Of HDBSCAN (Campello et al. 2013), on the points; by default half the root of the number of tokens, at least 10.
     progress : bool or callable, optional
         As in `ultra_kit.explain`, over the inputs.
 

@@ -57,8 +57,8 @@ def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
 
 
 def smallest_cluster(m: int) -> int:
-    """How many of m tokens make a cluster where nothing is said."""
-    return max(10, m // 200)
+    """How many of m tokens make a cluster where nothing is said: half the root of m (`benchmarks/bench_atlas.py --sizes`)."""
+    return max(10, round(m**0.5 / 2))
 
 
 def clusters_of(points: np.ndarray, min_cluster_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -87,8 +87,7 @@ def train_transform(
         stop(f"--out must end with .safetensors, got {out}")
     how, curve = options.said(layer=layer, rule=rule), out.with_suffix(".png")
     with options.stopping():
-        images = uk.data.image_folder.image_files(folder)
-        w = uk.train_transform(options.load(model), images, epochs=epochs, seed=seed, **how)
+        w = uk.train_transform(options.load(model), folder, epochs=epochs, seed=seed, **how)
         w.save(out)
         options.write_png(uk.plots.loss_curve(w), curve)
     typer.echo(f"{w} in {out}, its loss curve in {curve}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,9 +22,7 @@ def explain(
     point: Points = None,
     score: Score = None,
     rule: Rule = None,
-    since: Annotated[
-        int | None, typer.Option(help="Made from the tokens of this layer; -1 takes one block.")
-    ] = None,
+    since: options.Since = None,
     transform: Transform = None,
     out: Out = Path("out"),
 ) -> None:
@@ -121,6 +119,33 @@ def select(
         return sel, facts, uk.plots.show_selection(sel), f"{sel.share:.0%} of the image"
 
     options.each(images, out, "selection", work)
+
+
+@app.command()
+def embed(
+    images: Annotated[list[Path], typer.Argument(help="A folder, or image files.", metavar="FOLDER")],
+    model: Model = "dinov2",
+    layer: options.Layers = None,
+    by: Annotated[Literal["latent", "map"], typer.Option(help="What makes two tokens alike.")] = "latent",
+    since: options.Since = None,
+    share: Share = None,
+    maps: Annotated[bool, typer.Option(help="Keep what each token was made from.")] = False,
+    seed: options.Seed = 0,
+    out: options.Files = None,
+) -> None:
+    """Place the tokens of many images in one atlas, and find their clusters."""
+    writers: dict[str, Any] = {".html": uk.export_html, ".npz": uk.save}
+    writers[".png"] = lambda emb, path: options.write_png(uk.plots.atlas(emb), path)
+    out = out or [Path("atlas.html")]
+    if bad := [path for path in out if path.suffix not in writers]:
+        options.stop(f"--out must end with {', '.join(writers)}; got {str(bad[0])!r}")  # before the work
+    how = options.said(layer=layer, since=since, tokens=share) | {"by": by, "maps": maps, "seed": seed}
+    backbone = options.load(model)
+    with options.stopping():
+        emb = uk.embed(images[0] if len(images) == 1 else images, model=backbone, **how)
+        for path in out:
+            writers[path.suffix](emb, path)
+    options.say(f"{emb} in {', '.join(map(str, out))}")
 
 
 def _facts(maps: uk.types.ExplanationMaps) -> dict[str, Any]:

@@ -32,7 +32,14 @@ Model = Annotated[
 Layer = Annotated[
     int | None, typer.Option(help=f"{_LAYER} That of the transform, or the model's own by default.")
 ]
+Layers = Annotated[
+    list[int] | None, typer.Option("--layer", help=f"{_LAYER} The model's own by default; repeatable.")
+]
 Out = Annotated[Path, typer.Option(help="Folder to write to; it is made.")]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--out", "-o", help="A page .html (atlas.html), numbers .npz, picture .png; repeatable."),
+]
 Score = Annotated[
     Literal["norm", "sum", "energy", "head"] | None,
     typer.Option(help="What is explained of a latent token; the model's own by default."),
@@ -47,11 +54,13 @@ Metric = Annotated[
 ]
 Transform = Annotated[Path | None, typer.Option(help="W, a .safetensors file of train-transform.")]
 Share = Annotated[
-    float | None, typer.Option(help="Explain only this share of the patches, which stand for the others.")
+    float | None,
+    typer.Option(help="Take only this share of the patches; of segments they stand for the rest."),
 ]
 Points = Annotated[
     list[str] | None, typer.Option(help="x,y in pixels: what lies there; repeatable.", metavar="X,Y")
 ]
+Since = Annotated[int | None, typer.Option(help="Made from the tokens of this layer; -1 takes one block.")]
 Seed = Annotated[int, typer.Option(help="Of what is drawn by chance.")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +14,6 @@ from .dataset import IGNORED, Dataset, Item, existing, pairs, read_labels, read_
 _LAYOUT = "ROOT/IMAGES/NAME.jpg (or .jpeg, .png) and ROOT/MASKS/NAME.png, one number per pixel"
 _IMAGES = (".jpg", ".jpeg", ".png")
 _CLASSES = 1000
-_PHOTOGRAPHS = (*_IMAGES, ".bmp", ".tif", ".tiff", ".webp")
 
 
 def Folder(
@@ -65,13 +63,6 @@ def Folder(
         classes = [f"class {k}" for k in range(n)]
     read = partial(_read_mask, n_classes=len(classes), ignore=ignore)
     return Dataset(root.resolve().name, images, items, tuple(classes), crop, read_rgb, read)
-
-
-def image_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """The images in a folder and in those below it, in order of their paths; a ValueError if it is no folder."""
-    if not Path(folder).is_dir():
-        raise ValueError(f"images must be a list, or a folder of images; there is no folder {str(folder)!r}")
-    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in _PHOTOGRAPHS)
 
 
 def _largest(path: Path, ignore: int) -> int:

@@ -18,6 +18,9 @@ MAX_PIXELS = 40_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 """What is opened, whatever a file is called. None of them starts another program, as EPS would."""
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Of files that a folder of images is read for."""
+
 _A_TEXT = "; a text goes to a text model, load('smollm2')"
 
 
@@ -63,6 +66,13 @@ def open_image(x: Any) -> np.ndarray:
         f"an image must be a path, a PIL image or an (H, W, 3) uint8 array, got {type(x).__name__}"
         + ("; turn a tensor into an array with .numpy()" if hasattr(x, "numpy") else "")
     )
+
+
+def image_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The images in a folder and in those below it, in order of their paths; a ValueError if it is no folder."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"images must be a list, or a folder of images; there is no folder {str(folder)!r}")
+    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
 def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.image_folder import image_files
 from ..images.clustering import METRICS
 from ..maps.forward_pass import capture
 from ..maps.scores import RULES
 from ..models.loading import load
+from ..models.open_image import image_files
 from ..types import Backbone, Settings, UltraError
 from ..types.checks import one_of
 from ..types.one_thread import one_thread
