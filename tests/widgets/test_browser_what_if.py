@@ -66,6 +66,23 @@ def test_a_token_with_only_the_patches_that_its_map_names(visit, tmp_path, view)
     assert answer(page, view) == {"what_if": view.pinned, "keep": True}
 
 
+def test_the_deletion_curve_of_the_very_token_stands_beside_its_map(visit, tmp_path, view):
+    page = visit(alive(view, tmp_path / "t.html"))
+    button(page, "Deletion curve").click()
+    assert said(page) == "Running the model without what the map names, step by step, ..."
+    assert answer(page, view) == {"what_if": view.pinned, "curve": True}
+    wait_until(page, SHOWN)
+    # The areas are those of Python's own call, made by hand.
+    cap, token, layer = view._sides[0].capture, view.pinned, view.layer
+    own = uk.explain(cap, layer=layer, tokens=[token], score=view.maps.score, rule=view.maps.rule)
+    chance = uk.baselines.random_map(cap, layer=layer, tokens=[token])
+    mine, other = (uk.runs.perturb(cap, maps).areas["deletion"] for maps in (own, chance))
+    assert said(page).startswith(f"Area under the curve {mine:.3f}, by chance {other:.3f}; ")
+    page.locator(".uk-picture").first.focus()
+    page.keyboard.press("d")
+    assert answer(page, view) == {"what_if": view.pinned, "curve": True}
+
+
 def test_the_key_asks_too_and_an_error_is_shown_where_it_was_asked(visit, tmp_path):
     maps = uk.explain(uk.capture(uk.load("scenes"), uk.data.scene(0).image), layer=3, tokens=[30])
     view = uk.widgets.TokenExplorer(maps)

@@ -397,9 +397,9 @@ function pictureData(source) {
 }
 
 // Two buttons that ask the kernel what becomes of what is chosen without what its map names, or with nothing else, and the
-// answer, a picture under words: `ask({})` or `ask({ keep: true })` sends the question. It goes once the keys of the state
-// named in `keys` change.
-function makeWhatIf(root, actions, model, keys, ask) {
+// answer, a picture under words: `ask({})` or `ask({ keep: true })` sends the question, and with a `curve`
+// `ask({ curve: true })`. It goes once the keys of the state named in `keys` change.
+function makeWhatIf(root, actions, model, keys, ask, curve = false) {
   const box = element("figure", "uk-what-if", root);
   const said = element("figcaption", "", box);
   said.setAttribute("aria-live", "polite");
@@ -413,14 +413,16 @@ function makeWhatIf(root, actions, model, keys, ask) {
     say(said, text);
     box.hidden = !text;
   };
-  const start = (keep = false) => {
-    show(model.get("has_kernel") ? `Running the model ${keep ? "with only" : "without"} what the map names ...`
-      : `Not connected to Python: to ${keep ? "keep only" : "take away"} what the map names the model has to run again; view.live() in a notebook connects it.`);
-    ask(keep ? { keep } : {});
+  const start = (how = {}) => {
+    const rest = how.curve ? ", step by step," : "";
+    show(model.get("has_kernel") ? `Running the model ${how.keep ? "with only" : "without"} what the map names${rest} ...`
+      : `Not connected to Python: to ${how.keep ? "keep only" : "take away"} what the map names the model has to run again; view.live() in a notebook connects it.`);
+    ask(how);
   };
   show("");
   button(actions, "Take away what this map names", () => start());
-  button(actions, "Keep only what it names", () => start(true));
+  button(actions, "Keep only what it names", () => start({ keep: true }));
+  if (curve) button(actions, "Deletion curve", () => start({ curve: true }), "What becomes of this token as the patches that its map names go, the first first");
   const stop = watch(model, keys, () => show(""));
   return {
     start, stop,

@@ -208,7 +208,7 @@ function render({ model, el }) {
     b: () => step(model, "beside", ["", ...controls.kinds], 1, true),
     c: () => change(model, { coverage: !model.get("coverage") }),
     x: () => whatIf.start(),
-    k: () => whatIf.start(true),
+    k: () => whatIf.start({ keep: true }),
   });
 
   pictureButtons(actions, () => drawPage(root, summary, panels), "evidence");

@@ -187,7 +187,10 @@ class SummaryExplorer(View):
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the evidence of some words that the page has not, worked out now if it has to be."""
         if "what_if" in message:
-            return what_if(self.what_if(keep=bool(message.get("keep"))))
+            from ..plots import show_intervention
+
+            found = self.what_if(keep=bool(message.get("keep")))
+            return what_if(found.sentence, show_intervention(found))
         key = Key(str(message["kind"]), int(message["layer"]), str(message["contrast"]))
         words = [int(w) for w in message["words"]]
         self._shelf.work_out(key, words)

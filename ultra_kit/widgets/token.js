@@ -136,7 +136,7 @@ function render({ model, el }) {
     askNext();
   });
 
-  const whatIf = makeWhatIf(root, actions, model, ["side", "pinned", "layer", "since", "kind"], (how) => kernel.ask({ what_if: model.get("pinned"), ...how }));
+  const whatIf = makeWhatIf(root, actions, model, ["side", "pinned", "layer", "since", "kind"], (how) => kernel.ask({ what_if: model.get("pinned"), ...how }), true);
 
   // Ask the kernel for the maps of a place that are not here; false if all are.
   function askFor([s, token]) {
@@ -193,7 +193,8 @@ function render({ model, el }) {
     s: () => step(model, "scale", ["own", "shared"], 1, true),
     p: () => change(model, { prefix: !model.get("prefix") }),
     x: () => whatIf.start(),
-    k: () => whatIf.start(true),
+    k: () => whatIf.start({ keep: true }),
+    d: () => whatIf.start({ curve: true }),
   });
 
   pictureButtons(actions, () => {
@@ -207,7 +208,7 @@ function render({ model, el }) {
     });
     return made;
   }, "token-map");
-  const keys = [["arrows", "move"], ["Enter", "keep the patch pointed at"], ["s", "scale"], ["p", "prefix tokens"], ["x", "take away what the map names"], ["k", "keep only that"]];
+  const keys = [["arrows", "move"], ["Enter", "keep the patch pointed at"], ["s", "scale"], ["p", "prefix tokens"], ["x", "take away what the map names"], ["k", "keep only that"], ["d", "deletion curve"]];
   if (model.get("layers").length > 1) keys.push(["+ -", "layer"]);
   if (model.get("kinds").some((kind) => model.get("layers").some((layer) => library.sinces(kind, layer).length > 1))) keys.push(["[ ]", "since"]);
   if (model.get("kinds").length > 1) keys.push(["m", "next map"]);

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import traitlets
 
+from ..maps.baselines import random_map
 from ..runs.intervening import Intervention, intervene
-from ..types import ExplanationMaps, Layout
+from ..runs.perturbing import Perturbation, perturb
+from ..types import Capture, ExplanationMaps, Layout
 from .inline_pictures import image_bytes
 from .map_books import Key, answer_of, key_of
 from .token_books import Side, Source, pack_sides, page_form
@@ -170,24 +172,52 @@ class TokenExplorer(View):
         With `keep` nothing but these stays. `share` is that of the other patches. A ValueError where the view was given maps,
         not a capture.
         """
-        side, key, token = self._sides[self.side], self._key, self.pinned if token is None else token
+        token = self.pinned if token is None else token
+        cap, maps = self._map_of(token)
+        named: dict[str, Any] = {"keep" if keep else "remove": maps.top(token, share)}
+        return intervene(cap, token=token, layer=maps.layer, **named)
+
+    def deletion(self, *, token: int | None = None) -> tuple[ExplanationMaps, dict[str, Perturbation]]:
+        """The map shown of a token, by default the pinned one, and what becomes of that token as the patches it names go.
+
+        Beside it stands the same in an order by chance: what `ultra_kit.plots.map_and_deletion` draws. A ValueError where the
+        view was given maps, not a capture.
+        """
+        token = self.pinned if token is None else token
+        cap, maps = self._map_of(token)
+        orders = {"this map": maps, "by chance": random_map(cap, layer=maps.layer, tokens=[token])}
+        return maps, {name: perturb(cap, order) for name, order in orders.items()}
+
+    def _map_of(self, token: int) -> tuple[Capture, ExplanationMaps]:
+        """The map shown of a token, worked out if it isn't there, and the capture that it is of."""
+        side = self._sides[self.side]
         if side.capture is None:
             raise ValueError("to take patches away the view needs a capture: TokenExplorer(cap)")
-        side.work_out(key, [token])
-        maps = cast(ExplanationMaps, side.maps(key, [token]))
-        named: dict[str, Any] = {"keep" if keep else "remove": maps.top(token, share)}
-        return intervene(side.capture, token=token, layer=key.layer, **named)
+        side.work_out(self._key, [token])
+        return side.capture, cast(ExplanationMaps, side.maps(self._key, [token]))
 
     def answer(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]] | None:
         """Give the map of one token that the page has not, explained now if it has to be; without a token the next few."""
         if "what_if" in message:
-            return what_if(self.what_if(token=int(message["what_if"]), keep=bool(message.get("keep"))))
+            return self._what_becomes(int(message["what_if"]), message)
         number, token = int(message["side"]), message.get("token")
         key = Key(str(message["kind"]), int(message["layer"]), since=int(message.get("since", 0)))
         side = self._sides[number]
         rows = side.next_rows(key) if token is None else [int(token)]
         book = side.work_out(key, rows).only(rows)
         return answer_of(page_form((number, key), book), book.rows)
+
+    def _what_becomes(self, token: int, message: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """The answer to a page that asks what becomes of a token without, or with only, the patches that its map names."""
+        from ..plots import map_and_deletion, show_intervention
+
+        if message.get("curve"):
+            maps, found = self.deletion(token=token)
+            mine, chance = (p.areas["deletion"] for p in found.values())
+            said = f"area under the curve {mine:.3f}, by chance {chance:.3f}; the lower, the more the token rests on what its map names"
+            return what_if(said, map_and_deletion(maps, found))
+        one = self.what_if(token=token, keep=bool(message.get("keep")))
+        return what_if(one.sentence, show_intervention(one))
 
     def figure(self) -> Figure:
         """Draw image and map of the pinned token, a row per side."""

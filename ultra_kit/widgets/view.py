@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from anywidget import AnyWidget
     from matplotlib.figure import Figure
 
-    from ..runs import Intervention
 
 _STILL_DPI = 60
 
@@ -157,11 +156,9 @@ def _make_live(owner: View) -> AnyWidget:
     return widget
 
 
-def what_if(found: Intervention) -> tuple[dict[str, Any], list[bytes]]:
+def what_if(sentence: str, figure: Figure) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a page that takes away what a map names: what became of it in words, and as a picture."""
-    from ..plots import show_intervention
-
-    return {"what_if": found.sentence}, [_png(show_intervention(found))]
+    return {"what_if": sentence}, [_png(figure)]
 
 
 def _png(figure: Figure) -> bytes:
