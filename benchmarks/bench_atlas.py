@@ -2,7 +2,8 @@
 
     python benchmarks/bench_atlas.py [--tokens 50000] [--voc VOC]
     python benchmarks/bench_atlas.py --paired --voc VOC
-    python benchmarks/bench_atlas.py --truth --voc VOC [--choose] [--checkpoint FILE] [--report] [--picture FILE]
+    python benchmarks/bench_atlas.py --sizes --voc VOC --checkpoint FILE
+    python benchmarks/bench_atlas.py --truth --voc VOC [--choose] [--sets NAMES] [--layers K] [--checkpoint FILE] [--report] [--picture FILE]
 
 Without --truth: seconds and peak memory of placing and clustering that many vectors of 384 dimensions, imports and
 compilation included, and with --voc of `embed` as a whole over photographs, captures in two processes.
@@ -16,11 +17,12 @@ briefs   60 drawn reports, model `briefs`: which fact a word states (name, place
 
 Layer 0 is the trivial baseline: a patch or word by itself. So is "whole", the mean of all latents of the layer below in the
 token's input, as if its map were the same everywhere (its clusters are the inputs). Maps are products of all blocks for scenes and briefs, of one block for VOC.
+Rows named "random" are of a model of the same architecture with random weights (`ultra_kit.baselines.randomised`).
 Figures: agree, the share of the 10 tokens nearest by cosine *in other inputs* that have the same truth; silhouette of the
 truth; adjusted Rand and purity of the clusters of `embed` (noise counts as a cluster, and as impure) and of k-means on the
 same vectors with the true number of classes. --paired draws whole photographs again for the interval of what a token was
-made from at layer 11 less its latent at layer 10 and less the mean of its photograph. --choose takes other inputs (scenes from 40000 on, VOC "train", other briefs)
-and tries sizes of the smallest cluster.
+made from at layer 11 less its latent at layer 10 and less the mean of its photograph. --choose takes other inputs (scenes from 40000 on, VOC "train", other
+briefs). --sizes tries, on those, sizes of the smallest cluster with all tokens of 6 to 96 inputs, each with three seeds.
 """
 
 from __future__ import annotations
@@ -274,7 +276,7 @@ def picture(done: Checkpoint, path: Path) -> None:
     """At which depth what separates: agreement of the nearest in other inputs, layer by layer."""
     from ultra_kit.plots.style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, panels, styled
 
-    colours = {"random latent": SEGMENT_COLOURS[2], "whole": "#BBBBBB", "latent": PLAIN, "map": FOCUS}
+    colours = {"map": FOCUS, "latent": PLAIN, "random latent": SEGMENT_COLOURS[2], "whole": "#BBBBBB"}
 
     @styled
     def draw():
@@ -282,7 +284,7 @@ def picture(done: Checkpoint, path: Path) -> None:
         order = sorted(
             known, key=lambda k: (list(SETS).index(k[0]), k[1] not in ("shape", "which fact"), k[1])
         )
-        figure, axes = panels(1, len(order), panel=(3.0, 4.0))
+        figure, axes = panels(1, len(order), panel=(3.0, 4.6))
         for ax, (name, what) in zip(axes[0], order, strict=True):
             for space, colour in colours.items():
                 found = {
@@ -301,9 +303,9 @@ def picture(done: Checkpoint, path: Path) -> None:
             ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1.03))
             ax.set_xticks(sorted({0, layers[-1] // 2, layers[-1]}))
             ax.spines[["top", "right"]].set_visible(False)
-        axes[0, 0].set_ylabel("of the 10 nearest tokens in other\ninputs, share with the same truth")
+        axes[0, 0].set_ylabel("same truth, of the 10 nearest\ntokens in other inputs")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         return figure
 
     draw().savefig(path, dpi=90)
