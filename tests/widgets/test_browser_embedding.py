@@ -1,6 +1,7 @@
 """`EmbeddingExplorer` in a real browser: points and colours, hover, lasso, moving, keys, fingers, inputs, files, hostile texts."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -308,6 +309,22 @@ def test_a_click_on_a_patch_lights_up_its_point(visit, tmp_path):
     assert state(page)["pinned"] == "32"
     frame.click(position=place(17))
     assert state(page)["pinned"] == "-1", "this patch is none of the points"
+
+
+def test_of_several_layers_a_patch_is_lit_by_each_of_its_points(visit, tmp_path):
+    emb = image_embedding(layer=(2, 5), layers=np.repeat(np.int32([2, 5]), 18))
+    source = np.tile(emb.source[:18], (2, 1))  # the same 18 tokens at both layers
+    view = EmbeddingExplorer(replace(emb, source=source))
+    view.selected = [20]  # the third token of picture 0, at layer 5
+    page = opened(visit, tmp_path, view)
+    photo = drawn(page, ".uk-emb-item canvas")
+    high, wide = photo.shape[0] // 4, photo.shape[1] // 6
+    grey = [photo[k // 6 * high + high // 2, k % 6 * wide + wide // 2].mean() for k in range(24)]
+    assert np.flatnonzero(np.array(grey) > 1.5 * min(grey)).tolist() == [4]
+    frame = page.locator('.uk-emb-frame[data-input="0"]')
+    box = frame.bounding_box()
+    frame.click(position={"x": 4.5 * box["width"] / 6, "y": box["height"] / 8})
+    assert state(page)["pinned"] == "20"
 
 
 def test_a_click_on_a_word_lights_up_its_point_and_a_lasso_its_words(visit, tmp_path):

@@ -18,11 +18,13 @@ function makeInputs(model, redraw) {
     return owner;
   });
   const unitOf = (input, token) => (about[input].grid ? token - about[input].n_prefix : words[input].get(token) ?? -1);
-  const points = about.map(() => new Map()); // of each input the first point of each unit
+  const points = about.map(() => new Map()); // of each input the points of each unit: of several layers, or of the tokens of a word
   const units = new Int32Array(n);
   for (let i = 0; i < n; i++) {
     units[i] = unitOf(source[2 * i], source[2 * i + 1]);
-    if (!points[source[2 * i]].has(units[i])) points[source[2 * i]].set(units[i], i);
+    const known = points[source[2 * i]];
+    if (!known.has(units[i])) known.set(units[i], []);
+    known.get(units[i]).push(i);
   }
   const sheet = new Image();
   const address = model.get("sheet").byteLength ? pictureAddress(bytes(model, "sheet")) : "";
@@ -92,7 +94,8 @@ function makeInputs(model, redraw) {
     return `Patch in row ${Math.floor(units[i] / one.grid[1])}, column ${units[i] % one.grid[1]} of ${one.name}`;
   }
   return { about, source, units, points, maps, likes, alikeOf, n, mapOf, fitCanvas, cellOf, drawPhoto, drawCell, drawPatch, wordOf, placeText, photos: Boolean(address),
-    pointOf: (input, unit) => points[input].get(unit) ?? -1,
+    // The first point of a unit, or the first of those lit; -1 for none.
+    pointOf: (input, unit, lit) => (points[input].get(unit) ?? []).find((i) => !lit || lit[i]) ?? -1,
     stop: () => address && URL.revokeObjectURL(address) };
 }
 
@@ -165,8 +168,9 @@ function makeStrip(parent, inputs, on) {
       pen.fillStyle = "rgb(0 0 0 / .62)";
       pen.fillRect(0, 0, canvas.width, canvas.height);
     }
-    for (const [unit, i] of inputs.points[input]) {
-      if (unit < 0 || (lit && !lit[i])) continue;
+    for (const unit of inputs.points[input].keys()) {
+      const i = inputs.pointOf(input, unit, lit);
+      if (unit < 0 || i < 0) continue;
       const cell = inputs.cellOf(input, unit, canvas.width, canvas.height);
       if (lit) inputs.drawCell(pen, input, unit, canvas.width, canvas.height);
       const rgb = on.rgb(i);
@@ -179,10 +183,10 @@ function makeStrip(parent, inputs, on) {
   }
   function drawText({ spans, input, cursor }) {
     spans.forEach((span, unit) => {
-      const i = inputs.pointOf(input, unit);
-      const rgb = i >= 0 && (!lit || lit[i]) && on.rgb(i);
+      const i = inputs.pointOf(input, unit, lit);
+      const rgb = i >= 0 && on.rgb(i);
       span.style.boxShadow = rgb ? `inset 0 -.28em ${cssColour(rgb)}` : "";
-      span.classList.toggle("uk-emb-lit", Boolean(lit && i >= 0 && lit[i]));
+      span.classList.toggle("uk-emb-lit", Boolean(lit && i >= 0));
       span.classList.toggle("uk-emb-own", unit === cursor);
     });
   }
@@ -205,10 +209,11 @@ function makeStrip(parent, inputs, on) {
       item.spans = [];
       writeWords(frame, one, 0, one.text.length, (span, unit) => { item.spans[span.dataset.unit = unit] = span; });
     }
-    const lookAt = (unit) => on.over(unit >= 0 ? inputs.pointOf(input, unit) : -1);
+    const pointAt = (unit) => (lit && inputs.pointOf(input, unit, lit) >= 0 ? inputs.pointOf(input, unit, lit) : inputs.pointOf(input, unit));
+    const lookAt = (unit) => on.over(unit >= 0 ? pointAt(unit) : -1);
     frame.addEventListener("pointermove", (event) => lookAt(unitUnder(event)));
     frame.addEventListener("pointerleave", () => on.over(-1));
-    frame.addEventListener("click", (event) => on.pick(inputs.pointOf(input, unitUnder(event))));
+    frame.addEventListener("click", (event) => on.pick(pointAt(unitUnder(event))));
     const move = (down, right) => {
       const by = one.grid ? down * one.grid[1] + right : down + right;
       const from = item.cursor >= 0 ? item.cursor : [...inputs.points[input].keys()][0] ?? 0;
@@ -216,7 +221,7 @@ function makeStrip(parent, inputs, on) {
       item.cursor = item.cursor < 0 ? from : clamp(from + by, 0, units - 1);
       draw();
     };
-    onKeys(frame, { ...arrows(move), Enter: () => on.pick(inputs.pointOf(input, item.cursor)) });
+    onKeys(frame, { ...arrows(move), Enter: () => on.pick(pointAt(item.cursor)) });
     frame.addEventListener("blur", () => {
       item.cursor = -1;
       on.over(-1);
