@@ -297,6 +297,10 @@ class Placed(nn.Module):
         super().__init__()
         self.embedding, self.change = embedding, change
 
+    @property
+    def weight(self):  # some versions of transformers look at its dtype
+        return self.embedding.weight
+
     def forward(self, ids):
         return self.change(self.embedding(ids))
 
