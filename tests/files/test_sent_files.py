@@ -205,6 +205,17 @@ def test_a_file_cannot_ask_for_endless_memory(sent):
         uk.verify(sent[1] / "seg.npz")
 
 
+def test_a_file_cannot_ask_for_endless_time(tmp_path):
+    s = uk.summarize(uk.load("briefs"), "A flood struck Tiza. Two died.", summary="A flood struck.")
+    found = uk.evidence(s, method="integrated_gradients", words=[1], n_steps=2)
+    assert uk.verify(uk.save(found, tmp_path / "ev.npz"))
+    card = {**found.card, "explanation": {**found.card["explanation"], "n_steps": 10**9}}
+    with pytest.raises(
+        uk.UltraError, match=r"ev\.npz: it asks for 1000000000 .*at most 200000 are made again"
+    ):
+        uk.verify(uk.save(replace(found, card=card), tmp_path / "ev.npz"))
+
+
 def test_what_a_user_passes_to_verify_is_loaded(sent):
     verify, trap = sent
     _, opened = verify(model=f"hf:{trap}/model", card={"model": {"name": "hf:evil/model"}})
@@ -295,6 +306,17 @@ def test_hostile_images_are_typed_errors_that_name_the_file(read, case, tmp_path
         warnings.simplefilter("ignore")
         with pytest.raises(TYPED, match=r"cat\.png"):
             read(tmp_path / "cat.png")
+
+
+@pytest.mark.parametrize("read", [open_image, read_rgb, read_labels, uk.data.Folder])
+def test_a_pipe_is_not_waited_for(read, tmp_path):
+    for kind in ("images", "masks") if read is uk.data.Folder else ("",):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        os.mkfifo(path := tmp_path / kind / "a.png")
+        held = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        os.write(held, b"x" * 60_000)  # who reads it gets that and an error, not a test that hangs
+    with pytest.raises(ValueError, match=r"a pipe or a device|is missing"):
+        read(tmp_path if read is uk.data.Folder else path)
 
 
 def test_no_program_is_started(tmp_path, monkeypatch):

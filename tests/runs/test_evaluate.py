@@ -160,6 +160,18 @@ def test_a_break_changes_nothing(straight, data, tmp_path, monkeypatch):
     assert mine.exists() and young.exists() and not old.exists()
 
 
+FORGED = [  # records of the right files that no measuring can have made
+    lambda record: record.pop("counts:one segment"),
+    lambda record: record.pop("features:cosine"),
+    lambda record: record.update({"counts:cosine": record["counts:cosine"] - 10**6}),
+    lambda record: record.update({"counts:cosine": 2 * record["counts:cosine"]}),
+    lambda record: record.update({"counts:cosine": record["counts:cosine"][:1]}),
+    lambda record: record.update({"counts:cosine": record["counts:cosine"] / 2}),
+    lambda record: record.update({"features:cosine": record["features:cosine"] * np.nan}),
+    lambda record: record.update(segments=record["segments"][:0]),
+]
+
+
 def test_only_what_was_made_from_the_same_bytes_is_taken(root, straight, tmp_path):
     """Images and masks under their old names, damaged records and a damaged card."""
     shutil.copytree(root, tmp_path / "data")
@@ -186,6 +198,14 @@ def test_only_what_was_made_from_the_same_bytes_is_taken(root, straight, tmp_pat
         (out / f"images/{index:06}.npz").write_bytes(content)
     times.update({p.name: p.stat().st_mtime_ns for p in out.glob("images/*.npz")})
     assert remade() == [0, 1, 2]
+    for index, edit in enumerate(FORGED):
+        path = out / f"images/{index % 4:06}.npz"
+        with np.load(path) as stored:
+            record = dict(stored)
+        edit(record)
+        np.savez_compressed(path, **record)
+        times[path.name] = path.stat().st_mtime_ns
+        assert remade() == [index % 4]
     (out / "job.json").unlink()  # who deletes the card of a job keeps its records, and no others
     assert remade() == []
     (out / "job.json").unlink()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..models.open_image import FORMATS, MAX_PIXELS, from_file
+from ..models.open_image import FORMATS, MAX_PIXELS, from_file, regular_file
 from ..types.provenance import sha256
 from .crops import apply_crop, check_crop
 
@@ -110,8 +110,10 @@ class Dataset:
 def existing(needed_by: str, layout: str, *paths: Path) -> tuple[Path, ...]:
     """The same paths; a ValueError that says what the layout is if one leads nowhere."""
     for path in paths:
-        if not path.exists():
-            raise ValueError(f"{needed_by} needs {path}, and nothing is there; its layout is {layout}")
+        if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise ValueError(
+                f"{needed_by} needs {path}, and no file or folder is there; its layout is {layout}"
+            )
     return paths
 
 
@@ -138,7 +140,7 @@ def read_rgb(path: Path) -> np.ndarray:
 def read_labels(path: Path) -> np.ndarray:
     """The numbers stored in a one-channel or palette image, int64 of shape (H, W)."""
     try:
-        opened = Image.open(path, formats=FORMATS)
+        opened = Image.open(regular_file(path), formats=FORMATS)
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"it has {opened.width} x {opened.height} pixels, at most {MAX_PIXELS} are read")
         opened.load()

@@ -21,7 +21,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from PIL import Image
 
-from ..models.open_image import FORMATS
+from ..models.open_image import FORMATS, regular_file
 from ..types import UltraError
 from ..types.provenance import sha256
 from ..widgets.inline_pictures import plotly_div
@@ -145,7 +145,7 @@ class _Renderer(IPythonRenderer):
         path, folder = Path(self.path, src), Path(self.path)
         with suppress(Exception):  # no file, no picture, or no path at all
             if path.resolve() == folder.resolve() / src and path.resolve().is_relative_to(folder.resolve()):
-                with Image.open(path, formats=FORMATS) as picture:
+                with Image.open(regular_file(path), formats=FORMATS) as picture:
                     kind = picture.get_format_mimetype()
                 return f"data:{kind};base64,{b64encode(path.read_bytes()).decode()}"
         return src

@@ -27,6 +27,9 @@ from ..types import Backbone, Capture, ExplanationMaps, UltraError
 from ..types.provenance import versions
 from . import storage
 
+_MOST = 200_000
+"""Maps, each step of a method's counted, or points of an atlas, that are made again."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -102,6 +105,7 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
             f"cannot verify {path}: its input is of the kind {kept!r}, and {used.name!r} takes the kind {used.modality!r}"
         )
     try:
+        _refuse_long(stored)
         difference, notes = _REPLAYS[kind](stored, used), _changes(document, stored, used)
     except Exception as error:  # a card may say anything that JSON can
         said = error if isinstance(error, UltraError) else f"its card does not fit ({error!r})"
@@ -109,6 +113,14 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
     same = bool(difference <= tolerance)
     finding = f"{'' if same else 'NOT '}the same: difference {difference:.2g}, tolerance {tolerance:.2g}"
     return Verification(same, difference, tolerance, "; ".join([finding, *notes]))
+
+
+def _refuse_long(stored: Any) -> None:
+    """Refuse work without end: a file of some bytes may ask for any number of maps."""
+    made = [len(getattr(stored, name, ())) for name in ("tokens", "rows", "points")]
+    work = max(made) * stored.card.get("explanation", {}).get("n_steps", 1)
+    if work > _MOST:
+        raise UltraError(f"it asks for {work} maps, steps or points, at most {_MOST} are made again")
 
 
 def _model_of(stored: Any, path: Any) -> str:
@@ -191,7 +203,7 @@ def _replay_segments(stored: Segmentation, model: Backbone) -> float:
     again = segment(
         maps, **cut, method=made["method"], metric=made.get("metric", "cosine"), size=tuple(made["size"])
     )
-    for group in made.get("merged", []):
+    for group in made.get("merged", [])[: len(stored.tokens)]:
         again = again.merge(*group)
     return _differing(again.labels, stored.labels)
 

@@ -79,16 +79,7 @@ def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
     """An image file as `open_image` gives it; without `upright` as it is stored, like the masks beside it."""
     if str(x).startswith(("http:/", "https:/")):  # a Path keeps one slash of two
         raise ValueError(f"an image must be a local file, got the address {str(x)!r}; download it first")
-    path = Path(x)
-    if not os.path.isfile(path):  # Path.is_file() raises where a long text is taken for a name
-        there = (
-            "a folder; give its files"
-            if os.path.isdir(path)
-            else f"nothing there{'' if path.suffix else _A_TEXT}"
-        )
-        raise ValueError(f"no image file at {str(path)[:200]!r}: {there}")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
+    path = regular_file(Path(x))
     try:
         with Image.open(path, formats=FORMATS) as image:
             return decode(image, repr(str(path)), upright)
@@ -102,6 +93,18 @@ def from_file(x: str | os.PathLike, *, upright: bool = True) -> np.ndarray:
     except Exception as e:  # what a damaged header raises depends on the format
         named = repr(str(path)) in str(e)  # by `decode`
         raise ValueError(str(e) if named else f"{str(path)!r} can't be read: {e}") from e
+
+
+def regular_file(path: Path) -> Path:
+    """The same path; a ValueError unless a file with something in it is there: a pipe or a device may never end."""
+    if not os.path.isfile(path):  # Path.is_file() raises where a long text is taken for a name
+        there = f"nothing there{'' if path.suffix else _A_TEXT}"
+        if os.path.exists(path):
+            there = "a folder; give its files" if path.is_dir() else "a pipe or a device, give a regular file"
+        raise ValueError(f"no image file at {str(path)[:200]!r}: {there}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{str(path)!r} is empty (0 bytes); save or download it again")
+    return path
 
 
 def _too_large(what: str, size: str) -> UltraError:

@@ -24,7 +24,7 @@ from ..types.provenance import fingerprint
 from ..types.whole_file import whole_file, write_text
 from ..types.workers import this_process
 from .evaluation import Evaluation, summarise
-from .image_records import BASELINES, Job, Record, work
+from .image_records import BASELINES, Job, Record, sound, work
 from .record_pictures import side_by_side
 
 _PICTURES = 8
@@ -236,7 +236,8 @@ def _record(job: Job, index: int) -> Record | None:
         np.load(job.path(index), allow_pickle=False) as stored,
     ):  # damage raises anything
         record = dict(stored)
-        return record if str(record.pop("made_from")) == job.made_from(index) else None
+        same = str(record.pop("made_from")) == job.made_from(index)
+        return record if same and sound(job, record) else None
     return None
 
 

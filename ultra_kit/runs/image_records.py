@@ -105,6 +105,25 @@ def measure(job: Job, sample: Sample) -> Record:
     return record | {f"counts:{CEILING}": majority(cells)}
 
 
+def sound(job: Job, record: Record) -> bool:
+    """Whether a stored record holds what `measure` makes, with figures that can be; a KeyError where it lacks one."""
+    names, cuts = [job.method, COLOURS, *GRIDS, CEILING], len(job.cuts)
+    drawn = (len(record["labels"]), *record["segments"].shape) == (cuts, cuts)
+    if not job.dataset.classes:
+        names += [HUMAN_AGREEMENT] * (f"rand:{HUMAN_AGREEMENT}" in record)
+        each = [[record[f"{field}:{name}"] for field in FIELDS] for name in names]
+        slack = 1e-9  # rounding
+        known = all(((x > -slack) & (x < np.inf)).all() for one in each for x in one)
+        return (
+            drawn and known and all((c <= a + slack).all() and (r <= 1 + slack).all() for c, a, r, _ in each)
+        )
+    counts = [record[f"counts:{name}"] for name in names]
+    kinds = {(c.ndim, len(c), c.dtype.kind, int(c.sum()), bool((c < 0).any())) for c in counts}
+    features = [record[f"features:{name}"] for name in names[:2]]
+    known = all(np.isfinite(f).all() and len(f) == c.shape[1] for f, c in zip(features, counts, strict=False))
+    return drawn and known and kinds == {(2, len(job.dataset.classes), "i", int(counts[0].sum()), False)}
+
+
 def _cut_all(
     maps: ExplanationMaps, sample: Sample, cuts: Sequence[Mapping[str, Any]], metric: str
 ) -> list[Segmentation]:
