@@ -10,7 +10,8 @@ compilation included, and with --voc of `embed` as a whole over photographs, cap
 
 With --truth, layer by layer, latents beside what tokens were made from (`embed(by="map")`), on three sets of inputs:
 
-scenes   40 drawn scenes, model `scenes`: shape and texture of the object that most of a patch shows (object patches)
+scenes   40 drawn scenes, model `scenes`: shape and texture of the object that most of a patch shows (object patches), and
+         which object it is: of this the nearest are looked for among the object patches of the same scene
 VOC      60 photographs of our half "val", `dinov2`: the class of the object that most of a patch shows (object patches)
 briefs   60 drawn reports, model `briefs`: which fact a word states (name, place, number, ...), and, of the same words,
          whether it is told of the report's subject or of something else
@@ -53,6 +54,8 @@ from ultra_kit.data.drawn_scenes import SHAPES, TEXTURES
 from ultra_kit.metrics.segment_matching import patch_labels
 
 NEAREST = 10
+NEAREST_BESIDE = 3  # where the truth is one of the input's own objects: some have four patches
+WITHIN = ("object",)
 MOST = 6000  # tokens of a set that are placed
 SPACES = ("latent", "map", "whole")
 RANDOM = ("random latent", "random map")
@@ -86,7 +89,7 @@ def scenes(a: argparse.Namespace, model: Any, count: int) -> Truths:
             np.array([*(known.index(getattr(o, name)) for o in drawn.objects), -1])[of]
             for name, known in (("shape", SHAPES), ("texture", TEXTURES))
         )
-        yield cap, {"shape": shape, "texture": texture}
+        yield cap, {"shape": shape, "texture": texture, "object": np.where(of < 0, -1, 100 * seed + of)}
 
 
 def voc(a: argparse.Namespace, model: Any, count: int) -> Truths:
@@ -165,22 +168,32 @@ def purity(labels: np.ndarray, truth: np.ndarray) -> float:
     return sum(np.bincount(truth[labels == k]).max() for k in np.unique(labels[labels >= 0])) / len(truth)
 
 
-def agreement(vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each token the share of the nearest in other inputs that have its truth; and the vectors, centred."""
+def agreement(
+    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, within: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each token the share of the nearest in other inputs, or within its own, that have its truth; the vectors, centred."""
     given = vectors.astype(np.float32)
     centred = given - given.mean(axis=0)  # all latents share a large mean; cosine without it
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     like = centred @ centred.T
-    like[inputs[:, None] == inputs] = -2
-    near = np.argpartition(-like, NEAREST, axis=1)[:, :NEAREST]
+    like[~asked(inputs, within)] = -2
+    most = NEAREST_BESIDE if within else NEAREST
+    near = np.argpartition(-like, most, axis=1)[:, :most]
     return (truth[near] == truth[:, None]).mean(axis=1), centred
 
 
+def asked(inputs: np.ndarray, within: bool) -> np.ndarray:
+    """Which pairs of tokens are compared: those of two inputs, or the others of one input."""
+    same = inputs[:, None] == inputs
+    return same & ~np.eye(len(inputs), dtype=bool) if within else ~same
+
+
 def figures(
-    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, labels: np.ndarray
+    vectors: np.ndarray, inputs: np.ndarray, truth: np.ndarray, labels: np.ndarray, within: bool
 ) -> dict[str, float]:
-    agree, centred = agreement(vectors, inputs, truth)
-    other = inputs[:, None] != inputs
+    truth = np.unique(truth, return_inverse=True)[1]
+    agree, centred = agreement(vectors, inputs, truth, within)
+    other = asked(inputs, within)
     same = truth[:, None] == truth
     means = KMeans(len(np.unique(truth)), n_init=3, random_state=0).fit_predict(centred)
     return {
@@ -210,7 +223,7 @@ def truth_run(a: argparse.Namespace) -> Checkpoint:
             if space != "whole":
                 labels = place_vectors(vectors, "umap", 0, smallest_cluster(len(vectors)))["labels"]
             for what, truth in truths.items():
-                done[keys[what]] = figures(vectors, inputs, truth, labels)
+                done[keys[what]] = figures(vectors, inputs, truth, labels, what in WITHIN)
             print(name, layer, space, file=sys.stderr)
         for space in left if not a.layers else ():
             done[f"{name} {space} done"] = True
