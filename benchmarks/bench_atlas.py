@@ -223,6 +223,8 @@ def truth_run(a: argparse.Namespace) -> Checkpoint:
             if space != "whole":
                 labels = place_vectors(vectors, "umap", 0, smallest_cluster(len(vectors)))["labels"]
             for what, truth in truths.items():
+                if space == "whole" and what in WITHIN:  # within an input all are alike
+                    continue
                 done[keys[what]] = figures(vectors, inputs, truth, labels, what in WITHIN)
             print(name, layer, space, file=sys.stderr)
         for space in left if not a.layers else ():
@@ -286,7 +288,7 @@ def report(done: Checkpoint) -> list[list[str]]:
 
 
 def picture(done: Checkpoint, path: Path) -> None:
-    """At which depth what separates: agreement of the nearest in other inputs, layer by layer."""
+    """At which depth what separates: agreement of the nearest in other inputs (of objects: in their own), layer by layer."""
     from ultra_kit.plots.style import FOCUS, PLAIN, REFERENCE, SEGMENT_COLOURS, panels, styled
 
     colours = {"map": FOCUS, "latent": PLAIN, "random latent": SEGMENT_COLOURS[2], "whole": "#BBBBBB"}
@@ -295,7 +297,8 @@ def picture(done: Checkpoint, path: Path) -> None:
     def draw():
         known = {tuple(k.split("|")[:2]) for k in done.done if "|" in k}
         order = sorted(
-            known, key=lambda k: (list(SETS).index(k[0]), k[1] not in ("shape", "which fact"), k[1])
+            known,
+            key=lambda k: (list(SETS).index(k[0]), k[1] in WITHIN, k[1] not in ("shape", "which fact"), k[1]),
         )
         figure, axes = panels(1, len(order), panel=(3.0, 4.6))
         for ax, (name, what) in zip(axes[0], order, strict=True):
@@ -305,19 +308,19 @@ def picture(done: Checkpoint, path: Path) -> None:
                     for k, v in done.done.items()
                     if k.startswith(f"{name}|{what}|{space}|")
                 }
-                layers = sorted(found)
-                label = SAID[space]
+                if not found:
+                    continue
+                layers, label, chance = sorted(found), SAID[space], next(iter(found.values()))["chance"]
                 ax.plot(
                     layers, [found[i]["agree"] for i in layers], "o-", color=colour, linewidth=3, label=label
                 )
-            ax.axhline(
-                found[max(found)]["chance"], color=REFERENCE, linestyle="--", linewidth=2, label="chance"
-            )
-            ax.set(title=f"{name}\n{what}", xlabel="layer", ylim=(0, 1.03))
+            ax.axhline(chance, color=REFERENCE, linestyle="--", linewidth=2, label="chance")
+            title = f"{name}\n{what}" + " (same scene)" * (what in WITHIN)
+            ax.set(title=title, xlabel="layer", ylim=(0, 1.03))
             ax.set_xticks(sorted({0, layers[-1] // 2, layers[-1]}))
             ax.spines[["top", "right"]].set_visible(False)
         axes[0, 0].set_ylabel("same truth, of the 10 nearest\ntokens in other inputs")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
+        handles, labels = axes[0, -1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         return figure
 
