@@ -89,7 +89,7 @@ def test_voc_reads_indices_of_the_palette(tmp_path):
     )
     with pytest.raises(ValueError, match="got mode RGB; colours are no classes"):
         data[0]
-    with pytest.raises(ValueError, match=r"train\.txt, and no file or folder is there"):
+    with pytest.raises(ValueError, match=r"train\.txt, and none such is there"):
         uk.data.PascalVOC2012(tmp_path, "train")
 
 
@@ -172,7 +172,7 @@ def test_folder_with_a_mask_of_another_size(tmp_path):
     ],
 )
 def test_what_is_missing_is_named_with_the_layout(read, missing):
-    with pytest.raises(ValueError, match=f"^{missing}, and no file or folder is there; its layout is ROOT/"):
+    with pytest.raises(ValueError, match=f"^{missing}, and none such is there; its layout is ROOT/"):
         read("nowhere")
 
 

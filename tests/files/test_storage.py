@@ -171,7 +171,7 @@ def test_a_pickle_in_a_file_is_not_run(tmp_path):
         with np.load(path) as loaded:
             arrays = {**loaded, name: content}
         np.savez(path, **arrays)
-        with pytest.raises(uk.UltraError, match="not a file that"):
+        with pytest.raises(uk.UltraError, match="not a file of"):
             uk.open(path)
         assert not Payload.ran
     pickle.loads(pickle.dumps(Payload()))  # the payload does run where pickles are loaded
@@ -263,6 +263,12 @@ HOSTILE = {
     ),
     "words that are numbers": (evidence_of(), put("words", "tuple", 0, to=7)),
     "sentence that is a number": (evidence_of(), put("document_sentences", "tuple", 0, to=7)),
+    "sentences that overlap": (
+        evidence_of(),
+        put("sentences", to={"tuple": [{"tuple": [0, 4]}, {"tuple": [3, 4]}]}),
+    ),
+    "sentences too short": (evidence_of(), put("document_sentences", to={"tuple": [{"tuple": [0, 1]}]})),
+    "an empty sentence": (evidence_of(), put("sentences", "tuple", 0, "tuple", 1, to=0)),
     "row outside": (evidence_of(), set_in("rows", 99)),
     "shares that are texts": (evidence_of(), put("shares", "dict", "prompt", to="a")),
 }
@@ -297,7 +303,7 @@ def test_files_of_others_are_refused(tmp_path, monkeypatch):
             uk.open(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
         archive.writestr("a.txt", "hello")
-    with pytest.raises(uk.UltraError, match="not a file that"):
+    with pytest.raises(uk.UltraError, match="not a file of"):
         uk.open(tmp_path / "other.npz")
     with pytest.raises(uk.UltraError, match="it is a folder"):
         uk.open(tmp_path)
@@ -364,5 +370,5 @@ sys.exit(f"loaded: {{found}}" if found else 0)
 def test_a_result_in_place_of_its_file(verb):
     layout = uk.types.Layout("image", 0, grid=(1, 2), size=(8, 16))
     maps = uk.types.ExplanationMaps(np.ones((1, 2), np.float32), np.array([0]), 1, layout)
-    with pytest.raises(TypeError, match="path of a stored result is needed, got ExplanationMaps: save"):
+    with pytest.raises(TypeError, match="a stored file is needed, got ExplanationMaps: save"):
         verb(maps)

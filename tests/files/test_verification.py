@@ -98,7 +98,7 @@ def test_a_model_that_cannot_be_it_is_refused_in_words(maps, tmp_path):
         uk.UltraError, match="its input is of the kind 'image', and 'briefs' takes the kind 'text'"
     ):
         uk.verify(path, model=uk.load("briefs", pretrained=False))
-    with pytest.raises(TypeError, match=r"path of a stored result is needed, got ExplanationMaps: save"):
+    with pytest.raises(TypeError, match=r"a stored file is needed, got ExplanationMaps: save"):
         uk.verify(maps)
 
 

@@ -1,5 +1,6 @@
 """What a model was never made for: one sentence, and the name of the model to use."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -151,3 +152,18 @@ def test_what_a_run_takes_is_said():
         uk.train_transform("scenes", "nowhere")
     with pytest.raises(TypeError, match=r"evaluate needs Dataset, got str: data = uk.data.Folder\(path\)"):
         uk.evaluate("scenes", "my_images", out="nowhere")
+
+
+def test_what_a_tokenizer_cannot_read_is_said(monkeypatch):
+    model = uk.load("briefs")
+    for text in ("The flood \ud800 struck.", "\udcff"):
+        with pytest.raises(uk.UltraError, match=r"the tokenizer can't read the text .*surrogates"):
+            uk.capture(model, text)
+    with pytest.raises(uk.UltraError, match=r"the tokenizer can't read the text .*surrogates"):
+        uk.summarize(model, "The flood \ud800 struck.", summary="The flood.")
+
+    def broken(*_, **__):
+        raise Exception("Unk token not in the vocabulary")  # as the Rust library raises it
+
+    with pytest.raises(uk.UltraError, match="Unk token not in the vocabulary"):
+        uk.capture(dataclasses.replace(model, tokenizer=broken), "The flood.")

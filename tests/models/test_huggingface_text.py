@@ -226,6 +226,10 @@ def test_bad_token_ids():
         uk.capture(model, {"input_ids": [1] * 65})
     with pytest.raises(ValueError, match="input_ids must hold at least one token"):
         uk.capture(model, {"input_ids": []})
+    for part in ([1, 2.5], [1, float("nan")]):
+        with pytest.raises(ValueError, match="must be whole numbers"):
+            uk.capture(model, {"input_ids": part})
+    assert uk.capture(model, {"input_ids": [1.0, 2.0]}).layout.n_tokens == 2
     for odd in (-1, model.module.config.vocab_size):
         with pytest.raises(ValueError, match=r"input_ids must be token ids of the model, in 0\.\."):
             uk.capture(model, {"input_ids": [1, odd]})

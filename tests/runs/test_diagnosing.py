@@ -1,5 +1,7 @@
 """Sinks, high norms and where attention and relevance lie, worked by hand; and what is said of it in words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,23 @@ def test_layers_are_whole_numbers_one_or_several():
     for wrong in ("1", [1.7]):
         with pytest.raises(TypeError, match="layer must be an int"):
             uk.diagnose(cap, layers=wrong)
+    assert uk.diagnose(cap, layers=[]).layers["top"].isna().all()  # none, not all
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_latents_that_are_no_numbers_are_named(odd):
+    cap = uk.capture(uk.load("scenes"), uk.data.scene(0).image)
+    maps = uk.explain(cap, layer=2, tokens=[9])
+    bad = replace(cap, latents=tuple(z.detach().clone() for z in cap.latents))
+    bad.latents[2][9, 3] = odd
+    for call in (
+        lambda: uk.diagnose(bad),
+        lambda: uk.intervene(bad, remove=[30], layer=2),
+        lambda: uk.runs.perturb(bad, maps),
+        lambda: uk.name(bad, tokens=[9], layer=2, by="patches", among=[cap]),
+    ):
+        with pytest.raises(uk.UltraError, match="latents must be finite, those of layer 2 are not"):
+            call()
 
 
 def test_each_line_of_what_is_said_is_one_in_a_notebook():

@@ -157,3 +157,13 @@ def test_many_writers_and_readers_of_one_file(name, tmp_path):
     for t in readers:
         t.join()
     assert faults == [] and read() and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path):
+    target, link = tmp_path / "far" / "a.json", tmp_path / "b.json"
+    link.symlink_to(target)
+    assert write_text(link, "1") == link and target.read_text() == "1"  # what it leads to need not be there
+    target.chmod(0o600)
+    write_text(link, "2")
+    assert link.is_symlink() and target.read_text() == "2" and target.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.json", "b.json", "far"]

@@ -74,7 +74,7 @@ def test_a_view_whose_names_clash_is_refused():
         def data(self):
             return {"layout": 1}
 
-    with pytest.raises(UltraError, match="names that widgets have themselves: layout"):
+    with pytest.raises(UltraError, match="names that widgets have: layout"):
         Taken().live()
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..maps.explanation import explain
 from ..maps.forward_pass import capture
+from ..maps.planning import finite
 from ..models.loading import load_once
 from ..models.open_image import image_files
 from ..models.text_image_backbone import TextAligned
@@ -48,9 +49,7 @@ class Wanted:
         one_of("by", self.by, ("latent", "map"))
         whole_number("seed", self.seed, 0)
         if not (self.tokens is None or isinstance(self.tokens, float)):
-            whole_number(
-                "tokens", self.tokens, 1, None, ", a number for each input, or a share of the tokens"
-            )
+            whole_number("tokens", self.tokens, 1, None, ", a number for each input, or a share of them")
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,8 @@ def rows_of(cap: Capture, index: int, wanted: Wanted, tokens: np.ndarray | None 
     words = [placed.word(t).strip().lower() for t in chosen] if placed.text else None
     words = _nearest_phrases(cap, chosen, wanted.phrases) if wanted.phrases else words
     for layer in sorted(layers):
-        if not cap.latents[layer].isfinite().all():
-            raise UltraError(
-                f"the latents of an atlas must be finite, those of input {index}, layer {layer} are not"
-            )
-        maps, vectors = None, F.normalize(cap.latents[layer].detach()[chosen].float(), dim=-1).cpu().numpy()
+        z = finite(cap, layer, f"input {index}, ")
+        maps, vectors = None, F.normalize(z[chosen].float(), dim=-1).cpu().numpy()
         if wanted.maps or wanted.by == "map":
             # None is passed on: `since` is the model's own only where the layer is.
             maps = explain(cap, layer=layers[layer], tokens=chosen, since=wanted.since, progress=False)
@@ -193,9 +189,7 @@ def _strongest(maps: ExplanationMaps) -> tuple[np.ndarray, np.ndarray]:
 def _nearest_phrases(cap: Capture, tokens: np.ndarray, phrases: tuple[str, ...]) -> list[str]:
     """Of each token the phrase that its last latent is nearest to, where the model has a text tower."""
     if not isinstance(cap.model, TextAligned):
-        raise UltraError(
-            f"phrases need a model whose patches share a space with texts, {cap.model.name} has none"
-        )
+        raise UltraError(f"phrases need a model whose patches share a space with texts, not {cap.model.name}")
     with torch.no_grad():
         found = F.normalize(cap.model.project(cap.latents[-1][tokens]), dim=-1)
         return [phrases[i] for i in (found @ cap.model.encode_text(phrases).T).argmax(dim=-1).tolist()]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from ..types import Backbone, Progress
+from ..types import Backbone, Progress, UltraError
 from ..types.checks import one_of, whole_number
 from ..types.provenance import versions
 from ..types.wording import counted, layers_said
@@ -142,12 +142,16 @@ class Embedding:
         >>> emb.place(caps[2]).points.shape
         (144, 2)
         """
-        made = self.card["embedding"]
-        rows = collect(inputs, model, Wanted(**{**made["wanted"], "phrases": ()}), progress)
+        try:
+            wanted = Wanted(**{**self.card["embedding"]["wanted"], "phrases": ()})
+            maker = self.card["model"]["name"]
+        except (KeyError, TypeError) as error:
+            raise UltraError(f"the atlas's card does not say how it was made ({error!r})") from None
+        rows = collect(inputs, model, wanted, progress)
         fields = fields_of(rows)
         vectors = fields["vectors"]
         came = f"{maker_said(rows[0])}, width {vectors.shape[1]}"
-        needed = f"{self.card['model']['name']} {layers_said(self.layer)}, width {self.vectors.shape[1]}"
+        needed = f"{maker} {layers_said(self.layer)}, width {self.vectors.shape[1]}"
         if came != needed:
             raise ValueError(f"place needs tokens of {needed}, got {came}")
         points, labels, sure = between(vectors, self.vectors, self.points, self.labels)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..maps.planning import finite
 from ..maps.scores import read_by_head
 from ..models.text_image_backbone import TextAligned
 from ..types import Capture, Layout, Progress, Tokens, UltraError
@@ -159,7 +160,7 @@ def name(
     given: Sequence[str] | None = None if among is None else pool
     default = max(1, round(_DEPTH * cap.n_layers)) if by == "latents" else -1
     number, index = cap.layer_index(default if layer is None else layer), cap.token_indices(tokens)
-    z = cap.latents[number].detach()[torch.as_tensor(index)]
+    z = finite(cap, number)[torch.as_tensor(index)]
     orders: Iterable[Iterable[Any]]
     if by == "patches":
         pool = pool if isinstance(pool, Embedding) else unplaced(list(pool), number, "latent", progress)
@@ -185,9 +186,7 @@ def _refuse(model: Any, by: str, layer: int, among: Sequence[str] | None) -> Non
             "have no layer in common; use uk.embed or uk.explain"
         )
     if not getattr(model.tokenizer, "is_fast", False):
-        raise UltraError(
-            f"name needs a fast tokenizer, {model.name!r} has none: load(module, transform=tokenizer)"
-        )
+        raise UltraError(f"name needs a fast tokenizer, {model.name!r} has none: load(module, transform=...)")
     if by == "latents":
         if layer == 0:
             raise ValueError(

@@ -98,7 +98,7 @@ def between(
 
 
 def cluster_names(labels: np.ndarray, words: list[str] | None) -> tuple[str, ...]:
-    """Up to three words of each cluster that are commoner in it than elsewhere; empty without words.
+    """Up to three words of each cluster that are commoner in it than elsewhere; empty without words. Later ones of a name are numbered.
 
     Ranked by count times the logarithm of (share in the cluster / share in all).
 
@@ -119,4 +119,5 @@ def cluster_names(labels: np.ndarray, words: list[str] | None) -> tuple[str, ...
         # Marks name a cluster of marks alone.
         letters = [word for word in best if any(map(str.isalnum, word))]
         names.append(", ".join((letters or best)[:3]))
-    return tuple(names)
+    counted = ((name, names[: i + 1].count(name)) for i, name in enumerate(names))
+    return tuple(f"{name} {k}" if name and k > 1 else name for name, k in counted)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..models.open_image import FORMATS, MAX_PIXELS, from_file, regular_file
 from ..types.provenance import sha256
@@ -111,9 +111,7 @@ def existing(needed_by: str, layout: str, *paths: Path) -> tuple[Path, ...]:
     """The same paths; a ValueError that says what the layout is if one leads nowhere."""
     for path in paths:
         if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
-            raise ValueError(
-                f"{needed_by} needs {path}, and no file or folder is there; its layout is {layout}"
-            )
+            raise ValueError(f"{needed_by} needs {path}, and none such is there; its layout is {layout}")
     return paths
 
 
@@ -144,8 +142,6 @@ def read_labels(path: Path) -> np.ndarray:
         if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"it has {opened.width} x {opened.height} pixels, at most {MAX_PIXELS} are read")
         opened.load()
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is no image that Pillow can read") from None
     except Exception as e:  # what a damaged file raises depends on its format
         raise ValueError(f"{path} is damaged, truncated or too large: {e}") from None
     with opened as image:

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -132,9 +133,7 @@ def open(path: str | os.PathLike[str]) -> Any:
 def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The JSON document of a file (format, library versions, tree of fields) and its arrays; UltraError as `open`."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"the path of a stored result is needed, got {type(path).__name__}: save(result, path) first"
-        )
+        raise TypeError(f"a stored file is needed, got {type(path).__name__}: save(result, path) first")
     path = Path(path)
     if not os.path.isfile(path):  # Path.is_file() raises for a name that is too long
         raise UltraError(
@@ -155,13 +154,9 @@ def read_document(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
     except UltraError:
         raise
     except Exception as error:  # one changed bit may raise anything that zlib, zipfile, numpy and json know
-        raise UltraError(
-            f"cannot open {path}: not a file that ultra_kit.save wrote, or damaged ({error})"
-        ) from None
+        raise UltraError(f"cannot open {path}: not a file of ultra_kit.save, or damaged ({error})") from None
     if number != FORMAT:
-        raise UltraError(
-            f"cannot open {path}: its format is {number}, this version reads {FORMAT}; update ultra_kit"
-        )
+        raise UltraError(f"cannot open {path}: its format is {number}, ultra_kit reads {FORMAT}; update it")
     return document, arrays
 
 
@@ -237,6 +232,11 @@ def _check(obj: Any) -> None:
     for name, shape in TYPES[type(obj).__name__][1](obj).items():
         if (found := getattr(obj, name).shape)[: len(shape)] != tuple(shape):
             raise ValueError(f"{name} of shape {found} for {tuple(shape)}")
+    for kind in ("", "document_") if hasattr(obj, "sentences") else ():
+        spans = getattr(obj, f"{kind}sentences")
+        edges = [0, *(end for _, end in spans)]
+        if spans != tuple(pairwise(edges)) or edges != sorted({*edges, len(getattr(obj, f"{kind}words"))}):
+            raise ValueError(f"{kind}sentences must be all words, each once and in order, got {spans!r:.80}")
     below = {"rows": len(getattr(obj, "words", ()))}
     layout = getattr(obj, "layout", None)
     if isinstance(obj, Layout):

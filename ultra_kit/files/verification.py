@@ -95,9 +95,7 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
     if kind not in _REPLAYS:
         raise UltraError(f"cannot verify {path}: a {kind} cannot be made again from its card")
     if getattr(stored, "input", "texts of evidence") is None:
-        raise UltraError(
-            f"cannot verify {path}: the input is not in the file; save a result that kept its input"
-        )
+        raise UltraError(f"cannot verify {path}: the input is not in the file; save one that kept its input")
     used = load(_model_of(stored, path) if model is None else model)
     kept = "text" if isinstance(stored, Evidence) else getattr(stored, "layout", used).modality
     if used.modality != kept:
@@ -105,7 +103,9 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
             f"cannot verify {path}: its input is of the kind {kept!r}, and {used.name!r} takes the kind {used.modality!r}"
         )
     try:
-        _refuse_long(stored)
+        made = [len(getattr(stored, name, ())) for name in ("tokens", "rows", "points")]
+        if (work := max(made) * stored.card.get("explanation", {}).get("n_steps", 1)) > _MOST:
+            raise UltraError(f"it asks for {work} maps, steps or points, at most {_MOST} are made again")
         difference, notes = _REPLAYS[kind](stored, used), _changes(document, stored, used)
     except Exception as error:  # a card may say anything that JSON can
         said = error if isinstance(error, UltraError) else f"its card does not fit ({error!r})"
@@ -113,14 +113,6 @@ def verify(path: str | os.PathLike[str], *, model: Any = None, tolerance: float 
     same = bool(difference <= tolerance)
     finding = f"{'' if same else 'NOT '}the same: difference {difference:.2g}, tolerance {tolerance:.2g}"
     return Verification(same, difference, tolerance, "; ".join([finding, *notes]))
-
-
-def _refuse_long(stored: Any) -> None:
-    """Refuse work without end: a file of some bytes may ask for any number of maps."""
-    made = [len(getattr(stored, name, ())) for name in ("tokens", "rows", "points")]
-    work = max(made) * stored.card.get("explanation", {}).get("n_steps", 1)
-    if work > _MOST:
-        raise UltraError(f"it asks for {work} maps, steps or points, at most {_MOST} are made again")
 
 
 def _model_of(stored: Any, path: Any) -> str:

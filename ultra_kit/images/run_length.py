@@ -37,9 +37,7 @@ def to_rle(mask: np.ndarray, *, compressed: bool = False) -> dict[str, Any]:
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"mask must have shape (height, width), both at least 1, got {array.shape}")
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise ValueError(
-            f"mask must hold only 0 and 1, got {array.dtype} with others; compare it first (x > 0)"
-        )
+        raise ValueError(f"mask must hold only 0 and 1, got {array.dtype} with others; first compare (x > 0)")
     flat = array.astype(np.int8).ravel(order="F")
     edges = np.flatnonzero(np.diff(flat, prepend=0))  # prepending 0 makes the first run one of zeros
     counts = np.diff(edges, prepend=0, append=flat.size).tolist()

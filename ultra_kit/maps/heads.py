@@ -55,7 +55,5 @@ def head_shares(
     """
     request = make_request(cap, layer=layer, tokens=tokens, score=score, rule=rule, since=since)
     if sum(s.layer == request.layer for s in cap.steps) > 1:
-        raise UltraError(
-            f"block {request.layer} has more than one attention step; its heads cannot be told apart"
-        )
+        raise UltraError(f"block {request.layer} has more than one attention step; heads can't be told apart")
     return torch.cat(list(row_chunks(request, by_head=True))).float().cpu().numpy()

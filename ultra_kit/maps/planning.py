@@ -173,6 +173,13 @@ def place(cap: Capture, layer: int | None, tokens: Tokens) -> tuple[int, np.ndar
     return cap.layer_index(layer), cap.token_indices(tokens)
 
 
+def finite(cap: Capture, layer: int, of: str = "") -> torch.Tensor:
+    """The latents (N, D) of a layer 0..L without their graph; an UltraError if there is NaN or infinity in them."""
+    if not cap.latents[layer].isfinite().all():
+        raise UltraError(f"latents must be finite, those of {of}layer {layer} are not: run it in float32")
+    return cap.latents[layer].detach()
+
+
 def _since(layer: int, since: int) -> int:
     """The layer whose tokens are the columns, 0..layer - 1 (for layer 0 itself), counted as layers are; checked."""
     top = max(layer - 1, 0)

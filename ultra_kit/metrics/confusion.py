@@ -155,9 +155,7 @@ def pooled_metrics(counts: np.ndarray | Iterable[np.ndarray]) -> ClassMetrics:
 def _checked(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts)
     if counts.ndim != 2 or not np.issubdtype(counts.dtype, np.integer):
-        raise TypeError(
-            f"counts must be integers of shape (C, K), got {counts.dtype} of shape {counts.shape}"
-        )
+        raise TypeError(f"counts must be integers (C, K), got {counts.dtype} of shape {counts.shape}")
     return counts.astype(np.int64)
 
 

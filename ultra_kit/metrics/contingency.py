@@ -9,9 +9,7 @@ def same_shape(labels: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nd
     """Both as arrays; ValueError if their shapes disagree."""
     labels, truth = np.asarray(labels), np.asarray(truth)
     if labels.shape != truth.shape:
-        raise ValueError(
-            f"labels and truth must have one shape, got {labels.shape} and {truth.shape}; resize one"
-        )
+        raise ValueError(f"labels and truth need one shape, got {labels.shape} and {truth.shape}; resize one")
     return labels, truth
 
 

@@ -69,7 +69,7 @@ class TextBackbone(TransformerBackbone):
                 )
             if not x.strip():
                 raise ValueError(f"the text must hold a character that is not a space, got {x!r}")
-            inputs = {"input_ids": self._ids(self.tokenizer(x)["input_ids"])}
+            inputs = {"input_ids": self._ids(tokenized(self.tokenizer, x)["input_ids"])}
         elif isinstance(x, Mapping) and "input_ids" in x:
             inputs = {key: self._ids(value) for key, value in x.items() if value is not None}
             if self.kind != "encoder":
@@ -183,7 +183,9 @@ class TextBackbone(TransformerBackbone):
         return lambda: self.module(**inputs, **options)
 
     def _ids(self, values: Any) -> Tensor:
-        ids = torch.as_tensor(values, dtype=torch.long)
+        ids = (given := torch.as_tensor(values)).long()
+        if (ids != given).any():
+            raise ValueError(f"token ids and masks must be whole numbers, got {values!r:.80}")
         ids = ids[None] if ids.ndim == 1 else ids
         if ids.ndim != 2 or ids.shape[0] != 1:
             raise ValueError(f"token ids must be of one text, shape (N,) or (1, N), got {tuple(ids.shape)}")
@@ -211,6 +213,15 @@ class TextBackbone(TransformerBackbone):
 
     def __repr__(self) -> str:
         return self._named(self.kind)
+
+
+def tokenized(tokenizer: Any, text: str, **how: Any) -> Any:
+    """What a tokenizer makes of a text; an UltraError where it can't, such as of half a character (a lone surrogate)."""
+    try:
+        text.encode()
+        return tokenizer(text, **how)
+    except Exception as error:  # a tokenizer may be anybody's, and those in Rust raise a bare one
+        raise UltraError(f"the tokenizer can't read the text ({error}); leave that out") from error
 
 
 def warn_if_path(text: str) -> None:

@@ -41,9 +41,7 @@ def show_segments(seg: Segmentation, *, ax: Axes | None = None, tree: bool = Fal
     ['3 segments', 'cut at 0.26: 3 segments']
     """
     if ax is not None and tree:
-        raise ValueError(
-            "one ax cannot hold the tree too, got ax and tree=True; call show_dendrogram on another"
-        )
+        raise ValueError("one ax cannot hold the tree too, got ax and tree=True; show_dendrogram on another")
     figure, axes = panels(1, 1 + tree, panel=(7.0, 5.4), ax=ax)
     _draw_segments(axes[0, 0], seg)
     if tree:

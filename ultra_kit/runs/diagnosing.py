@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..maps.explanation import explain
+from ..maps.planning import finite
 from ..types import Capture, Progress, Settings, Tokens
 from ..types.progress import reporting
 from ..types.wording import counted
@@ -89,7 +90,7 @@ def diagnose(
     tokens : int, sequence of int, or float, optional
         Those explained, by the model's own score and rule; by default eight, spread evenly.
     layers : int or sequence of int, optional
-        Where they are explained; by default at the model's own layer and five others.
+        Where they are explained; by default at the model's own layer and five others, of an empty list nowhere.
     progress : bool or callable, optional
         As for `ultra_kit.explain`.
 
@@ -131,7 +132,7 @@ def _flag(cap: Capture) -> dict[str, np.ndarray]:
     n, first = cap.layout.n_tokens, cap.layout.n_prefix
     sinks, high = np.zeros(n, bool), np.zeros(n, bool)
     for layer in range(cap.n_layers + 1):
-        norms = np.linalg.norm(cap.tokens(layer), axis=1)
+        norms = finite(cap, layer).float().norm(dim=1).cpu().numpy()
         high |= norms > HIGH * np.median(norms[first:])
         if layer:
             sinks |= _received(cap.attention(layer).mean(0)) > SINK

@@ -139,9 +139,7 @@ def evaluate(
     _claim(out, card)
     records = _records(job, progress)
     if len(records) < len(dataset):
-        raise UltraError(
-            f"the files of the data set, or the records in {out}, were changed meanwhile; start again"
-        )
+        raise UltraError(f"files of the data set or records in {out} were changed meanwhile; start again")
     found = summarise(job, records, card, k)
     found.save(out)
     _keep_pictures(dataset, records, found, out)

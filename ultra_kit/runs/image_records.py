@@ -107,21 +107,15 @@ def measure(job: Job, sample: Sample) -> Record:
 
 def sound(job: Job, record: Record) -> bool:
     """Whether a stored record holds what `measure` makes, with figures that can be; a KeyError where it lacks one."""
-    names, cuts = [job.method, COLOURS, *GRIDS, CEILING], len(job.cuts)
-    drawn = (len(record["labels"]), *record["segments"].shape) == (cuts, cuts)
-    if not job.dataset.classes:
-        names += [HUMAN_AGREEMENT] * (f"rand:{HUMAN_AGREEMENT}" in record)
-        each = [[record[f"{field}:{name}"] for field in FIELDS] for name in names]
-        slack = 1e-9  # rounding
-        known = all(((x > -slack) & (x < np.inf)).all() for one in each for x in one)
-        return (
-            drawn and known and all((c <= a + slack).all() and (r <= 1 + slack).all() for c, a, r, _ in each)
-        )
-    counts = [record[f"counts:{name}"] for name in names]
-    kinds = {(c.ndim, len(c), c.dtype.kind, int(c.sum()), bool((c < 0).any())) for c in counts}
-    features = [record[f"features:{name}"] for name in names[:2]]
-    known = all(np.isfinite(f).all() and len(f) == c.shape[1] for f, c in zip(features, counts, strict=False))
-    return drawn and known and kinds == {(2, len(job.dataset.classes), "i", int(counts[0].sum()), False)}
+    names, classes = (job.method, COLOURS, *GRIDS, CEILING), job.dataset.classes
+    found = [[record[f"{field}:{name}"] for name in names] for field in (("counts",) if classes else FIELDS)]
+    can = all(((x > -1e-9) & (x < np.inf)).all() for each in found for x in each)
+    can &= {len(record["labels"]), len(record["segments"])} == {len(job.cuts)}
+    if not classes:
+        return can and all((part <= whole + 1e-9).all() for part, whole in zip(*found[:2], strict=True))
+    totals = {(len(c), c.dtype.kind, int(c.sum())) for c in found[0]}
+    same = [len(record[f"features:{name}"]) for name in names[:2]] == [c.shape[1] for c in found[0][:2]]
+    return can and same and totals == {(len(classes), "i", int(found[0][0].sum()))}
 
 
 def _cut_all(

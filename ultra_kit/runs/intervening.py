@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..maps.planning import place
+from ..maps.planning import finite, place
 from ..types import Capture, Layout, Tokens
 from ..types.checks import needs, whole_number
 from ..types.torch_modes import plain_torch
@@ -168,10 +168,7 @@ def intervene(
     gone[0, removed] = True
     for row in gone[1:]:
         row[rng.choice(free, min(len(removed), len(free)), replace=False)] = True
-    runs = {
-        k: torch.stack([cap.latents[k].detach(), *latents_without(cap, gone, k)])
-        for k in {number, cap.n_layers}
-    }
+    runs = {k: torch.stack([finite(cap, k), *latents_without(cap, gone, k)]) for k in {number, cap.n_layers}}
     full, after = runs[number][:1].double(), runs[number][1:].double()
     moved = (after - full).norm(dim=-1) / full.norm(dim=-1).clamp_min(1e-30)
     found = [torch.cosine_similarity(after, full, dim=-1), moved]

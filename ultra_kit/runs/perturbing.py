@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from ..maps.forward_pass import capture
+from ..maps.planning import finite
 from ..types import Backbone, Capture, ExplanationMaps
 from ..types.progress import reporting
 from ..types.torch_modes import plain_torch
@@ -118,10 +119,9 @@ def perturb(
         taken = np.arange(len(order)) < np.rint(shares * len(order)).astype(int)[:, None]
         gone[t][:, :, order] = taken, ~taken
     watched = maps.tokens.repeat(2 * len(shares))
-    curves = _similarities(cap, maps.layer, gone.reshape(len(watched), -1), watched, batch_size).reshape(
-        gone.shape[:3]
-    )
-    return Perturbation(shares, curves[:, 0], curves[:, 1], maps.layer)
+    curves = _similarities(cap, maps.layer, gone.reshape(len(watched), -1), watched, batch_size)
+    deletion, insertion = curves.reshape(gone.shape[:3]).swapaxes(0, 1)
+    return Perturbation(shares, deletion, insertion, maps.layer)
 
 
 def removable(cap: Capture, token: int | None = None) -> np.ndarray:
@@ -217,7 +217,7 @@ def _similarities(
     cap: Capture, layer: int, gone: np.ndarray, watched: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Cosine similarity of each state's watched latent to the one in the whole input: float32 (S,)."""
-    target = cap.latents[layer].detach().float()
+    target = finite(cap, layer).float()
     # The ends of the curves, and what several maps agree on, run once.
     cases, which = np.unique(np.column_stack([watched, gone]), axis=0, return_inverse=True)
     states = latents_without(cap, cases[:, 1:].astype(bool), layer, batch_size)

@@ -106,9 +106,7 @@ def train_transform(
     (2, 2)
     """
     if isinstance(images, np.ndarray) and images.ndim < 4:
-        raise ValueError(
-            f"images must be several, got one array of shape {images.shape}; pass a list of images"
-        )
+        raise ValueError(f"images must be several, got one array of shape {images.shape}; pass a list")
     images = image_files(images) if isinstance(images, (str, os.PathLike)) else list(images)
     model = load(model)
     own = Settings.of(model)
@@ -159,9 +157,7 @@ def _descend(
             like = affinities(cap, options["layer"], options["affinity"])
             value = self_consistency(maps, like, loss=options["loss"], metric=options["metric"])
         if not torch.isfinite(value):
-            raise UltraError(
-                "the loss is not finite; look for NaN in the model's latents, or lower learning_rate"
-            )
+            raise UltraError("the loss is not finite; look for NaN in the latents, or lower learning_rate")
         return value
 
     def held_out(matrix: torch.Tensor) -> float:

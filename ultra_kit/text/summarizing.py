@@ -166,9 +166,7 @@ def read_together(
     cap = capture(backbone, inputs)
     text, token_spans = decode(backbone.tokenizer, new)
     if not any(c.isalnum() for c in text):
-        raise UltraError(
-            f"the model {backbone.name!r} wrote no word ({text!r}); try another prompt, or pass summary="
-        )
+        raise UltraError(f"{backbone.name!r} wrote no word ({text!r}); try another prompt, or pass summary=")
     said = split_words(text)
     return Summary(
         document=document,

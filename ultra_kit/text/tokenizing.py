@@ -9,7 +9,7 @@ import torch
 
 from ..models.hooks_and_flags import as_it_was
 from ..models.loading import load
-from ..models.text_backbone import warn_if_path
+from ..models.text_backbone import tokenized, warn_if_path
 from ..types import Backbone, UltraError
 from ..types.checks import whole_number
 from ..types.torch_modes import plain_torch
@@ -67,10 +67,10 @@ def encode(
     before, _, after = text.partition(_MARK)
 
     def ids(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return list(tokenized(tokenizer, text, add_special_tokens=False)["input_ids"]) if text else []
 
-    found = tokenizer(
-        document, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+    found = tokenized(
+        tokenizer, document, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
     )
     head = [*lead, *ids(before)]
     tail = [*ids(after), *(trail if seq2seq else [])]
@@ -102,7 +102,7 @@ def encode_summary(backbone: Any, summary: str, ids: list[int]) -> list[int]:
 
 def plain_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text in which special tokens are read as plain text."""
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+    return list(tokenized(tokenizer, text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
 
 @plain_torch()

@@ -86,9 +86,7 @@ class Capture:
         """Attention probabilities of a block, 1..L or negative from the end: float32 of shape (H, N, N), rows are queries."""
         number = self.layer_index(block)
         if number == 0:
-            raise ValueError(
-                f"block must be in 1..{self.n_layers} or negative, got {block}: no attention there"
-            )
+            raise ValueError(f"block must be in 1..{self.n_layers} or negative, got {block}: none there")
         found = [s for s in self.steps if s.layer == number]
         n = self.layout.n_tokens
         out = np.zeros((found[0].weights.shape[0], n, n), np.float32)

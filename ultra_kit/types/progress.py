@@ -26,9 +26,7 @@ def reporting(
     What runs inside shows no bar of its own.
     """
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(
-            f"progress must be True, False, None or a callable of (done, total), got {progress!r}"
-        )
+        raise TypeError(f"progress must be True, False, None or callable of (done, total), got {progress!r}")
     nested, outer = _WITHIN.get(), _WITHIN.set(True)
     try:
         if callable(progress):

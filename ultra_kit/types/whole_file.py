@@ -16,17 +16,19 @@ from .errors import UltraError
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path to write to in place of `path`; the file there takes its place when the block ends well.
 
-    The folder is made. The name in between is the writer's own and ends as `path` does; it is removed on every
+    The folder is made; a link is followed, and a file there keeps its mode. The name in between is the writer's own and ends as `path` does; it is removed on every
     way out. What the disk refuses is an UltraError that names `path`; an older file there then stays as it was.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays one
     partial = target.with_name(f".{target.stem[:50]}.{uuid4().hex[:12]}.part{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        if target.is_file():
+            shutil.copymode(target, partial)
         os.replace(partial, target)
     except OSError as error:
-        raise UltraError(f"cannot write {target}: {error.strerror or error}") from None
+        raise UltraError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         with suppress(OSError):
             partial.unlink()

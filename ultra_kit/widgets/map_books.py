@@ -116,9 +116,7 @@ class Shelf(ABC):
         for book in books:
             key = key_of(book.about)
             if len(self.lacking(key, book.rows)) < len(book.rows):
-                raise ValueError(
-                    "two entries have the same method, score, rule, layer and since; pass each once"
-                )
+                raise ValueError("two entries have one method, score, rule, layer and since; pass each once")
             self.keep(key, book)
 
     def lacking(self, key: Key, rows: Iterable[int]) -> list[int]:

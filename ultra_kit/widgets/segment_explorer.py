@@ -69,9 +69,7 @@ class SegmentExplorer(View):
 
     def __init__(self, seg: Segmentation) -> None:
         if not isinstance(seg, Segmentation):
-            raise TypeError(
-                f"SegmentExplorer takes a Segmentation, got {type(seg).__name__}; call uk.segment"
-            )
+            raise TypeError(f"SegmentExplorer takes a Segmentation, got {type(seg).__name__}; see uk.segment")
         self._seg = seg
         super().__init__(threshold=seg.cut_height)
 

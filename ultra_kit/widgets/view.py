@@ -126,9 +126,7 @@ def _make_live(owner: View) -> AnyWidget:
     traits = {name: traitlets.Any().tag(sync=True) for name in (*constant, *owner.state)}
     taken = sorted(name for name in traits if hasattr(AnyWidget, name))
     if taken:
-        raise UltraError(
-            f"{type(owner).__name__} uses names that widgets have themselves: {', '.join(taken)}"
-        )
+        raise UltraError(f"{type(owner).__name__} uses names that widgets have: {', '.join(taken)}")
     # anywidget tells styles apart by the name of the class.
     parts = {"_esm": view_script(owner._name), "_css": view_style(owner._name), "__module__": __name__}
     widget = type(f"Live_{owner._name}", (AnyWidget,), {**traits, **parts})(**constant, **owner.state)
