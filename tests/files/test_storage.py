@@ -308,7 +308,7 @@ def test_files_of_others_are_refused(tmp_path, monkeypatch):
     with pytest.raises(uk.UltraError, match="it is a folder"):
         uk.open(tmp_path)
     np.savez(tmp_path / "foreign.npz", a=np.arange(3))
-    with pytest.raises(uk.UltraError, match=r"not a file that .*no provenance card"):
+    with pytest.raises(uk.UltraError, match=r"not a file of .*no provenance card"):
         uk.open(tmp_path / "foreign.npz")
     monkeypatch.setattr(storage, "MAX_BYTES", 1000)
     with pytest.raises(uk.UltraError, match="the limit is 1000"):
