@@ -151,10 +151,10 @@ def test_of_a_folder_all_images_are_taken(tmp_path):
     for name, image in zip(("b.png", "a.PNG", "more/c.png"), SCENES, strict=True):
         Image.fromarray(image).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    how = {"model": "scenes", "method": "pca", "tokens": 5}
-    listed = uk.embed([tmp_path / name for name in ("a.PNG", "b.png", "more/c.png")], **how)
+    how = {"method": "pca", "tokens": 5}
+    listed = uk.embed([tmp_path / name for name in ("a.PNG", "b.png", "more/c.png")], model="scenes", **how)
     for folder in (tmp_path, str(tmp_path)):
-        emb = uk.embed(folder, **how)
+        emb = uk.embed(folder, "scenes", **how)
         assert [placed.name for placed in emb.inputs] == ["a.PNG", "b.png", "c.png"]
         assert emb.points.tobytes() == listed.points.tobytes()
     assert len(listed.place(tmp_path / "more", model="scenes")) == 5
@@ -377,7 +377,7 @@ def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
     ("inputs", "how", "error", "said"),
     [
         ([np.zeros((9, 9, 3), np.uint8)], {}, TypeError, "needs model= to capture inputs"),
-        (5, {"model": "scenes"}, TypeError, "takes captures, or images"),
+        (5, {"model": "scenes"}, TypeError, r"embed\(images, model\); got int first"),
         ([], {"model": "scenes"}, ValueError, "at least one input"),
         (SCENES[0], {"model": "scenes", "tokens": 2}, ValueError, "at least 4 tokens, got 2"),
         (SCENES[0], {"model": "scenes", "tokens": 0}, ValueError, "tokens must be at least 1"),

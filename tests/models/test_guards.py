@@ -69,6 +69,12 @@ def test_a_path_is_no_text(text, alarm):
     assert len(said) == 2 * alarm and all("read_text" in s and "dinov2" in s for s in said)
 
 
+def test_a_picture_is_no_text():
+    lm, image = uk.load("briefs", pretrained=False), np.zeros((9, 9, 3), np.uint8)
+    with pytest.raises(TypeError, match=r"got ndarray; a picture goes to an image model, load\('dinov2'\)"):
+        uk.capture(lm, image)
+
+
 def test_a_text_is_no_path():
     model = uk.load("scenes", pretrained=False)
     for text in ("A cat lies in the sun", "word " * 2000):

@@ -74,7 +74,10 @@ def collect(
     single = isinstance(inputs, (Capture, str, os.PathLike, np.ndarray, Image.Image))
     sources: Iterable[Any] = [inputs] if single else inputs
     if not isinstance(sources, Iterable):
-        raise TypeError(f"embed takes captures, or images or texts with model=, got {type(inputs).__name__}")
+        said = type(inputs).__name__
+        raise TypeError(
+            f"embed takes captures, or inputs and a model: embed(images, model); got {said} first"
+        )
     total = len(sources) if isinstance(sources, Sized) else 0
     # Not every backend hands results over one by one; with those the bar moves at the end.
     streams = get_active_backend()[0].supports_return_generator

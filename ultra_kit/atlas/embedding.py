@@ -190,8 +190,8 @@ class Embedding:
 
 def embed(
     inputs: Any,
-    *,
     model: str | Backbone | nn.Module | None = None,
+    *,
     layer: int | Iterable[int] | None = None,
     by: str = "latent",
     method: str = "umap",

@@ -75,7 +75,10 @@ class TextBackbone(TransformerBackbone):
             if self.kind != "encoder":
                 inputs.pop("token_type_ids", None)
         else:
-            raise TypeError(f"a text model takes a str or a mapping with 'input_ids', got {type(x).__name__}")
+            raise TypeError(
+                f"a text model takes a str or a mapping with 'input_ids', got {type(x).__name__}; "
+                "a picture goes to an image model, load('dinov2')"
+            )
         if self._seq2seq and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = self._ids([self.decoder_start])
         self._check_lengths(inputs)
