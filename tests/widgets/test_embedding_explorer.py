@@ -118,7 +118,7 @@ def test_the_still_picture_of_points_that_moved():
 
 
 @given(
-    arrays(np.float32, (30, 2), elements=st.floats(-50, 50, width=32)),
+    arrays(np.float32, (30, 2), elements=st.floats(-50, 50, width=32), fill=st.nothing()),
     arrays(
         float, (7, 2), elements=st.integers(-60, 60)
     ),  # a corner 1e-8 from a line says only how a library rounds
