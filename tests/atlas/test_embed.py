@@ -378,6 +378,12 @@ def test_phrases_name_clusters_where_the_model_has_a_text_tower(caps):
     [
         ([np.zeros((9, 9, 3), np.uint8)], {}, TypeError, "needs model= to capture inputs"),
         (5, {"model": "scenes"}, TypeError, r"embed\(images, model\); got int first"),
+        (
+            "scenes",
+            {"model": SCENES},
+            TypeError,
+            r"got (list|tuple|ndarray); .*embed\(inputs, model\) second",
+        ),
         ([], {"model": "scenes"}, ValueError, "at least one input"),
         (SCENES[0], {"model": "scenes", "tokens": 2}, ValueError, "at least 4 tokens, got 2"),
         (SCENES[0], {"model": "scenes", "tokens": 0}, ValueError, "tokens must be at least 1"),

@@ -325,6 +325,8 @@ def test_of_several_layers_a_patch_is_lit_by_each_of_its_points(visit, tmp_path)
     box = frame.bounding_box()
     frame.click(position={"x": 4.5 * box["width"] / 6, "y": box["height"] / 8})
     assert state(page)["pinned"] == "20"
+    page.get_by_role("button", name="Clear").click()
+    assert page.get_by_text("every patch in the colour of its first point").is_visible()
 
 
 def test_a_click_on_a_word_lights_up_its_point_and_a_lasso_its_words(visit, tmp_path):

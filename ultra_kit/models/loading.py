@@ -125,7 +125,7 @@ def load(
         return source
     raise TypeError(
         f"load needs a name, an nn.Module or a Backbone, got {type(source).__name__}; the model comes first: "
-        "capture(model, x)"
+        "capture(model, x); in embed(inputs, model) second"
     )
 
 

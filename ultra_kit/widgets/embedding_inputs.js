@@ -243,8 +243,9 @@ function makeStrip(parent, inputs, on) {
     concerned.slice(0, most).forEach(([input, count]) => makeItem(input, count));
     moreButton.hidden = concerned.length <= most;
     const what = inputs.photos ? "image" : "text";
+    const several = inputs.points.some((units) => [...units.values()].some((of) => of.length > 1)); // layers, or tokens of a word
     say(heading, `${lit ? "In" : "All"} ${concerned.length} ${what}${concerned.length === 1 ? "" : "s"}`
-      + `${concerned.length > most ? `, ${most} of them shown` : ""}: ${lit ? "where the selected points come from" : `every ${inputs.photos ? "patch" : "word"} in its point's colour`}`);
+      + `${concerned.length > most ? `, ${most} of them shown` : ""}: ${lit ? "where the selected points come from" : `every ${inputs.photos ? "patch" : "word"} in ${several ? "the colour of its first point" : "its point's colour"}`}`);
     draw();
   }
 
