@@ -416,7 +416,7 @@ def test_what_cannot_be_is_refused(inputs, how, error, said):
 )
 def test_an_atlas_whose_card_does_not_say_how_takes_no_tokens(card, caps):
     emb = dataclasses.replace(uk.embed(caps, method="pca", tokens=9), card=card)
-    with pytest.raises(uk.UltraError, match="its card does not say how it was made"):
+    with pytest.raises(uk.UltraError, match="card does not say how it was made"):
         emb.place(caps[0])
 
 
