@@ -10,9 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys_models import IMAGE, own_model
 
 import ultra_kit as uk
+from ultra_kit.models import recorder
 
 CAP = uk.capture(own_model(), IMAGE)
 OTHER = np.ascontiguousarray(IMAGE[::-1])
@@ -89,6 +91,24 @@ def test_two_images_together_are_each_alone():
         for layer in range(4):
             assert_close(cap.tokens(layer), alone.tokens(layer))
         assert_close(uk.explain(cap, layer=2).values, uk.explain(alone, layer=2).values)
+
+
+def test_where_there_are_no_threads_the_gradient_of_softmax_is_one_kernel():
+    """A GPU would wait for many small blocks; without numbers ("meta") only what is called can be seen."""
+    calls = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            calls.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    for device, kernels in (("meta", 1), ("cpu", 0)):
+        logits = torch.zeros(2, 40, 40, device=device, requires_grad=True)
+        out, given = recorder._Softmax.apply(logits), torch.ones(2, 40, 40, device=device)
+        calls.clear()
+        with Seen():
+            (found,) = torch.autograd.grad(out, logits, given)
+        assert found.shape == logits.shape and sum("_softmax_backward_data" in c for c in calls) == kernels
 
 
 def test_two_threads_of_torch_give_the_numbers_of_one():

@@ -33,6 +33,12 @@ def button(page, name="Take away what this map names"):
     return page.get_by_role("button", name=name)
 
 
+def by_hand(view):
+    """The capture, and the map that the view shows, made by Python's own call."""
+    cap, how = view._sides[0].capture, {"score": view.maps.score, "rule": view.maps.rule}
+    return cap, uk.explain(cap, layer=view.layer, tokens=[view.pinned], **how)
+
+
 def test_a_token_without_the_patches_that_its_map_names(visit, tmp_path, view):
     page = visit(alive(view, tmp_path / "t.html"))
     assert page.locator(".uk-what-if").is_hidden()
@@ -41,9 +47,8 @@ def test_a_token_without_the_patches_that_its_map_names(visit, tmp_path, view):
     assert answer(page, view) == {"what_if": view.pinned}
     wait_until(page, SHOWN)
     # The words are those of Python's own call, made by hand.
-    cap, token, layer = view._sides[0].capture, view.pinned, view.layer
-    own = uk.explain(cap, layer=layer, tokens=[token], score=view.maps.score, rule=view.maps.rule)
-    found = uk.intervene(cap, remove=own.top(token, 0.1), token=token, layer=layer)
+    cap, own = by_hand(view)
+    found = uk.intervene(cap, remove=own.top(view.pinned, 0.1), token=view.pinned, layer=view.layer)
     assert said(page).lower() == f"{found.sentence}.".lower()
     assert page.locator(".uk-what-if > img").get_attribute("alt") == said(page)
     page.keyboard.press("ArrowRight")  # another token: what was shown is of no use
@@ -57,9 +62,8 @@ def test_a_token_with_only_the_patches_that_its_map_names(visit, tmp_path, view)
     assert said(page) == "Running the model with only what the map names ..."
     assert answer(page, view) == {"what_if": view.pinned, "keep": True}
     wait_until(page, SHOWN)
-    cap, token, layer = view._sides[0].capture, view.pinned, view.layer
-    own = uk.explain(cap, layer=layer, tokens=[token], score=view.maps.score, rule=view.maps.rule)
-    found = uk.intervene(cap, keep=own.top(token, 0.1), token=token, layer=layer)
+    cap, own = by_hand(view)
+    found = uk.intervene(cap, keep=own.top(view.pinned, 0.1), token=view.pinned, layer=view.layer)
     assert said(page).lower() == f"{found.sentence}.".lower() and "all but those kept" in said(page)
     page.locator(".uk-picture").first.focus()
     page.keyboard.press("k")
@@ -73,9 +77,8 @@ def test_the_deletion_curve_of_the_very_token_stands_beside_its_map(visit, tmp_p
     assert answer(page, view) == {"what_if": view.pinned, "curve": True}
     wait_until(page, SHOWN)
     # The areas are those of Python's own call, made by hand.
-    cap, token, layer = view._sides[0].capture, view.pinned, view.layer
-    own = uk.explain(cap, layer=layer, tokens=[token], score=view.maps.score, rule=view.maps.rule)
-    chance = uk.baselines.random_map(cap, layer=layer, tokens=[token])
+    cap, own = by_hand(view)
+    chance = uk.baselines.random_map(cap, layer=view.layer, tokens=[view.pinned])
     mine, other = (uk.runs.perturb(cap, maps).areas["deletion"] for maps in (own, chance))
     assert said(page).startswith(f"Area under the curve {mine:.3f}, by chance {other:.3f}; ")
     page.locator(".uk-picture").first.focus()

@@ -71,7 +71,10 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
-        (output,), found = ctx.saved_tensors, torch.empty_like(upstream)
+        (output,) = ctx.saved_tensors
+        if not output.is_cpu:  # threads are the processor's; a GPU would wait for many small blocks
+            return torch.ops.aten._softmax_backward_data(upstream, output, -1, output.dtype)
+        found = torch.empty_like(upstream)
         for first in range(
             0, output.shape[-2], 16
         ):  # as many rows at a time as stay in the processor's cache
