@@ -131,21 +131,18 @@ def embed(
     share: Share = None,
     maps: Annotated[bool, typer.Option(help="Keep what each token was made from.")] = False,
     seed: options.Seed = 0,
-    out: options.Files = None,
+    out: Out = Path("out"),
 ) -> None:
-    """Place the tokens of many images in one atlas, and find their clusters."""
-    writers: dict[str, Any] = {".html": uk.export_html, ".npz": uk.save}
-    writers[".png"] = lambda emb, path: options.write_png(uk.plots.atlas(emb), path)
-    out = out or [Path("atlas.html")]
-    if bad := [path for path in out if path.suffix not in writers]:
-        options.stop(f"--out must end with {', '.join(writers)}; got {str(bad[0])!r}")  # before the work
+    """Place the tokens of many images in one atlas, and find their clusters: atlas.html, .npz and .png."""
     how = options.said(layer=layer, since=since, tokens=share) | {"by": by, "maps": maps, "seed": seed}
     backbone = options.load(model)
     with options.stopping():
-        emb = uk.embed(images[0] if len(images) == 1 else images, model=backbone, **how)
-        for path in out:
-            writers[path.suffix](emb, path)
-    options.say(f"{emb} in {', '.join(map(str, out))}")
+        emb = uk.embed(images[0] if len(images) == 1 else images, backbone, **how)
+        out.mkdir(parents=True, exist_ok=True)
+        uk.save(emb, out / "atlas.npz")
+        options.write_png(uk.plots.atlas(emb), out / "atlas.png")
+        uk.export_html(emb, out / "atlas.html")
+    options.say(f"{emb} in {out / 'atlas.html'}, .npz and .png")
 
 
 def _facts(maps: uk.types.ExplanationMaps) -> dict[str, Any]:

@@ -36,10 +36,6 @@ Layers = Annotated[
     list[int] | None, typer.Option("--layer", help=f"{_LAYER} The model's own by default; repeatable.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder to write to; it is made.")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--out", "-o", help="A page .html (atlas.html), numbers .npz, picture .png; repeatable."),
-]
 Score = Annotated[
     Literal["norm", "sum", "energy", "head"] | None,
     typer.Option(help="What is explained of a latent token; the model's own by default."),
